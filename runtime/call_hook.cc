@@ -1,0 +1,39 @@
+#include "runtime/call_hook.h"
+
+namespace callgate {
+
+absl::string_view TransitionName(Transition transition) {
+  switch (transition) {
+    case Transition::kCallingWasm:
+      return "calling_wasm";
+    case Transition::kReturningFromWasm:
+      return "returning_from_wasm";
+    case Transition::kCallingHost:
+      return "calling_host";
+    case Transition::kReturningFromHost:
+      return "returning_from_host";
+  }
+  return "unknown";
+}
+
+absl::string_view EndingName(Ending ending) {
+  switch (ending) {
+    case Ending::kNotYet:
+      return "not_yet";
+    case Ending::kValue:
+      return "value";
+    case Ending::kAnswered:
+      return "answered";
+    case Ending::kTrap:
+      return "trap";
+    case Ending::kHostError:
+      return "host_error";
+    case Ending::kRefusal:
+      return "refusal";
+    case Ending::kExit:
+      return "exit";
+  }
+  return "unknown";
+}
+
+}  // namespace callgate

@@ -1,0 +1,257 @@
+// The seam between running guests and judging them.
+//
+// A Store offers every transition between guest and host code to at most one
+// CallHook, after Wasmtime's Store::call_hook, and follows its answer. The
+// runtime never learns why: rules live elsewhere, and this header is all of the
+// runtime that they can see.
+//
+// Order and balance (Wasmtime <= 47, core modules):
+//   * An embedder's call into a guest:  CallingWasm … ReturningFromWasm.
+//   * A guest's call of a host function, by call, call_indirect, return_call or
+//     return_call_indirect:             CallingHost … ReturningFromHost.
+//   * An embedder calling a host function directly gets both pairs, nested.
+//   * Every enter that was not refused has exactly one leave, however the call
+//     ended; an enter that was refused has none.
+//   * An error at ReturningFromHost replaces the host function's result or
+//     error; one at ReturningFromWasm replaces the call's results or trap.
+//   * Instantiation fires events only for a real start function.
+//   * Calls from guest to guest, memory.grow and table.grow are no transitions.
+
+#ifndef CALLGATE_RUNTIME_CALL_HOOK_H_
+#define CALLGATE_RUNTIME_CALL_HOOK_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "runtime/host_function_spec.h"
+#include "runtime/trap.h"
+#include "runtime/value.h"
+
+namespace callgate {
+
+enum class Transition : uint8_t {
+  kCallingWasm,
+  kReturningFromWasm,
+  kCallingHost,
+  kReturningFromHost,
+};
+
+absl::string_view TransitionName(Transition transition);
+constexpr bool EntersHost(Transition t) {
+  return t == Transition::kReturningFromWasm || t == Transition::kCallingHost;
+}
+constexpr bool LeavesHost(Transition t) {
+  return t == Transition::kReturningFromHost || t == Transition::kCallingWasm;
+}
+
+// A set of transitions, as bits.
+class TransitionSet {
+ public:
+  constexpr TransitionSet() = default;
+  static constexpr TransitionSet All() { return TransitionSet(0xf); }
+  static constexpr TransitionSet None() { return TransitionSet(); }
+  static constexpr TransitionSet HostCalls() {
+    return None()
+        .With(Transition::kCallingHost)
+        .With(Transition::kReturningFromHost);
+  }
+  constexpr TransitionSet With(Transition t) const {
+    return TransitionSet(static_cast<uint8_t>(bits_ | Bit(t)));
+  }
+  constexpr bool Contains(Transition t) const { return (bits_ & Bit(t)) != 0; }
+  constexpr bool empty() const { return bits_ == 0; }
+
+ private:
+  explicit constexpr TransitionSet(uint8_t bits) : bits_(bits) {}
+  static constexpr uint8_t Bit(Transition t) {
+    return static_cast<uint8_t>(1u << static_cast<uint8_t>(t));
+  }
+  uint8_t bits_ = 0;
+};
+
+// Which function a transition is about. Lives as long as the Store.
+struct FunctionIdentity {
+  enum class Kind : uint8_t {
+    kGuestExport,  // called by the embedder through an export
+    kGuestStart,   // a module's start function
+    kGuestOther,   // called by the embedder through a funcref
+    kHostImport,   // a host function, as one import of one instance
+    kHostDirect,   // a host function that the embedder holds and calls
+  };
+
+  Kind kind = Kind::kHostImport;
+  // For host functions the import's module and name; for guest functions the
+  // Instance's name and the export's. Untrusted bytes.
+  absl::string_view module;
+  absl::string_view name;
+  const FuncType* type = nullptr;
+  // Position among the importing module's function imports.
+  uint32_t import_index = kNoIndex;
+  // Index in the function index space of the module.
+  uint32_t func_index = kNoIndex;
+  // Dense per Store, from 0, for kHostImport and kHostDirect: what a hook
+  // indexes its own tables with. kNoIndex for guest functions.
+  uint32_t binding = kNoIndex;
+  // What the host's author said of the function; null for guest functions.
+  const HostFunctionSpec* spec = nullptr;
+};
+
+// The guest function that made a host call.
+struct CallerFrame {
+  uint32_t func_index = kNoIndex;  // kNoIndex: the embedder called
+  // As Frame::func_name. Valid until the hook returns.
+  absl::string_view func_name;
+  absl::string_view module_name;
+};
+
+// How a call ended; told on the two returning transitions.
+enum class Ending : uint8_t {
+  kNotYet,     // on the two calling transitions
+  kValue,      // normally
+  kAnswered,   // the hook answered in the host function's place
+  kTrap,       // the guest trapped
+  kHostError,  // the host function returned an error
+  kRefusal,    // a hook refused further in
+  kExit,       // the guest ended itself (GuestExit)
+};
+absl::string_view EndingName(Ending ending);
+
+// What shall happen next. Made by the CallContext's functions of these names.
+enum class Disposition : uint8_t { kProceed, kDelay, kAnswer, kRefuse };
+
+// One transition, as the hook sees it. Valid until the hook returns; all views
+// into it likewise.
+class CallContext {
+ public:
+  Transition transition() const { return transition_; }
+  const FunctionIdentity& function() const { return *function_; }
+  // The arguments; on returning transitions too.
+  absl::Span<const RawValue> args() const { return args_; }
+  // On returning transitions that ended with kValue or kAnswered, else empty.
+  absl::Span<const RawValue> results() const { return results_; }
+  Ending ending() const { return ending_; }
+  // The trap, on returning transitions that ended with one; else null. For
+  // kHostError, kRefusal and kExit its cause() is the error object.
+  const Trap* trap() const { return trap_; }
+  // Activations (embedder into guest, guest into host) live in this Store,
+  // this one included.
+  uint32_t depth() const { return depth_; }
+
+  // Who called, on host-call transitions.
+  virtual CallerFrame caller() = 0;
+  // The Wasm frames below, newest first, at most `max_frames`.
+  virtual std::vector<Frame> Backtrace(size_t max_frames) = 0;
+  // Bytes of the caller's memory 0; 0 if it has none.
+  virtual uint64_t MemoryBytes() = 0;
+
+  // Copies [address, address + length) of the caller's memory 0, once. From
+  // then on, until the host function returns, the host function reads this
+  // copy wherever it asks for bytes inside that range, so what was judged is
+  // what is used. Only at kCallingHost. OutOfRange when the range is not
+  // inside memory; ResourceExhausted when the call's copies exceed
+  // kCapturedBytesMax.
+  virtual absl::StatusOr<absl::Span<const uint8_t>> Capture(
+      uint64_t address, uint64_t length) = 0;
+  static constexpr uint64_t kCapturedBytesMax = 64 << 20;
+
+  Disposition Proceed() const { return Disposition::kProceed; }
+  // kCallingHost only. The host function runs when `delay` has passed.
+  Disposition ProceedAfter(absl::Duration delay) {
+    delay_ = delay;
+    return Disposition::kDelay;
+  }
+  // kCallingHost only. The host function does not run; the guest gets these
+  // results, which must fit the type. ReturningFromHost follows, kAnswered.
+  Disposition Answer(absl::Span<const RawValue> results) {
+    answer_.assign(results.begin(), results.end());
+    return Disposition::kAnswer;
+  }
+  // Ends the activation with this error, which reaches its caller unchanged.
+  // Not null.
+  Disposition Refuse(ErrorRef error) {
+    error_ = std::move(error);
+    return Disposition::kRefuse;
+  }
+
+ protected:
+  CallContext() = default;
+  // Made and owned by the Store alone.
+  virtual ~CallContext() = default;
+
+  Transition transition_ = Transition::kCallingWasm;
+  Ending ending_ = Ending::kNotYet;
+  uint32_t depth_ = 0;
+  const FunctionIdentity* function_ = nullptr;
+  absl::Span<const RawValue> args_;
+  absl::Span<const RawValue> results_;
+  const Trap* trap_ = nullptr;
+
+  // The hook's answer.
+  absl::Duration delay_;
+  std::vector<RawValue> answer_;
+  ErrorRef error_;
+};
+
+// memory.grow or table.grow, after the Store's limiter has said its word. The
+// specification's own maximum is checked before and is not reported.
+struct GrowthEvent {
+  enum class Kind : uint8_t { kMemory, kTable };
+  Kind kind = Kind::kMemory;
+  uint32_t index = 0;
+  // Bytes for memories, elements for tables.
+  uint64_t current = 0;
+  uint64_t desired = 0;
+  // What the limiter said.
+  bool allowed = false;
+  // Bytes of all memories and tables of the Store before the growth.
+  uint64_t store_bytes = 0;
+};
+
+// Judges the transitions of one Store.
+//
+// Called on the thread that runs the Store, with no lock of the runtime held,
+// and on the guest's time: do not block. While it runs, no other event of the
+// Store fires, and calling a guest of the Store from inside it is refused
+// unless HookOptions::allow_reentry is set. Must outlive its installation.
+class CallHook {
+ public:
+  virtual ~CallHook() = default;
+
+  // Asked once for every host function bound into the Store, at instantiation
+  // (or at installation, for what is bound already) and before any event of
+  // that function: which of its transitions does this hook want? What is not
+  // wanted costs a null check at most. This is where a hook compiles its plan
+  // for the binding.
+  virtual TransitionSet OnLink(const FunctionIdentity& function) {
+    static_cast<void>(function);
+    return TransitionSet::All();
+  }
+
+  // One transition. `call` has the functions that make the answer.
+  virtual Disposition OnTransition(CallContext& call) = 0;
+
+  // A growth request, reported outside the four transitions. Returning false
+  // refuses what the limiter allowed; true does not allow what it refused.
+  virtual bool OnGrowth(const GrowthEvent& event) {
+    static_cast<void>(event);
+    return true;
+  }
+};
+
+struct HookOptions {
+  // Which transitions the hook wants at all, before OnLink narrows it for host
+  // functions.
+  TransitionSet transitions = TransitionSet::All();
+  // Whether the hook may call guests of the same Store. Such calls fire no
+  // events: they run unwatched.
+  bool allow_reentry = false;
+};
+
+}  // namespace callgate
+
+#endif  // CALLGATE_RUNTIME_CALL_HOOK_H_

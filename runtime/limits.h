@@ -1,0 +1,62 @@
+// What a Store may use, and what one call into it may use.
+//
+// Limits are totals of the Store, not of each memory or table, and they are
+// checked before anything is allocated. Reaching a growth limit is the guest's
+// business (memory.grow answers -1) unless the Store asks for a trap.
+
+#ifndef CALLGATE_RUNTIME_LIMITS_H_
+#define CALLGATE_RUNTIME_LIMITS_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/time/time.h"
+
+namespace callgate {
+
+struct Limits {
+  // Memories plus tables (at kTableElementBytes an element) of the Store.
+  uint64_t bytes_total = 64 << 20;
+  static constexpr uint64_t kTableElementBytes = 16;
+  uint64_t table_elements_total = 10'000;
+  uint32_t instances = 100;
+  // Live activations: embedder into guest and guest into host, nested.
+  uint32_t activation_depth = 64;
+  // Wasm frames of one activation.
+  uint32_t call_depth = 1'500;
+  uint32_t extern_refs = 10'000;
+  // Bytes that host functions move between guest and host in one call.
+  uint64_t host_bytes_per_call = 1 << 30;
+  // A growth over the limit traps instead of answering -1.
+  bool trap_on_growth_refused = false;
+};
+
+// What one call may use. An absent limit is no limit.
+struct CallOptions {
+  std::optional<absl::Duration> wall;
+  // Counted by the engine in use: executed instructions for the reference
+  // engine, with bulk operations charged one more per 64 bytes or elements.
+  std::optional<uint64_t> fuel;
+};
+
+// What one call did use, its nested calls included.
+struct CallUsage {
+  uint64_t fuel = 0;
+  uint64_t host_calls = 0;
+  uint64_t host_bytes = 0;
+  absl::Duration wall;
+};
+
+// Asked before a Store's memory or table grows (and when one is made, with
+// `current` 0), after the Store's own Limits have allowed it. Bytes for
+// memories, elements for tables. Called on the Store's thread.
+class ResourceLimiter {
+ public:
+  virtual ~ResourceLimiter() = default;
+  virtual bool MemoryGrowing(uint64_t current, uint64_t desired) = 0;
+  virtual bool TableGrowing(uint64_t current, uint64_t desired) = 0;
+};
+
+}  // namespace callgate
+
+#endif  // CALLGATE_RUNTIME_LIMITS_H_

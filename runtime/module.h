@@ -1,0 +1,69 @@
+// A Module is a WebAssembly module that passed admission and validation, ready
+// to instantiate. Immutable; any thread; shared by any number of Stores.
+
+#ifndef CALLGATE_RUNTIME_MODULE_H_
+#define CALLGATE_RUNTIME_MODULE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "runtime/admission/scan.h"
+#include "runtime/engine.h"
+#include "runtime/extern_type.h"
+
+namespace callgate {
+
+namespace backend {
+class Code;
+}  // namespace backend
+
+class Module {
+ public:
+  // Scans, validates and compiles `bytes`, which are not kept. A refusal says
+  // which limit or rule, the value, the maximum and the byte offset:
+  //   InvalidArgument     not a valid module
+  //   FailedPrecondition  a valid module, perhaps, over an admission limit
+  //   Unimplemented       needs a proposal that the engine does not have
+  //   Unavailable         the process that validates could not do its work
+  // `engine` must outlive the Module.
+  static absl::StatusOr<std::shared_ptr<const Module>> Compile(
+      const Engine& engine, absl::Span<const uint8_t> bytes,
+      const admission::ModuleLimits& limits);
+  static absl::StatusOr<std::shared_ptr<const Module>> Compile(
+      const Engine& engine, absl::Span<const uint8_t> bytes);
+
+  ~Module();
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  const Engine& engine() const { return engine_; }
+  const std::vector<ImportType>& imports() const { return summary_.imports; }
+  const std::vector<ExportType>& exports() const { return summary_.exports; }
+  const admission::ModuleSummary& summary() const { return summary_; }
+  const backend::Code& code() const { return *code_; }
+  // From the name section or else the exports; empty if there is none. At most
+  // 256 untrusted bytes.
+  absl::string_view FunctionName(uint32_t func_index) const;
+
+ private:
+  Module(const Engine& engine, admission::ModuleSummary summary,
+         std::unique_ptr<const backend::Code> code,
+         std::vector<std::string> function_names);
+
+  const Engine& engine_;
+  const admission::ModuleSummary summary_;
+  const std::unique_ptr<const backend::Code> code_;
+  const std::vector<std::string> function_names_;
+};
+
+// The status of an admission refusal, with its message unchanged.
+absl::Status RefusalToStatus(const admission::Refusal& refusal);
+
+}  // namespace callgate
+
+#endif  // CALLGATE_RUNTIME_MODULE_H_
