@@ -1,0 +1,119 @@
+// What the daemon remembers between runs, except the modules' bytes: which
+// modules a tenant has, which policies were applied, and which modules are in
+// quarantine.
+//
+// A call that returns OK for a write has made it durable: it survives kill -9
+// and loss of power. A call that fails has changed nothing. Any thread; calls
+// may wait for the disk.
+//
+// Errors: NotFound for a name that is not there, ResourceExhausted at a stated
+// bound, DataLoss where what is stored cannot be what was written, Unavailable
+// when the disk fails.
+
+#ifndef CALLGATE_SERVER_STORAGE_CATALOGUE_H_
+#define CALLGATE_SERVER_STORAGE_CATALOGUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/storage/digest.h"
+
+namespace callgate::storage {
+
+// Bounds on what is kept. Reaching one is ResourceExhausted, and the message
+// names it.
+struct CatalogueLimits {
+  uint64_t modules = 100'000;      // of all tenants together
+  uint64_t policies = 1'000;       // names
+  uint64_t quarantined = 100'000;  // (tenant, digest) pairs
+};
+
+inline constexpr size_t kLabelsMax = 64;
+inline constexpr size_t kLabelBytesMax = 256;  // of a key, and of a value
+inline constexpr size_t kTenantBytesMax = 64;
+inline constexpr size_t kPolicyNameBytesMax = 256;
+inline constexpr size_t kPolicySourceBytesMax = 1 << 20;
+inline constexpr size_t kReasonBytesMax = 1024;
+inline constexpr size_t kPageSizeMax = 1'000;
+
+struct ModuleRecord {
+  std::string tenant;
+  Digest digest;
+  uint64_t size_bytes = 0;
+  std::map<std::string, std::string> labels;
+  absl::Time created;
+};
+
+// The text of a policy that came by ApplyPolicy.
+struct PolicyRecord {
+  enum class Encoding { kYaml, kTextproto };
+
+  std::string name;
+  std::string version;  // hex SHA-256 of the canonical bytes
+  Encoding encoding = Encoding::kYaml;
+  std::string source;  // as it was sent
+  absl::Time applied;
+};
+
+struct QuarantineRecord {
+  std::string tenant;
+  Digest digest;
+  std::string policy;
+  std::string rule;
+  std::string reason;
+  absl::Time since;
+};
+
+// One page of a list in the order of its key. An empty `next` is the end;
+// otherwise give it back to get the page after.
+struct ModulePage {
+  std::vector<ModuleRecord> modules;
+  std::string next;
+};
+
+class Catalogue {
+ public:
+  virtual ~Catalogue() = default;
+
+  // Keeps the record. One that is there already stays as it was first written;
+  // the result says whether this call wrote it.
+  virtual absl::StatusOr<bool> PutModule(const ModuleRecord& module) = 0;
+  virtual absl::StatusOr<ModuleRecord> GetModule(absl::string_view tenant,
+                                                 const Digest& digest) = 0;
+  // In order of digest. `page_size` is 1…kPageSizeMax; `after` is empty or the
+  // `next` of an earlier page, and anything else is InvalidArgument.
+  virtual absl::StatusOr<ModulePage> ListModules(absl::string_view tenant,
+                                                 size_t page_size,
+                                                 absl::string_view after) = 0;
+  virtual absl::Status DeleteModule(absl::string_view tenant,
+                                    const Digest& digest) = 0;
+  // Whether any tenant has it: then its bytes are needed.
+  virtual absl::StatusOr<bool> AnyTenantHas(const Digest& digest) = 0;
+  virtual absl::StatusOr<uint64_t> CountModules() = 0;
+
+  // Keeps the policy in place of whatever had its name.
+  virtual absl::Status PutPolicy(const PolicyRecord& policy) = 0;
+  // All of them, by name.
+  virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies() = 0;
+
+  // Puts the module in quarantine. A quarantine outlives the module's record:
+  // deleting and uploading again does not lift it. The first record stays; the
+  // result says whether this call wrote it.
+  virtual absl::StatusOr<bool> PutQuarantine(
+      const QuarantineRecord& quarantine) = 0;
+  virtual absl::StatusOr<std::optional<QuarantineRecord>> FindQuarantine(
+      absl::string_view tenant, const Digest& digest) = 0;
+  virtual absl::StatusOr<uint64_t> CountQuarantined() = 0;
+};
+
+}  // namespace callgate::storage
+
+#endif  // CALLGATE_SERVER_STORAGE_CATALOGUE_H_
