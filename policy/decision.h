@@ -1,0 +1,117 @@
+// What a policy hook tells its owner: every decision other than a plain allow,
+// one by one, and what it costs to decide.
+
+#ifndef CALLGATE_POLICY_DECISION_H_
+#define CALLGATE_POLICY_DECISION_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "policy/verdict.h"
+#include "runtime/host_function_spec.h"
+
+namespace callgate::policy {
+
+// Whom a hook judges. Names are the operator's, except module_name.
+struct StoreFacts {
+  std::string store_id;
+  std::string tenant;
+  std::string module_digest;  // "sha256:…"
+  std::string module_name;    // untrusted bytes
+};
+
+// One rule that matched.
+struct RuleMatch {
+  absl::string_view policy;
+  absl::string_view policy_version;
+  absl::string_view rule;
+  // What the rule asks for here: a deny on a function that cannot answer an
+  // errno is a trap.
+  Verdict verdict = Verdict::kAllow;
+  // kAudit: would have.
+  Mode mode = Mode::kEnforce;
+  Severity severity = Severity::kDebug;
+  uint32_t guest_errno = 0;
+  absl::Span<const std::string> tags;
+  // One line, escaped.
+  absl::string_view message;
+};
+
+// One decision. All views are valid until OnDecision returns.
+struct DecisionRecord {
+  enum class Subject : uint8_t {
+    kHostCall,    // a guest's call of an import
+    kCallEnd,     // a call from outside that passed a budget
+    kMemoryGrow,  // a growth that a budget refuses
+    kTableGrow,
+  };
+
+  Subject subject = Subject::kHostCall;
+  // Unique in the daemon's life as far as store ids are: "<store id>-<number>".
+  absl::string_view decision_id;
+  const StoreFacts* store = nullptr;
+
+  // What happened: the most severe of what is enforced. kAllow if only audit
+  // rules matched.
+  Verdict verdict = Verdict::kAllow;
+  // What would have happened had audit rules been enforced; at least `verdict`.
+  Verdict would_be_verdict = Verdict::kAllow;
+  // kAudit if the verdict is a plain allow only because of audit.
+  Mode mode = Mode::kEnforce;
+  Severity severity = Severity::kDebug;
+  // Whether it reaches defaults.min_severity of a policy that matched. Counted
+  // either way, an event only if so.
+  bool report = true;
+
+  // The rule that names the verdict, or the would-be verdict under audit: one
+  // of `matches`.
+  absl::string_view policy;
+  absl::string_view policy_version;
+  absl::string_view rule;
+  absl::string_view message;
+  // What the guest got instead of the call, for kDeny.
+  uint32_t guest_errno = 0;
+  // The budget that was passed: "host_calls_per_call"; else empty.
+  absl::string_view budget;
+
+  // Every rule that matched, enforced or not. At least one.
+  absl::Span<const RuleMatch> matches;
+
+  // For kHostCall. Untrusted bytes.
+  absl::string_view import_module;
+  absl::string_view import_name;
+  uint32_t caller_func_index = kNoIndex;
+  absl::string_view caller_func_name;
+  // Activations live in the Store.
+  uint32_t depth = 0;
+};
+
+// Told on the guest's time, on the Store's thread, with no lock held: take a
+// copy and return. Must outlive every hook that has it, and be thread-safe if
+// several have it.
+class DecisionSink {
+ public:
+  virtual ~DecisionSink() = default;
+
+  virtual void OnDecision(const DecisionRecord& decision) = 0;
+
+  // How long a decision took: the first of a Store, then one in
+  // kDecisionSampleEvery.
+  virtual void OnDecisionDuration(absl::Duration duration) {
+    static_cast<void>(duration);
+  }
+
+  // A fault of the engine itself, the first time a Store sees it. What it did
+  // to the call comes as a decision, each time.
+  virtual void OnEngineFault(const StoreFacts& store,
+                             absl::string_view message) = 0;
+};
+
+inline constexpr uint64_t kDecisionSampleEvery = 1024;
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_DECISION_H_

@@ -1,0 +1,190 @@
+// A compiled policy: immutable, and shared by everything that judges by it.
+//
+// Made by CompilePolicy (policy_compiler.h) only. Any thread. Replacing a
+// policy makes a new one; a Store keeps those it began with.
+
+#ifndef CALLGATE_POLICY_POLICY_H_
+#define CALLGATE_POLICY_POLICY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "policy/budgets.h"
+#include "policy/import_name.h"
+#include "policy/problem.h"
+#include "policy/verdict.h"
+#include "runtime/host_function_spec.h"
+#include "runtime/value.h"
+
+namespace callgate::policy {
+
+// WASI's error numbers, as far as verdicts use them.
+inline constexpr uint32_t kErrno2Big = 1;
+inline constexpr uint32_t kErrnoAgain = 6;
+inline constexpr uint32_t kErrnoFault = 21;
+inline constexpr uint32_t kErrnoNotCapable = 76;
+
+// Something that can match an event and have a say.
+struct Rule {
+  // The file's `id`, or one that the engine gives and no file can: with a colon
+  // in it, as "import:net.send", "default:unlisted_import".
+  std::string id;
+  Verdict verdict = Verdict::kDeny;
+  Mode mode = Mode::kEnforce;
+  Severity severity = Severity::kWarning;
+  uint32_t guest_errno = kErrnoNotCapable;
+  // Replaces the usual sentence where not empty.
+  std::string message;
+  std::vector<std::string> tags;
+  // Where the rule stands: its own file, which may be an included one.
+  std::string file;
+  SourcePosition position;
+};
+
+struct RateLimit {
+  Rule rule;
+  double refill_per_second = 0;
+  double burst = 1;
+};
+
+// An argument as the file describes it. What is absent comes from the host's
+// own description of an argument of this name.
+struct ArgumentRule {
+  std::string name;
+  std::optional<uint32_t> index;
+  std::optional<ArgKind> kind;
+  std::optional<uint32_t> len_index;
+  std::optional<uint32_t> dir_index;
+  std::optional<uint64_t> max_bytes;
+  bool redact = false;
+  // The rule that listed it; names the verdict when it is out of bounds.
+  uint32_t rule = 0;
+};
+
+// All that a policy says of one import.
+struct ImportPolicy {
+  ImportName import;
+  // Some entry allows it.
+  bool allowed = false;
+  // Into Policy::rules(): every entry that is not `allow`.
+  std::vector<uint32_t> restrictions;
+  // Into Policy::rate_limits().
+  std::vector<uint32_t> rate_limits;
+  std::vector<ArgumentRule> args;
+};
+
+// What applies_to says.
+struct Applicability {
+  // Applies to nobody by itself; a submitter may name it.
+  bool on_offer_only = false;
+  bool any_tenant = false;
+  std::vector<std::string> tenants;
+  std::vector<std::pair<std::string, std::string>> module_labels;
+};
+
+// A function import of a module, as linked.
+struct LinkedImport {
+  absl::string_view module;
+  absl::string_view name;
+  const FuncType* type = nullptr;          // not null
+  const HostFunctionSpec* spec = nullptr;  // null: nothing is said of it
+};
+
+// What a policy has to say of a module's imports before anything runs.
+struct LinkFindings {
+  // The policy cannot be applied to this module: an argument that a rule reads
+  // is not there, or cannot be what the file says it is.
+  std::vector<Problem> problems;
+  // It can, but not quite as its author may think.
+  std::vector<Problem> warnings;
+};
+
+// Everything a Policy consists of. Filled in by the compiler.
+struct PolicyContent {
+  std::string name;
+  std::string description;
+  std::string version;
+  std::string filename;
+  Mode mode = Mode::kEnforce;
+  Applicability applies_to;
+  Severity min_severity = Severity::kDebug;
+  Budgets budgets;
+  std::vector<Rule> rules;
+  std::vector<RateLimit> rate_limits;
+  std::vector<ImportPolicy> imports;
+  // What the engine itself says in this policy's name.
+  Rule unlisted_import;                // "default:unlisted_import"
+  Rule no_allow;                       // "default:no_allow"
+  Rule on_engine_error;                // "default:on_engine_error"
+  Rule budget_exceeded[kBudgetCount];  // "budget:fuel_per_call", …
+};
+
+class Policy {
+ public:
+  explicit Policy(PolicyContent content);
+  Policy(const Policy&) = delete;
+  Policy& operator=(const Policy&) = delete;
+
+  const std::string& name() const { return content_.name; }
+  const std::string& description() const { return content_.description; }
+  // SHA-256 of the canonical bytes, included policies' too: 64 hexadecimal
+  // digits.
+  const std::string& version() const { return content_.version; }
+  // The first 12 digits.
+  absl::string_view short_version() const;
+  const std::string& filename() const { return content_.filename; }
+  Mode mode() const { return content_.mode; }
+  Severity min_severity() const { return content_.min_severity; }
+  const Budgets& budgets() const { return content_.budgets; }
+  const Applicability& applies_to() const { return content_.applies_to; }
+
+  // Whether applies_to holds. False for a policy that is on offer only.
+  bool AppliesTo(
+      absl::string_view tenant,
+      const absl::flat_hash_map<std::string, std::string>& module_labels) const;
+  // Whether `tenant` may name it.
+  bool OfferedTo(absl::string_view tenant) const;
+
+  const std::vector<Rule>& rules() const { return content_.rules; }
+  const std::vector<RateLimit>& rate_limits() const {
+    return content_.rate_limits;
+  }
+  const Rule& unlisted_import() const { return content_.unlisted_import; }
+  const Rule& no_allow() const { return content_.no_allow; }
+  const Rule& on_engine_error() const { return content_.on_engine_error; }
+  const Rule& budget_exceeded(Budget b) const {
+    return content_.budget_exceeded[static_cast<size_t>(b)];
+  }
+  // Null: the policy does not list the import.
+  const ImportPolicy* FindImport(absl::string_view module,
+                                 absl::string_view name) const;
+
+  // Whether some verdict of this policy ends Stores.
+  bool CanEndStore() const;
+
+  LinkFindings CheckAgainst(absl::Span<const LinkedImport> imports) const;
+
+ private:
+  const PolicyContent content_;
+  // Into content_.imports.
+  absl::flat_hash_map<std::pair<absl::string_view, absl::string_view>, size_t>
+      by_import_;
+};
+
+// The argument that `rule` means on a function of this type and description.
+// Nothing, and `*why` says why, if there is no such argument. `why` may be
+// null.
+std::optional<ArgSpec> ResolveArgument(const ArgumentRule& rule,
+                                       const FuncType& type,
+                                       const HostFunctionSpec* spec,
+                                       std::string* why);
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_POLICY_H_
