@@ -1,0 +1,250 @@
+// A Session is one guest at work: the Store, its WASI context, its host
+// functions and its stubs, with the policies' hook between them and the
+// policies' budgets around them. The daemon keeps one for each of its Stores;
+// `callgate run --local` makes one in its own process. It knows no gRPC.
+//
+// Life: Create links nothing yet. Instantiate runs the module's start function;
+// then Call and memory access, in any number. Kill ends it for good.
+//
+// Threads: any. Calls, memory access and Instantiate take turns, first come
+// first served; at most `waiting_max` may wait and the next one is
+// ResourceExhausted. Kill and CancelCall work from any thread at any time and
+// reach a guest that runs. Observers and sinks are called on the thread that
+// runs the guest, with no lock held.
+//
+// Ownership: the Engine, the HostModules, the observer and the output sink
+// outlive the Session. stdin_fd is borrowed.
+//
+// Errors: a bad absl::Status means that there was no call, with a reason of
+// error_reason.h. Whatever the guest did, or the policies did to it, is an
+// Outcome.
+
+#ifndef CALLGATE_SERVER_SESSION_H_
+#define CALLGATE_SERVER_SESSION_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "policy/decision.h"
+#include "policy/policy.h"
+#include "policy/policy_violation.h"
+#include "runtime/engine.h"
+#include "runtime/module.h"
+#include "server/host_module.h"
+#include "server/outcome.h"
+
+namespace callgate {
+
+// A directory that the guest may use. The Session resolves nothing: whoever
+// fills this in has decided that the guest may have it.
+struct GuestDirectory {
+  std::string host_path;
+  std::string guest_path;
+  bool read_only = false;
+};
+
+// An import defined as a function that does nothing and returns zeros.
+struct StubImport {
+  std::string module;
+  std::string name;
+};
+
+// Which of the guest's streams.
+enum class OutputStream : uint8_t { kStdout, kStderr };
+
+// Takes what a guest writes, as it comes. May block: on the guest's time.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  virtual void OnOutput(OutputStream stream, absl::string_view bytes) = 0;
+};
+
+// A host function's calls in one call into the guest.
+struct HostCallCount {
+  // Untrusted bytes, valid while OnCallEnded runs.
+  absl::string_view module;
+  absl::string_view name;
+  uint64_t ran = 0;       // the host function ran
+  uint64_t answered = 0;  // denied: the guest got an errno
+  uint64_t refused = 0;   // the guest was stopped
+};
+
+// What a call into the guest came to.
+struct CallEnd {
+  const Outcome& outcome;
+  // Plain allows, which no decision record tells of.
+  uint64_t allowed = 0;
+  std::vector<HostCallCount> host_calls;
+  // The verdict that ended the Session, in this call; else null.
+  std::shared_ptr<const policy::PolicyViolation> ended_by;
+};
+
+// Facts for events and metrics. No answers are expected.
+class SessionObserver : public policy::DecisionSink {
+ public:
+  // A call, or the instantiation, ended; before its Outcome is handed out. May
+  // wait for the disk.
+  virtual void OnCallEnded(const CallEnd& end) = 0;
+};
+
+struct SessionConfig {
+  std::string store_id;
+  std::string tenant = "default";
+  // "sha256:…".
+  std::string module_digest;
+  // What backtraces and policies call the module; untrusted bytes.
+  std::string module_name;
+  std::map<std::string, std::string> module_labels;
+  std::shared_ptr<const Module> module;
+  // What PolicySet::Select chose, not empty.
+  std::vector<std::shared_ptr<const policy::Policy>> policies;
+
+  std::string program_name = "module";
+  std::vector<std::string> args;
+  std::vector<std::string> env;  // "KEY=VALUE"
+  std::vector<GuestDirectory> dirs;
+  std::vector<StubImport> stubs;
+
+  // Tighten the policies' budgets of the same name.
+  std::optional<uint64_t> fuel_per_call;
+  std::optional<absl::Duration> wall_per_call;
+  // In force where no policy says anything. Absent: no limit.
+  std::optional<absl::Duration> default_wall_per_call;
+
+  // Borrowed; -1 is an empty stdin.
+  int stdin_fd = -1;
+  // Null: output is kept and handed out with each Outcome.
+  OutputSink* output = nullptr;
+  // Null: nobody is told.
+  SessionObserver* observer = nullptr;
+
+  size_t waiting_max = 16;
+};
+
+// One call into the guest.
+struct CallRequest {
+  std::string export_name;
+  std::vector<Value> args;
+  // Tighten the Session's budgets for this call.
+  std::optional<uint64_t> fuel;
+  std::optional<absl::Duration> wall;
+  // The caller gives up here: waiting for a turn ends with DeadlineExceeded,
+  // and the wall budget is what is left when the turn comes.
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+enum class SessionState : uint8_t {
+  kIdle,
+  kRunning,
+  kKilled,        // by Kill
+  kPolicyKilled,  // by a verdict
+  kExited,        // by the guest's own exit
+};
+absl::string_view SessionStateName(SessionState state);
+
+// What a Session is doing and has done.
+struct SessionFacts {
+  SessionState state = SessionState::kIdle;
+  // Why it ended; empty while it lives.
+  std::string end_reason;
+  CallUsage usage;  // of all calls
+  uint64_t memory_bytes = 0;
+  int64_t calls = 0;
+  absl::Time last_used;
+};
+
+// Names a call to CancelCall.
+class CallTicket;
+
+class Session {
+ public:
+  // Makes the Store and everything it is joined to. The policies are compiled
+  // for the module's imports here.
+  //   FailedPrecondition  MODULE_OVER_LIMIT by the policies' limits,
+  //                       POLICY_REFUSED
+  //   InvalidArgument     BAD_ARGUMENT: env, dirs or stubs
+  static absl::StatusOr<std::unique_ptr<Session>> Create(
+      const Engine& engine, const HostModules& host_modules,
+      SessionConfig config);
+
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Links and instantiates; once. An Outcome of kReturned says that calls may
+  // follow; after any other the Session has ended.
+  //   FailedPrecondition  MISSING_IMPORT, IMPORT_TYPE
+  //   ResourceExhausted   a limit of the Store
+  absl::StatusOr<Outcome> Instantiate(
+      absl::Time deadline = absl::InfiniteFuture(),
+      const std::shared_ptr<CallTicket>& ticket = nullptr);
+
+  // Calls an export.
+  //   NotFound            EXPORT_NOT_FOUND; NO_START (FailedPrecondition) where
+  //                       it is "_start" that is missing
+  //   InvalidArgument     BAD_ARGUMENT
+  //   FailedPrecondition  STORE_ENDED
+  //   ResourceExhausted   QUEUE_FULL
+  //   DeadlineExceeded, Cancelled  while waiting for a turn
+  absl::StatusOr<Outcome> Call(
+      const CallRequest& request,
+      const std::shared_ptr<CallTicket>& ticket = nullptr);
+
+  // For Instantiate and Call; may be cancelled before, during and after.
+  static std::shared_ptr<CallTicket> NewTicket();
+  // Interrupts the call, or ends its waiting. The Session lives on. A call that
+  // has ended already is not touched, nor is any other.
+  void CancelCall(const std::shared_ptr<CallTicket>& ticket);
+
+  // Interrupts what runs and refuses whatever comes. The first reason stays.
+  void Kill(absl::string_view reason);
+
+  // `memory` names an export; empty means "memory", or else the only exported
+  // memory. OutOfRange OUT_OF_BOUNDS; nothing is written unless all is.
+  struct MemoryRead {
+    std::string bytes;
+    uint64_t memory_bytes = 0;
+  };
+  absl::StatusOr<MemoryRead> ReadMemory(absl::string_view memory,
+                                        uint64_t address, uint64_t length,
+                                        absl::Time deadline);
+  absl::StatusOr<uint64_t> WriteMemory(absl::string_view memory,
+                                       uint64_t address,
+                                       absl::string_view bytes,
+                                       absl::Time deadline);
+
+  SessionFacts facts() const;
+  const SessionConfig& config() const;
+  // How the policies will treat some imports, in sentences.
+  const std::vector<std::string>& warnings() const;
+  // "name@version" of the policies in force.
+  std::vector<std::string> policy_names() const;
+
+  // Bytes of one ReadMemory or WriteMemory.
+  static constexpr uint64_t kMemoryAccessBytesMax = 1 << 20;
+  // Captured output handed out with one Outcome, of each stream.
+  static constexpr uint64_t kOutcomeOutputBytesMax = 1 << 20;
+
+ private:
+  class Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+// A policy file that allows every WASI function and the stubs, and denies every
+// other import: what a run without a policy gets outside a daemon.
+std::string PermissivePolicyYaml(const std::vector<StubImport>& stubs);
+
+}  // namespace callgate
+
+#endif  // CALLGATE_SERVER_SESSION_H_
