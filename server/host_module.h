@@ -41,6 +41,13 @@ class HostModule {
       const HostModuleFacts& facts) const = 0;
 };
 
+// One function, ready to be linked.
+struct HostFunctionEntry {
+  std::string module;
+  std::string name;
+  HostDefinition definition;
+};
+
 // The host modules of one process. Register them all, then share it: after
 // that, any thread.
 class HostModules {
@@ -53,9 +60,12 @@ class HostModules {
   // function that appears twice.
   absl::Status Register(std::unique_ptr<HostModule> module);
 
-  // Defines every function of every module.
-  absl::Status AddTo(Linker& linker, const HostModuleFacts& facts) const;
+  // Every function of every module, made for one Store.
+  std::vector<HostFunctionEntry> FunctionsFor(
+      const HostModuleFacts& facts) const;
 
+  // "module.name" of each function.
+  std::vector<std::string> ImportNames() const;
   bool Defines(absl::string_view module, absl::string_view name) const;
 
  private:

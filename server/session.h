@@ -22,8 +22,8 @@
 #ifndef CALLGATE_SERVER_SESSION_H_
 #define CALLGATE_SERVER_SESSION_H_
 
+#include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,12 +45,14 @@
 
 namespace callgate {
 
-// A directory that the guest may use. The Session resolves nothing: whoever
-// fills this in has decided that the guest may have it.
+// A directory that the guest may use.
 struct GuestDirectory {
   std::string host_path;
   std::string guest_path;
   bool read_only = false;
+  // When not empty, host_path must be this directory or lie inside of it, by a
+  // lookup that no symbolic link leads out of. Both absolute.
+  std::string inside;
 };
 
 // An import defined as a function that does nothing and returns zeros.
@@ -66,7 +68,8 @@ enum class OutputStream : uint8_t { kStdout, kStderr };
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
-  virtual void OnOutput(OutputStream stream, absl::string_view bytes) = 0;
+  // False: nobody wants it any more, and the guest gets EPIPE.
+  virtual bool OnOutput(OutputStream stream, absl::string_view bytes) = 0;
 };
 
 // A host function's calls in one call into the guest.
@@ -118,11 +121,14 @@ struct SessionConfig {
   // Tighten the policies' budgets of the same name.
   std::optional<uint64_t> fuel_per_call;
   std::optional<absl::Duration> wall_per_call;
-  // In force where no policy says anything. Absent: no limit.
+  // In force where neither a policy nor anybody else limits a call. Absent: no
+  // limit.
   std::optional<absl::Duration> default_wall_per_call;
 
   // Borrowed; -1 is an empty stdin.
   int stdin_fd = -1;
+  // Whether stdin, stdout and stderr look like terminals to the guest.
+  std::array<bool, 3> terminal{};
   // Null: output is kept and handed out with each Outcome.
   OutputSink* output = nullptr;
   // Null: nobody is told.
@@ -163,16 +169,17 @@ struct SessionFacts {
   absl::Time last_used;
 };
 
-// Names a call to CancelCall.
+// Names a call to CancelCall (turn_queue.h).
 class CallTicket;
 
 class Session {
  public:
-  // Makes the Store and everything it is joined to. The policies are compiled
-  // for the module's imports here.
-  //   FailedPrecondition  MODULE_OVER_LIMIT by the policies' limits,
-  //                       POLICY_REFUSED
+  // Makes the Store and everything it is joined to. The policies are checked
+  // against the module's imports here; that the module keeps to their
+  // budgets.module is the caller's to see to (module_admission.h).
+  //   FailedPrecondition  POLICY_REFUSED: a policy cannot judge this module
   //   InvalidArgument     BAD_ARGUMENT: env, dirs or stubs
+  //   NotFound, PermissionDenied, …  a directory cannot be opened
   static absl::StatusOr<std::unique_ptr<Session>> Create(
       const Engine& engine, const HostModules& host_modules,
       SessionConfig config);

@@ -1,0 +1,740 @@
+#include "server/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "policy/import_name.h"
+#include "policy/policy_hook.h"
+#include "runtime/check.h"
+#include "runtime/linker.h"
+#include "runtime/store.h"
+#include "runtime/wasi/wasi.h"
+#include "server/error_reason.h"
+#include "server/events/escape.h"
+#include "server/module_admission.h"
+#include "server/turn_queue.h"
+#include "server/verdict_tally.h"
+
+namespace callgate {
+namespace {
+
+using policy::Budget;
+
+// From any origin, as the hook wants it.
+absl::Time MonotonicNow() {
+  return absl::UnixEpoch() +
+         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+absl::Status BadArgument(absl::string_view message) {
+  return ErrorWithReason(absl::StatusCode::kInvalidArgument,
+                         reason::kBadArgument, message);
+}
+
+absl::Status OutOfBounds(uint64_t address, uint64_t length, uint64_t bytes) {
+  return ErrorWithReason(
+      absl::StatusCode::kOutOfRange, reason::kOutOfBounds,
+      absl::StrCat(length, " bytes at ", address,
+                   " are not inside the memory of ", bytes, " bytes"));
+}
+
+// Gives the turn back when the scope ends.
+class Turn {
+ public:
+  explicit Turn(TurnQueue& queue) : queue_(queue) {}
+  ~Turn() { queue_.Give(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  TurnQueue& queue_;
+};
+
+// The Store's limits under the policies' budgets.
+Limits LimitsOf(const policy::EffectiveBudgets& budgets) {
+  Limits limits;
+  if (const auto max = budgets.Max(Budget::kMemoryBytesTotal)) {
+    limits.bytes_total = *max;
+  }
+  if (const auto max = budgets.Max(Budget::kTableElementsTotal)) {
+    limits.table_elements_total = *max;
+  }
+  if (const auto max = budgets.Max(Budget::kCallDepth)) {
+    limits.call_depth = static_cast<uint32_t>(
+        std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
+  }
+  if (const auto max = budgets.Max(Budget::kHostBytesPerCall)) {
+    limits.host_bytes_per_call = *max;
+  }
+  return limits;
+}
+
+// The budget that a trap of this code has used up; empty if it is about none.
+absl::string_view BudgetOfTrap(TrapCode code, bool fuel_of_store) {
+  switch (code) {
+    case TrapCode::kOutOfFuel:
+      return policy::BudgetName(fuel_of_store ? Budget::kFuelPerStore
+                                              : Budget::kFuelPerCall);
+    case TrapCode::kDeadlineExceeded:
+      return policy::BudgetName(Budget::kWallPerCall);
+    case TrapCode::kGrowthLimited:
+      return policy::BudgetName(Budget::kMemoryBytesTotal);
+    case TrapCode::kHostBytesExceeded:
+      return policy::BudgetName(Budget::kHostBytesPerCall);
+    default:
+      return "";
+  }
+}
+
+std::string TrapMessage(const Trap& trap) {
+  return events::EscapeText(trap.message());
+}
+
+// What all imports of the module could be linked with.
+using SpecByImport =
+    std::map<std::pair<std::string, std::string>, HostFunctionSpec>;
+
+}  // namespace
+
+absl::string_view SessionStateName(SessionState state) {
+  switch (state) {
+    case SessionState::kIdle:
+      return "idle";
+    case SessionState::kRunning:
+      return "running";
+    case SessionState::kKilled:
+      return "killed";
+    case SessionState::kPolicyKilled:
+      return "policy_killed";
+    case SessionState::kExited:
+      return "exited";
+  }
+  return "unknown";
+}
+
+class Session::Impl {
+ public:
+  Impl(const Engine& engine, SessionConfig config)
+      : config_(std::move(config)),
+        budgets_(policy::ComputeEffectiveBudgets(config_.policies)),
+        tally_(config_.observer),
+        hook_(config_.policies,
+              policy::StoreFacts{config_.store_id, config_.tenant,
+                                 config_.module_digest, config_.module_name},
+              MonotonicNow, tally_),
+        store_(engine, LimitsOf(budgets_)),
+        turns_(
+            config_.waiting_max, [this] { store_.Interrupt(); },
+            [this] { store_.ResetInterrupt(); }) {
+    facts_.last_used = absl::Now();
+  }
+
+  absl::Status Prepare(const HostModules& host_modules);
+
+  absl::StatusOr<Outcome> Instantiate(
+      absl::Time deadline, const std::shared_ptr<CallTicket>& ticket);
+  absl::StatusOr<Outcome> Call(const CallRequest& request,
+                               const std::shared_ptr<CallTicket>& ticket);
+  absl::StatusOr<MemoryRead> ReadMemory(absl::string_view name,
+                                        uint64_t address, uint64_t length,
+                                        absl::Time deadline);
+  absl::StatusOr<uint64_t> WriteMemory(absl::string_view name, uint64_t address,
+                                       absl::string_view bytes,
+                                       absl::Time deadline);
+
+  void Cancel(const std::shared_ptr<CallTicket>& ticket) {
+    turns_.Cancel(ticket);
+  }
+  void Kill(absl::string_view why) {
+    End(SessionState::kKilled, std::string(why));
+  }
+
+  SessionFacts facts() const;
+  const SessionConfig& config() const { return config_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  // The budgets of one call, and whose they are.
+  struct Armed {
+    CallOptions options;
+    policy::PolicyHook::Arming arming;
+  };
+  Armed Arm(std::optional<uint64_t> fuel, std::optional<absl::Duration> wall,
+            absl::Time deadline) const;
+
+  // How a guest's activation ended, whichever way it was entered.
+  struct Ended {
+    std::vector<Value> values;
+    std::optional<Trap> trap;
+    CallUsage usage;
+  };
+  Outcome Conclude(const Armed& armed, Ended ended);
+  void Classify(const Armed& armed, const Ended& ended, Outcome& outcome);
+  void TakeOutput(Outcome& outcome);
+  void Tell(const Outcome& outcome, const VerdictTally::Answered& answered);
+  void End(SessionState state, std::string why);
+
+  absl::Status AddStubs(SpecByImport& specs);
+  absl::Status CheckPolicies(const SpecByImport& specs);
+  absl::StatusOr<Memory> FindMemory(absl::string_view name) const;
+
+  const SessionConfig config_;
+  const policy::EffectiveBudgets budgets_;
+  std::vector<std::string> warnings_;
+
+  // In this order: what stands later uses what stands before.
+  VerdictTally tally_;
+  policy::PolicyHook hook_;
+  std::shared_ptr<wasi::Context> wasi_;
+  Store store_;
+  Linker linker_;
+  TurnQueue turns_;
+
+  // Of whoever has the turn.
+  bool instantiation_begun_ = false;
+  std::optional<Instance> instance_;
+  uint64_t fuel_used_ = 0;
+
+  mutable std::mutex mu_;
+  SessionFacts facts_;  // guarded by mu_
+};
+
+absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
+  wasi::Options options;
+  options.args.push_back(config_.program_name);
+  options.args.insert(options.args.end(), config_.args.begin(),
+                      config_.args.end());
+  options.env = config_.env;
+  options.stdin_fd = config_.stdin_fd;
+  options.terminal = config_.terminal;
+  if (OutputSink* sink = config_.output; sink != nullptr) {
+    const auto to = [sink](OutputStream stream) {
+      return [sink, stream](absl::Span<const uint8_t> bytes) {
+        // SAFETY: any object may be read as char.
+        return sink->OnOutput(
+            stream,
+            absl::string_view(reinterpret_cast<const char*>(bytes.data()),
+                              bytes.size()));
+      };
+    };
+    options.stdout_sink = to(OutputStream::kStdout);
+    options.stderr_sink = to(OutputStream::kStderr);
+  }
+  for (const GuestDirectory& dir : config_.dirs) {
+    options.preopens.push_back(wasi::Preopen{dir.host_path, dir.guest_path,
+                                             dir.read_only, dir.inside});
+  }
+  if (const auto max = budgets_.Max(Budget::kOpenHandles)) {
+    options.open_handles_max = static_cast<uint32_t>(
+        std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
+  }
+  absl::StatusOr<std::shared_ptr<wasi::Context>> context =
+      wasi::Context::Create(std::move(options));
+  if (!context.ok()) {
+    return context.status().code() == absl::StatusCode::kInvalidArgument
+               ? WithReason(context.status(), reason::kBadArgument)
+               : context.status();
+  }
+  wasi_ = *std::move(context);
+
+  SpecByImport specs;
+  for (const wasi::FunctionInfo& function : wasi::AllFunctions()) {
+    specs[{std::string(wasi::kModuleName), function.name}] = function.spec;
+  }
+  absl::Status status = wasi::AddToLinker(linker_, wasi_);
+  if (!status.ok()) return status;
+  for (HostFunctionEntry& entry : host_modules.FunctionsFor(
+           {config_.tenant, config_.store_id, config_.module_digest})) {
+    specs[{entry.module, entry.name}] = entry.definition.spec;
+    status = linker_.DefineFunc(entry.module, entry.name,
+                                std::move(entry.definition));
+    if (!status.ok()) return status;
+  }
+  status = AddStubs(specs);
+  if (!status.ok()) return status;
+  status = CheckPolicies(specs);
+  if (!status.ok()) return status;
+  return store_.SetCallHook(hook_);
+}
+
+absl::Status Session::Impl::AddStubs(SpecByImport& specs) {
+  for (const StubImport& stub : config_.stubs) {
+    const std::string shown = policy::FormatImportName(stub.module, stub.name);
+    if (linker_.Defines(stub.module, stub.name)) {
+      return BadArgument(absl::StrCat(
+          "stub ", shown,
+          ": the host defines this function already, or it is a stub twice; "
+          "leave the stub out"));
+    }
+    const auto& imports = config_.module->imports();
+    const auto found = std::find_if(
+        imports.begin(), imports.end(), [&stub](const ImportType& import) {
+          return import.module == stub.module && import.name == stub.name;
+        });
+    if (found == imports.end()) {
+      warnings_.push_back(
+          absl::StrCat("stub ", shown, ": the module does not import it"));
+      continue;
+    }
+    if (found->type.kind != ExternKind::kFunc) {
+      return BadArgument(absl::StrCat(
+          "stub ", shown, ": the module imports it as a ",
+          ExternKindName(found->type.kind), ", and only functions have stubs"));
+    }
+    HostDefinition definition;
+    definition.type = found->type.func;
+    std::vector<RawValue> zeros;
+    for (const ValType type : definition.type.results) {
+      zeros.push_back(Value::Zero(type).raw());
+    }
+    definition.body = [zeros](Caller&, absl::Span<const RawValue>,
+                              absl::Span<RawValue> results) -> ErrorRef {
+      std::copy(zeros.begin(), zeros.end(), results.begin());
+      return nullptr;
+    };
+    const absl::Status status =
+        linker_.DefineFunc(stub.module, stub.name, std::move(definition));
+    if (!status.ok()) return status;
+    specs[{stub.module, stub.name}] = HostFunctionSpec();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Impl::CheckPolicies(const SpecByImport& specs) {
+  std::vector<policy::LinkedImport> linked;
+  for (const ImportType& import : config_.module->imports()) {
+    if (import.type.kind != ExternKind::kFunc) continue;
+    const auto spec = specs.find({import.module, import.name});
+    // An import without a host function is a link error of its own.
+    if (spec == specs.end()) continue;
+    linked.push_back(
+        {import.module, import.name, &import.type.func, &spec->second});
+  }
+  std::vector<std::string> problems;
+  for (const auto& policy : config_.policies) {
+    const policy::LinkFindings findings = policy->CheckAgainst(linked);
+    for (const policy::Problem& problem : findings.problems) {
+      problems.push_back(problem.ToString());
+    }
+    for (const policy::Problem& warning : findings.warnings) {
+      warnings_.push_back(warning.ToString());
+    }
+  }
+  if (problems.empty()) return absl::OkStatus();
+  return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                         reason::kPolicyRefused,
+                         absl::StrCat("a policy cannot judge this module: ",
+                                      absl::StrJoin(problems, "; ")));
+}
+
+Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
+                                        std::optional<absl::Duration> wall,
+                                        absl::Time deadline) const {
+  using Fuel = policy::PolicyHook::Arming::Fuel;
+  Armed armed;
+  // The smallest counts; of equal ones the policy's, which comes first.
+  const auto tighten_fuel = [&armed](std::optional<uint64_t> max, Fuel whose) {
+    if (!max.has_value()) return;
+    if (armed.options.fuel.has_value() && *armed.options.fuel <= *max) return;
+    armed.options.fuel = max;
+    armed.arming.fuel = whose;
+  };
+  tighten_fuel(budgets_.Max(Budget::kFuelPerCall), Fuel::kPerCallBudget);
+  if (const auto max = budgets_.Max(Budget::kFuelPerStore)) {
+    tighten_fuel(*max - std::min(*max, fuel_used_), Fuel::kPerStoreBudget);
+  }
+  tighten_fuel(config_.fuel_per_call, Fuel::kOther);
+  tighten_fuel(fuel, Fuel::kOther);
+
+  const auto tighten_wall = [&armed](std::optional<absl::Duration> max,
+                                     bool is_budget) {
+    if (!max.has_value()) return;
+    if (armed.options.wall.has_value() && *armed.options.wall <= *max) return;
+    armed.options.wall = max;
+    armed.arming.wall_is_budget = is_budget;
+  };
+  tighten_wall(budgets_.wall_per_call(), true);
+  tighten_wall(config_.wall_per_call, false);
+  tighten_wall(wall, false);
+  if (!armed.options.wall.has_value()) {
+    tighten_wall(config_.default_wall_per_call, false);
+  }
+  if (deadline != absl::InfiniteFuture()) {
+    tighten_wall(std::max(deadline - absl::Now(), absl::ZeroDuration()), false);
+  }
+  return armed;
+}
+
+void Session::Impl::End(SessionState state, std::string why) {
+  if (!turns_.Close(why)) return;
+  const std::lock_guard<std::mutex> lock(mu_);
+  facts_.state = state;
+  facts_.end_reason = std::move(why);
+}
+
+void Session::Impl::Classify(const Armed& armed, const Ended& ended,
+                             Outcome& outcome) {
+  using Fuel = policy::PolicyHook::Arming::Fuel;
+  if (!ended.trap.has_value() && hook_.latched() == nullptr) {
+    outcome.kind = OutcomeKind::kReturned;
+    return;
+  }
+  // A verdict that ended the Store counts, whatever a host function made of it
+  // on the way out.
+  std::shared_ptr<const policy::PolicyViolation> violation = hook_.latched();
+  if (violation == nullptr) {
+    violation = std::dynamic_pointer_cast<const policy::PolicyViolation>(
+        ended.trap->cause());
+  }
+  if (ended.trap.has_value() && violation == nullptr) {
+    if (const auto code = ended.trap->exit_code()) {
+      outcome.kind = OutcomeKind::kExited;
+      outcome.exit_code = static_cast<int>(*code);
+      End(SessionState::kExited, absl::StrCat("the guest exited with ", *code));
+      return;
+    }
+  }
+  outcome.exit_code = kExitCodeTrapped;
+  outcome.trap.emplace();
+  if (ended.trap.has_value()) {
+    outcome.trap->code = std::string(TrapCodeName(ended.trap->code()));
+    outcome.trap->message = TrapMessage(*ended.trap);
+    outcome.trap->frames = ended.trap->backtrace();
+  }
+  if (violation != nullptr) {
+    outcome.trap->code = std::string(TrapCodeName(TrapCode::kRefused));
+    outcome.trap->message = violation->message();
+    outcome.budget = violation->facts().budget;
+    switch (violation->verdict()) {
+      case policy::Verdict::kQuarantineModule:
+        outcome.kind = OutcomeKind::kPolicyQuarantined;
+        break;
+      case policy::Verdict::kKillStore:
+        outcome.kind = OutcomeKind::kPolicyKilled;
+        break;
+      default:
+        outcome.kind = outcome.budget.empty() ? OutcomeKind::kPolicyTrapped
+                                              : OutcomeKind::kBudgetExceeded;
+        return;
+    }
+    End(SessionState::kPolicyKilled, violation->message());
+    return;
+  }
+  outcome.budget = std::string(BudgetOfTrap(
+      ended.trap->code(), armed.arming.fuel == Fuel::kPerStoreBudget));
+  if (!outcome.budget.empty()) {
+    outcome.kind = OutcomeKind::kBudgetExceeded;
+  } else if (ended.trap->code() == TrapCode::kInterrupted) {
+    outcome.kind = OutcomeKind::kKilled;
+    outcome.trap->message = turns_.closed() ? turns_.close_reason()
+                                            : "the caller cancelled the call";
+  } else {
+    outcome.kind = OutcomeKind::kTrapped;
+  }
+}
+
+void Session::Impl::TakeOutput(Outcome& outcome) {
+  if (config_.output == nullptr) {
+    outcome.stdout_bytes = wasi_->TakeStdout();
+    outcome.stderr_bytes = wasi_->TakeStderr();
+    for (std::string* bytes : {&outcome.stdout_bytes, &outcome.stderr_bytes}) {
+      if (bytes->size() <= kOutcomeOutputBytesMax) continue;
+      outcome.output_omitted_bytes += bytes->size() - kOutcomeOutputBytesMax;
+      bytes->resize(kOutcomeOutputBytesMax);
+    }
+  }
+}
+
+void Session::Impl::Tell(const Outcome& outcome,
+                         const VerdictTally::Answered& answered) {
+  const policy::PolicyHook::Counts counts = hook_.DrainCounts();
+  if (config_.observer == nullptr) return;
+  CallEnd end{outcome, 0, {}, hook_.latched()};
+  for (const auto& import : counts.imports) {
+    HostCallCount calls;
+    calls.module = import.function->module;
+    calls.name = import.function->name;
+    calls.ran = import.allowed + import.allowed_with_record;
+    const auto found =
+        answered.find({std::string(calls.module), std::string(calls.name)});
+    if (found != answered.end()) {
+      calls.answered = std::min(found->second, import.stopped);
+    }
+    calls.refused = import.stopped - calls.answered;
+    end.allowed += import.allowed;
+    end.host_calls.push_back(calls);
+  }
+  config_.observer->OnCallEnded(end);
+}
+
+Outcome Session::Impl::Conclude(const Armed& armed, Ended ended) {
+  fuel_used_ += ended.usage.fuel;
+  hook_.ReportUsage(
+      {ended.usage.fuel, fuel_used_, ended.usage.host_bytes, ended.usage.wall});
+  Outcome outcome;
+  outcome.usage = ended.usage;
+  outcome.memory_bytes = store_.bytes_used();
+  Classify(armed, ended, outcome);
+  if (outcome.kind == OutcomeKind::kReturned) {
+    outcome.results = std::move(ended.values);
+  }
+  outcome.store_usable = !turns_.closed();
+  TakeOutput(outcome);
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    facts_.usage.fuel += outcome.usage.fuel;
+    facts_.usage.host_calls += outcome.usage.host_calls;
+    facts_.usage.host_bytes += outcome.usage.host_bytes;
+    facts_.usage.wall += outcome.usage.wall;
+    facts_.memory_bytes = outcome.memory_bytes;
+    facts_.last_used = absl::Now();
+    ++facts_.calls;
+  }
+  const VerdictTally::Answered answered = tally_.TakeAnswered();
+  tally_.Take(outcome);
+  Tell(outcome, answered);
+  return outcome;
+}
+
+absl::StatusOr<Outcome> Session::Impl::Instantiate(
+    absl::Time deadline, const std::shared_ptr<CallTicket>& ticket) {
+  absl::Status turn = turns_.Take(deadline, ticket);
+  if (!turn.ok()) return turn;
+  const Turn mine(turns_);
+  CALLGATE_CHECK(!instantiation_begun_, "a Session is instantiated once");
+  instantiation_begun_ = true;
+
+  const Armed armed = Arm(std::nullopt, std::nullopt, deadline);
+  hook_.ArmCall(armed.arming);
+  absl::StatusOr<Instantiation> made = linker_.Instantiate(
+      store_, config_.module, config_.module_name, armed.options);
+  if (!made.ok()) {
+    End(SessionState::kKilled, "the module could not be linked");
+    switch (made.status().code()) {
+      case absl::StatusCode::kNotFound:
+        return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                               reason::kMissingImport,
+                               events::EscapeText(made.status().message()));
+      case absl::StatusCode::kFailedPrecondition:
+        return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                               reason::kImportType,
+                               events::EscapeText(made.status().message()));
+      default:
+        return made.status();
+    }
+  }
+  instance_ = made->instance;
+  Outcome outcome = Conclude(armed, {{}, std::move(made->trap), made->usage});
+  if (outcome.kind != OutcomeKind::kReturned) {
+    End(SessionState::kKilled, "the instantiation did not succeed");
+    outcome.store_usable = false;
+  }
+  return outcome;
+}
+
+absl::StatusOr<Outcome> Session::Impl::Call(
+    const CallRequest& request, const std::shared_ptr<CallTicket>& ticket) {
+  absl::Status turn = turns_.Take(request.deadline, ticket);
+  if (!turn.ok()) return turn;
+  const Turn mine(turns_);
+  CALLGATE_CHECK(instance_.has_value(), "calls follow the instantiation");
+
+  const absl::StatusOr<Func> func = instance_->GetFunc(request.export_name);
+  if (!func.ok()) {
+    if (request.export_name == "_start") {
+      return ErrorWithReason(
+          absl::StatusCode::kFailedPrecondition, reason::kNoStart,
+          "the module exports no function \"_start\", so it is no command; "
+          "name one of its exports to call");
+    }
+    return ErrorWithReason(absl::StatusCode::kNotFound, reason::kExportNotFound,
+                           events::EscapeText(func.status().message()));
+  }
+  const Armed armed = Arm(request.fuel, request.wall, request.deadline);
+  hook_.ArmCall(armed.arming);
+  absl::StatusOr<CallResult> called = func->Call(request.args, armed.options);
+  if (!called.ok()) {
+    return called.status().code() == absl::StatusCode::kInvalidArgument
+               ? WithReason(called.status(), reason::kBadArgument)
+               : called.status();
+  }
+  return Conclude(armed, {std::move(called->values), std::move(called->trap),
+                          called->usage});
+}
+
+absl::StatusOr<Memory> Session::Impl::FindMemory(absl::string_view name) const {
+  std::vector<std::string> names;
+  for (const ExportType& exported : config_.module->exports()) {
+    if (exported.type.kind != ExternKind::kMemory) continue;
+    names.push_back(exported.name);
+  }
+  const absl::string_view wanted = name.empty() ? "memory" : name;
+  const auto found = std::find(names.begin(), names.end(), wanted);
+  if (found != names.end()) return instance_->GetMemory(*found);
+  if (name.empty() && names.size() == 1) return instance_->GetMemory(names[0]);
+  return ErrorWithReason(
+      absl::StatusCode::kNotFound, reason::kExportNotFound,
+      names.empty()
+          ? std::string("the module exports no memory")
+          : absl::StrCat(
+                "the module exports no memory \"",
+                events::EscapeText(wanted, 256), "\"; it exports \"",
+                events::EscapeText(absl::StrJoin(names, "\", \""), 1024),
+                "\""));
+}
+
+absl::StatusOr<Session::MemoryRead> Session::Impl::ReadMemory(
+    absl::string_view name, uint64_t address, uint64_t length,
+    absl::Time deadline) {
+  if (length > kMemoryAccessBytesMax) {
+    return BadArgument(
+        absl::StrCat("length ", length, " is over the maximum of ",
+                     kMemoryAccessBytesMax, " bytes a call; read in parts"));
+  }
+  absl::Status turn = turns_.Take(deadline, nullptr);
+  if (!turn.ok()) return turn;
+  const Turn mine(turns_);
+  CALLGATE_CHECK(instance_.has_value(), "reads follow the instantiation");
+  const absl::StatusOr<Memory> memory = FindMemory(name);
+  if (!memory.ok()) return memory.status();
+  MemoryRead read;
+  read.memory_bytes = memory->bytes();
+  // Checked before room is made for the bytes.
+  if (address > read.memory_bytes || length > read.memory_bytes - address) {
+    return OutOfBounds(address, length, read.memory_bytes);
+  }
+  read.bytes.resize(length);
+  // SAFETY: the string owns `length` bytes, and any object may be written as
+  // unsigned char.
+  const absl::Status status = memory->Read(
+      address,
+      absl::MakeSpan(reinterpret_cast<uint8_t*>(&read.bytes[0]), length));
+  if (!status.ok()) return status;
+  return read;
+}
+
+absl::StatusOr<uint64_t> Session::Impl::WriteMemory(absl::string_view name,
+                                                    uint64_t address,
+                                                    absl::string_view bytes,
+                                                    absl::Time deadline) {
+  if (bytes.size() > kMemoryAccessBytesMax) {
+    return BadArgument(
+        absl::StrCat(bytes.size(), " bytes are over the maximum of ",
+                     kMemoryAccessBytesMax, " bytes a call; write in parts"));
+  }
+  absl::Status turn = turns_.Take(deadline, nullptr);
+  if (!turn.ok()) return turn;
+  const Turn mine(turns_);
+  CALLGATE_CHECK(instance_.has_value(), "writes follow the instantiation");
+  const absl::StatusOr<Memory> memory = FindMemory(name);
+  if (!memory.ok()) return memory.status();
+  const uint64_t memory_bytes = memory->bytes();
+  if (address > memory_bytes || bytes.size() > memory_bytes - address) {
+    return OutOfBounds(address, bytes.size(), memory_bytes);
+  }
+  const absl::Status status = memory->Write(address, ModuleBytes(bytes));
+  if (!status.ok()) return status;
+  return memory_bytes;
+}
+
+SessionFacts Session::Impl::facts() const {
+  const bool busy = turns_.busy();
+  const std::lock_guard<std::mutex> lock(mu_);
+  SessionFacts facts = facts_;
+  if (busy && facts.state == SessionState::kIdle) {
+    facts.state = SessionState::kRunning;
+  }
+  return facts;
+}
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Create(
+    const Engine& engine, const HostModules& host_modules,
+    SessionConfig config) {
+  CALLGATE_CHECK(config.module != nullptr && !config.policies.empty(),
+                 "a Session has a module and a policy");
+  auto impl = std::make_unique<Impl>(engine, std::move(config));
+  const absl::Status status = impl->Prepare(host_modules);
+  if (!status.ok()) return status;
+  return absl::WrapUnique(new Session(std::move(impl)));
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+absl::StatusOr<Outcome> Session::Instantiate(
+    absl::Time deadline, const std::shared_ptr<CallTicket>& ticket) {
+  return impl_->Instantiate(deadline, ticket);
+}
+
+absl::StatusOr<Outcome> Session::Call(
+    const CallRequest& request, const std::shared_ptr<CallTicket>& ticket) {
+  return impl_->Call(request, ticket);
+}
+
+std::shared_ptr<CallTicket> Session::NewTicket() {
+  return std::make_shared<CallTicket>();
+}
+
+void Session::CancelCall(const std::shared_ptr<CallTicket>& ticket) {
+  impl_->Cancel(ticket);
+}
+
+void Session::Kill(absl::string_view why) { impl_->Kill(why); }
+
+absl::StatusOr<Session::MemoryRead> Session::ReadMemory(
+    absl::string_view memory, uint64_t address, uint64_t length,
+    absl::Time deadline) {
+  return impl_->ReadMemory(memory, address, length, deadline);
+}
+
+absl::StatusOr<uint64_t> Session::WriteMemory(absl::string_view memory,
+                                              uint64_t address,
+                                              absl::string_view bytes,
+                                              absl::Time deadline) {
+  return impl_->WriteMemory(memory, address, bytes, deadline);
+}
+
+SessionFacts Session::facts() const { return impl_->facts(); }
+const SessionConfig& Session::config() const { return impl_->config(); }
+const std::vector<std::string>& Session::warnings() const {
+  return impl_->warnings();
+}
+
+std::vector<std::string> Session::policy_names() const {
+  std::vector<std::string> names;
+  for (const auto& policy : impl_->config().policies) {
+    names.push_back(absl::StrCat(policy->name(), "@", policy->short_version()));
+  }
+  return names;
+}
+
+std::string PermissivePolicyYaml(const std::vector<StubImport>& stubs) {
+  std::string yaml =
+      "api_version: callgate.policy/v1\n"
+      "kind: Policy\n"
+      "metadata:\n"
+      "  name: local-default\n"
+      "  description: WASI and the stubs, nothing else.\n"
+      "imports:\n";
+  const auto allow = [&yaml](absl::string_view module, absl::string_view name) {
+    // As YAML, a double-quoted string.
+    const std::string quoted =
+        absl::StrReplaceAll(policy::FormatImportName(module, name),
+                            {{"\\", "\\\\"}, {"\"", "\\\""}});
+    absl::StrAppend(&yaml, "  - { import: \"", quoted, "\", action: allow }\n");
+  };
+  for (const wasi::FunctionInfo& function : wasi::AllFunctions()) {
+    allow(wasi::kModuleName, function.name);
+  }
+  for (const StubImport& stub : stubs) allow(stub.module, stub.name);
+  return yaml;
+}
+
+}  // namespace callgate
