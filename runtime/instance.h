@@ -26,8 +26,10 @@
 
 namespace callgate {
 
-class Store;
+class HostCaller;
 class Module;
+class Store;
+class StoreImpl;
 
 // How a call into a guest ended, and what it used.
 struct CallResult {
@@ -63,6 +65,8 @@ class Func {
 
  private:
   friend class Store;
+  friend class StoreImpl;
+  friend class Instance;
   Func(Store* store, uint32_t id) : store_(store), id_(id) {}
   Store* store_;
   uint32_t id_;
@@ -80,6 +84,8 @@ class Memory {
 
  private:
   friend class Store;
+  friend class StoreImpl;
+  friend class Instance;
   Memory(Store* store, uint32_t id) : store_(store), id_(id) {}
   Store* store_;
   uint32_t id_;
@@ -95,6 +101,8 @@ class Table {
 
  private:
   friend class Store;
+  friend class StoreImpl;
+  friend class Instance;
   Table(Store* store, uint32_t id) : store_(store), id_(id) {}
   Store* store_;
   uint32_t id_;
@@ -109,6 +117,8 @@ class Global {
 
  private:
   friend class Store;
+  friend class StoreImpl;
+  friend class Instance;
   Global(Store* store, uint32_t id) : store_(store), id_(id) {}
   Store* store_;
   uint32_t id_;
@@ -137,6 +147,8 @@ class Instance {
 
  private:
   friend class Store;
+  friend class StoreImpl;
+  friend class HostCaller;
   Instance(Store* store, uint32_t id) : store_(store), id_(id) {}
   Store* store_;
   uint32_t id_;

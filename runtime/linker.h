@@ -53,8 +53,9 @@ class Linker {
 
   // Links, allocates, runs active segments and the start function.
   //   NotFound            nothing defines the first missing import, named
-  //   FailedPrecondition  an import is defined with another type; or the Store
-  //                       has a live activation
+  //   FailedPrecondition  an import is defined with another type; or called
+  //                       from inside a hook without allow_reentry
+  //   InvalidArgument     a definition comes from another Store
   //   ResourceExhausted   a Limit of the Store
   // The instance's name appears in backtraces and events; it may be empty.
   absl::StatusOr<Instantiation> Instantiate(
@@ -62,7 +63,7 @@ class Linker {
       absl::string_view name, const CallOptions& options = {}) const;
 
  private:
-  friend class Store;
+  friend class StoreImpl;
   struct Entry {
     std::shared_ptr<const HostDefinition> host;
     std::optional<Extern> value;

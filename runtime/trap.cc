@@ -101,6 +101,11 @@ std::string Trap::message() const {
                            : std::string(TrapCodeMessage(code_));
 }
 
+ErrorRef ErrorFromTrap(const Trap& trap) {
+  if (trap.cause() != nullptr) return trap.cause();
+  return std::make_shared<TrapError>(trap.code());
+}
+
 std::optional<uint32_t> Trap::exit_code() const {
   if (const auto* exit = dynamic_cast<const GuestExit*>(cause_.get())) {
     return exit->code();

@@ -126,6 +126,10 @@ class Trap {
   ErrorRef cause_;
 };
 
+// What a host function returns to pass on the trap of a guest it called: the
+// same error object where there is one, else one that brings the code back.
+ErrorRef ErrorFromTrap(const Trap& trap);
+
 }  // namespace callgate
 
 #endif  // CALLGATE_RUNTIME_TRAP_H_

@@ -1,0 +1,183 @@
+// What an execution engine provides to the runtime, and what it may ask of it.
+//
+// The runtime owns everything that must be the same for every engine: linking,
+// limits, the call hook's order of events, identities, captured arguments. A
+// backend runs code and keeps memories, tables, globals and functions, which it
+// names by numbers (dense or not) that are unique per kind within one backend
+// store. Nothing above runtime/ includes this header.
+//
+// Threads: backend::Engine and Code from any thread; backend::Store on the
+// Store's thread.
+
+#ifndef CALLGATE_RUNTIME_BACKEND_H_
+#define CALLGATE_RUNTIME_BACKEND_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "runtime/admission/scan.h"
+#include "runtime/extern_type.h"
+#include "runtime/limits.h"
+#include "runtime/trap.h"
+#include "runtime/value.h"
+
+namespace callgate::backend {
+
+// A compiled module, immutable.
+class Code {
+ public:
+  virtual ~Code() = default;
+};
+
+// Something that lives in a backend store.
+struct ExternId {
+  ExternKind kind = ExternKind::kFunc;
+  uint32_t id = 0;
+};
+
+// One Wasm frame, before names are put to it.
+struct RawFrame {
+  uint32_t instance = 0;
+  uint32_t func_index = 0;
+  std::optional<uint64_t> module_offset;
+};
+
+// The guest's side of a host call in progress.
+class GuestFrames {
+ public:
+  // The frames of this activation, newest first, at most `max_frames`.
+  virtual std::vector<RawFrame> Frames(size_t max_frames) = 0;
+
+ protected:
+  ~GuestFrames() = default;
+};
+
+// Why code stopped before it returned: a trap code, or an error object and the
+// code it counts as.
+struct Stop {
+  TrapCode code = TrapCode::kUnreachable;
+  ErrorRef cause;
+};
+
+enum class Growth : uint8_t { kAllow, kRefuse, kTrap };
+
+// The runtime, as a backend store sees it.
+class Host {
+ public:
+  // A guest calls the host function bound as `binding`. Fires the hook.
+  virtual std::optional<Stop> CallHost(uint32_t binding, GuestFrames& frames,
+                                       absl::Span<const RawValue> args,
+                                       absl::Span<RawValue> results) = 0;
+  // A guest asks to grow; the type's own maximum has been checked.
+  virtual Growth MemoryGrowing(uint32_t index, uint64_t current_bytes,
+                               uint64_t desired_bytes) = 0;
+  virtual Growth TableGrowing(uint32_t index, uint64_t current,
+                              uint64_t desired) = 0;
+  // After a growth that happened.
+  virtual void Grown(ExternKind kind, uint64_t units) = 0;
+
+  // Units of fuel the running call may still use.
+  virtual uint64_t FuelLeft() const = 0;
+  virtual void ConsumeFuel(uint64_t units) = 0;
+  // Cheap: one relaxed load.
+  virtual bool Interrupted() const = 0;
+  // Reads a clock.
+  virtual bool DeadlinePassed() const = 0;
+
+ protected:
+  ~Host() = default;
+};
+
+// How a backend call ended.
+struct Completion {
+  std::optional<Stop> stop;
+  // Of the stop, newest first, at most kBacktraceFramesMax.
+  std::vector<RawFrame> backtrace;
+};
+
+struct Instantiated {
+  // Present unless an active segment trapped.
+  std::optional<uint32_t> instance;
+  std::optional<Stop> stop;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  virtual uint32_t NewHostFunc(const FuncType& type, uint32_t binding) = 0;
+  virtual uint32_t NewMemory(const MemoryType& type) = 0;
+  virtual uint32_t NewTable(const TableType& type) = 0;
+  virtual uint32_t NewGlobal(const GlobalType& type, const RawValue& value) = 0;
+
+  // `imports` fit the module's imports in number, kind and type: checked by
+  // the runtime. Allocates and runs active segments; not the start function.
+  // Init expressions run here, silently.
+  virtual absl::StatusOr<Instantiated> Instantiate(
+      const Code& code, absl::Span<const ExternId> imports) = 0;
+  // In the order of the module's exports.
+  virtual std::vector<ExternId> Exports(uint32_t instance) const = 0;
+  // The function at an index of the instance's function index space.
+  virtual uint32_t FuncAt(uint32_t instance, uint32_t index) const = 0;
+  // The instance's memory 0.
+  virtual std::optional<uint32_t> DefaultMemory(uint32_t instance) const = 0;
+
+  virtual const FuncType& TypeOfFunc(uint32_t func) const = 0;
+  // For host functions.
+  virtual std::optional<uint32_t> BindingOf(uint32_t func) const = 0;
+  // For guest functions.
+  virtual RawFrame PlaceOf(uint32_t func) const = 0;
+  virtual uint64_t RefOf(uint32_t func) const = 0;
+  // Nothing for null and for numbers that are no function of this store.
+  virtual std::optional<uint32_t> FuncOf(uint64_t ref) const = 0;
+  virtual uint64_t NewExternRef() = 0;
+  virtual bool IsExternRef(uint64_t ref) const = 0;
+
+  // Runs a guest function. `args` and `results` fit its type.
+  virtual Completion Call(uint32_t func, absl::Span<const RawValue> args,
+                          absl::Span<RawValue> results,
+                          uint32_t call_depth_max) = 0;
+
+  virtual const MemoryType& TypeOfMemory(uint32_t memory) const = 0;
+  // Valid until the memory grows or a guest runs.
+  virtual absl::Span<uint8_t> Bytes(uint32_t memory) = 0;
+  // False when over the type's maximum or out of host memory.
+  virtual bool GrowMemory(uint32_t memory, uint64_t pages) = 0;
+
+  virtual const TableType& TypeOfTable(uint32_t table) const = 0;
+  virtual uint64_t TableSize(uint32_t table) const = 0;
+  virtual RawValue TableGet(uint32_t table, uint64_t index) const = 0;
+  virtual void TableSet(uint32_t table, uint64_t index,
+                        const RawValue& value) = 0;
+  virtual bool GrowTable(uint32_t table, uint64_t count,
+                         const RawValue& value) = 0;
+
+  virtual const GlobalType& TypeOfGlobal(uint32_t global) const = 0;
+  virtual RawValue GlobalGet(uint32_t global) const = 0;
+  virtual void GlobalSet(uint32_t global, const RawValue& value) = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual absl::string_view name() const = 0;
+  // `bytes` passed admission with `summary`. InvalidArgument when they are not
+  // a valid module; Unavailable when we could not tell.
+  virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(
+      absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
+      const admission::Features& features) const = 0;
+  // `host` must outlive the store.
+  virtual std::unique_ptr<Store> NewStore(
+      Host& host, const admission::Features& features) const = 0;
+};
+
+}  // namespace callgate::backend
+
+#endif  // CALLGATE_RUNTIME_BACKEND_H_

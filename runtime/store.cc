@@ -1,0 +1,183 @@
+#include "runtime/store.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/store_impl.h"
+
+namespace callgate {
+
+Store::Store(const Engine& engine, const Limits& limits,
+             ResourceLimiter* limiter)
+    : impl_(std::make_unique<StoreImpl>(*this, engine, limits, limiter)) {}
+
+Store::~Store() = default;
+
+const Engine& Store::engine() const { return impl_->engine_; }
+const Limits& Store::limits() const { return impl_->limits_; }
+
+namespace {
+
+absl::Status HookIsBusy() {
+  return absl::FailedPreconditionError(
+      "the call hook cannot be changed while a call into the Store is live");
+}
+
+}  // namespace
+
+absl::Status Store::SetCallHook(CallHook& hook, const HookOptions& options) {
+  if (impl_->depth_ != 0 || impl_->in_hook_) return HookIsBusy();
+  impl_->hook_ = &hook;
+  impl_->hook_options_ = options;
+  for (StoreImpl::Binding& binding : impl_->bindings_) {
+    impl_->LinkToHook(binding);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::ClearCallHook() {
+  if (impl_->depth_ != 0 || impl_->in_hook_) return HookIsBusy();
+  impl_->hook_ = nullptr;
+  for (StoreImpl::Binding& binding : impl_->bindings_) {
+    impl_->LinkToHook(binding);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Func> Store::NewHostFunc(absl::string_view module,
+                                        absl::string_view name,
+                                        HostDefinition definition) {
+  if (definition.body == nullptr) {
+    return absl::InvalidArgumentError("a host function needs a body");
+  }
+  const uint32_t binding = impl_->NewBinding(
+      std::make_shared<const HostDefinition>(std::move(definition)), module,
+      name, FunctionIdentity::Kind::kHostDirect, kNoIndex, kNoIndex);
+  return Func(this, impl_->bindings_[binding].func);
+}
+
+absl::StatusOr<Memory> Store::NewMemory(const MemoryType& type) {
+  const admission::Features& features = engine().options().features;
+  if (type.shared || (type.is64 && !features.memory64)) {
+    return absl::UnimplementedError(absl::StrCat(
+        "a ", type.shared ? "shared" : "64-bit",
+        " memory needs a proposal that this Engine does not have"));
+  }
+  constexpr uint64_t kPagesMax = 65536;
+  if (type.pages.min > kPagesMax || type.pages.max.value_or(0) > kPagesMax ||
+      type.pages.min > type.pages.max.value_or(kPagesMax)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a memory of ", type.pages.min, "..",
+                     type.pages.max.value_or(kPagesMax),
+                     " pages: the minimum may not exceed the maximum, nor "
+                     "either ",
+                     kPagesMax));
+  }
+  const uint64_t bytes = type.pages.min * kWasmPageBytes;
+  if (!impl_->LimitsAllow(GrowthEvent::Kind::kMemory, 0, bytes)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a memory of ", bytes,
+        " bytes does not fit into the Store's "
+        "`memory_bytes_total` of ",
+        limits().bytes_total, "; ", impl_->bytes_used_, " are used"));
+  }
+  impl_->Grown(ExternKind::kMemory, bytes);
+  return Memory(this, impl_->backend_->NewMemory(type));
+}
+
+absl::StatusOr<Table> Store::NewTable(const TableType& type) {
+  if (!IsReference(type.element)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a table holds references, not ", ValTypeName(type.element)));
+  }
+  constexpr uint64_t kElementsMax = ~uint32_t{0};
+  if (type.size.min > type.size.max.value_or(kElementsMax) ||
+      type.size.max.value_or(0) > kElementsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a table of ", type.size.min, "..",
+        type.size.max.value_or(kElementsMax),
+        " elements: the minimum may not exceed the maximum, nor that ",
+        kElementsMax));
+  }
+  if (!impl_->LimitsAllow(GrowthEvent::Kind::kTable, 0, type.size.min)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a table of ", type.size.min,
+                     " elements does not fit into the "
+                     "Store's `table_elements_total` of ",
+                     limits().table_elements_total, "; ",
+                     impl_->table_elements_, " are used"));
+  }
+  impl_->Grown(ExternKind::kTable, type.size.min);
+  return Table(this, impl_->backend_->NewTable(type));
+}
+
+absl::StatusOr<Global> Store::NewGlobal(const GlobalType& type,
+                                        const Value& value) {
+  if (value.type() != type.type) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the global holds ", ValTypeName(type.type), ", not ",
+                     ValTypeName(value.type())));
+  }
+  if (absl::Status ok = impl_->CheckValue(value); !ok.ok()) return ok;
+  return Global(this, impl_->backend_->NewGlobal(type, value.raw()));
+}
+
+absl::StatusOr<Func> Store::FuncFromRef(const Value& ref) {
+  if (ref.type() != ValType::kFuncRef) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a funcref is wanted, not ", ValTypeName(ref.type())));
+  }
+  const std::optional<uint32_t> func = impl_->backend_->FuncOf(ref.raw().ref());
+  if (!func.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(ref.ToString(), " stands for no function of this Store"));
+  }
+  return Func(this, *func);
+}
+
+absl::StatusOr<Value> Store::NewExternRef(std::shared_ptr<void> object) {
+  if (impl_->extern_refs_.size() >= impl_->limits_.extern_refs) {
+    return absl::ResourceExhaustedError(absl::StrCat("the Store has ",
+                                                     impl_->extern_refs_.size(),
+                                                     " externrefs, its limit"));
+  }
+  const uint64_t ref = impl_->backend_->NewExternRef();
+  impl_->extern_refs_.emplace(ref, std::move(object));
+  return Value::ExternRef(ref);
+}
+
+std::shared_ptr<void> Store::ExternRefObject(const Value& ref) const {
+  if (ref.type() != ValType::kExternRef) return nullptr;
+  const auto found = impl_->extern_refs_.find(ref.raw().ref());
+  return found == impl_->extern_refs_.end() ? nullptr : found->second;
+}
+
+void Store::Interrupt() {
+  impl_->interrupted_.store(true, std::memory_order_relaxed);
+  const std::lock_guard<std::mutex> lock(impl_->wait_mu_);
+  if (impl_->wake_fd_ >= 0) {
+    const uint64_t one = 1;
+    // A full counter is as awake as any other.
+    static_cast<void>(!write(impl_->wake_fd_, &one, sizeof(one)));
+  }
+}
+
+void Store::ResetInterrupt() {
+  impl_->interrupted_.store(false, std::memory_order_relaxed);
+  const std::lock_guard<std::mutex> lock(impl_->wait_mu_);
+  if (impl_->wake_fd_ >= 0) {
+    uint64_t count = 0;
+    static_cast<void>(!read(impl_->wake_fd_, &count, sizeof(count)));
+  }
+}
+
+bool Store::interrupted() const { return impl_->Interrupted(); }
+uint64_t Store::bytes_used() const { return impl_->bytes_used_; }
+uint32_t Store::instance_count() const {
+  return static_cast<uint32_t>(impl_->instances_.size());
+}
+uint32_t Store::depth() const { return impl_->depth_; }
+
+}  // namespace callgate

@@ -1,0 +1,965 @@
+#include "runtime/store_impl.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "runtime/check.h"
+#include "runtime/module.h"
+
+namespace callgate {
+namespace {
+
+constexpr uint64_t kNoFuelLimit = ~uint64_t{0};
+
+// Whether [address, address + length) lies in `size` bytes; no sum wraps.
+bool Inside(uint64_t address, uint64_t length, uint64_t size) {
+  return length <= size && address <= size - length;
+}
+
+bool RangeFits(const SizeRange& wanted, const SizeRange& actual,
+               uint64_t size_now) {
+  if (size_now < wanted.min) return false;
+  if (!wanted.max.has_value()) return true;
+  return actual.max.has_value() && *actual.max <= *wanted.max;
+}
+
+std::string Quoted(absl::string_view module, absl::string_view name) {
+  return absl::StrCat("\"", absl::CHexEscape(module), "\".\"",
+                      absl::CHexEscape(name), "\"");
+}
+
+// What a guest's trap was, to the hook.
+Ending EndingOf(const Trap& trap) {
+  if (trap.exit_code().has_value()) return Ending::kExit;
+  switch (trap.code()) {
+    case TrapCode::kHostError:
+      return Ending::kHostError;
+    case TrapCode::kRefused:
+      return Ending::kRefusal;
+    default:
+      return Ending::kTrap;
+  }
+}
+
+}  // namespace
+
+// Debug builds find two threads inside one Store.
+class ThreadCheck {
+ public:
+  explicit ThreadCheck(StoreImpl& store) : store_(store) {
+#ifndef NDEBUG
+    const std::thread::id me = std::this_thread::get_id();
+    std::thread::id none{};
+    if (!store_.owner_.compare_exchange_strong(none, me)) {
+      CALLGATE_CHECK(none == me, "a Store runs on one thread at a time");
+    }
+    ++store_.owner_depth_;
+#endif
+  }
+  ~ThreadCheck() {
+#ifndef NDEBUG
+    if (--store_.owner_depth_ == 0) store_.owner_.store(std::thread::id());
+#endif
+  }
+  ThreadCheck(const ThreadCheck&) = delete;
+  ThreadCheck& operator=(const ThreadCheck&) = delete;
+
+ private:
+  [[maybe_unused]] StoreImpl& store_;
+};
+
+// The hook's view of one transition.
+class HookCall final : public CallContext {
+ public:
+  HookCall(StoreImpl& store, const StoreImpl::Question& question)
+      : store_(store), host_call_(question.host_call) {
+    transition_ = question.transition;
+    ending_ = question.ending;
+    depth_ = store.depth_;
+    function_ = question.identity;
+    args_ = question.args;
+    trap_ = question.trap;
+    if (ending_ == Ending::kValue || ending_ == Ending::kAnswered) {
+      results_ = question.results;
+    }
+  }
+  ~HookCall() override = default;
+
+  CallerFrame caller() override {
+    CallerFrame caller;
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return caller;
+    const std::vector<backend::RawFrame> top = host_call_->frames->Frames(1);
+    if (top.empty()) return caller;
+    caller.func_index = top[0].func_index;
+    if (const auto* instance = store_.FindInstance(top[0].instance)) {
+      caller.func_name = instance->module->FunctionName(top[0].func_index);
+      caller.module_name = instance->name;
+    }
+    return caller;
+  }
+
+  std::vector<Frame> Backtrace(size_t max_frames) override {
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return {};
+    return store_.Name(host_call_->frames->Frames(max_frames));
+  }
+
+  uint64_t MemoryBytes() override {
+    return host_call_ == nullptr ? 0 : store_.CallerMemory(*host_call_).size();
+  }
+
+  absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t address,
+                                                    uint64_t length) override {
+    if (transition_ != Transition::kCallingHost) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "arguments can be captured at calling_host only, not at ",
+          TransitionName(transition_)));
+    }
+    const absl::Span<uint8_t> memory = store_.CallerMemory(*host_call_);
+    if (!Inside(address, length, memory.size())) {
+      return absl::OutOfRangeError(absl::StrCat(
+          "bytes [", address, ", +", length, ") are outside the memory of ",
+          memory.size(), " bytes"));
+    }
+    if (length > kCapturedBytesMax - host_call_->captured_bytes) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "capturing ", length, " bytes more than the ",
+          host_call_->captured_bytes, " captured already is over the limit of ",
+          kCapturedBytesMax, " bytes for one host call"));
+    }
+    StoreImpl::CapturedRange range;
+    range.address = address;
+    const absl::Span<const uint8_t> live = memory.subspan(
+        static_cast<size_t>(address), static_cast<size_t>(length));
+    range.bytes.assign(live.begin(), live.end());
+    // Bytes captured before keep the value they were judged with.
+    for (const StoreImpl::CapturedRange& other : host_call_->captured) {
+      Overlay(other, address, absl::MakeSpan(range.bytes));
+    }
+    host_call_->captured_bytes += length;
+    host_call_->captured.push_back(std::move(range));
+    return absl::MakeConstSpan(host_call_->captured.back().bytes);
+  }
+
+  // The hook's answer, for the Store.
+  absl::Duration delay() const { return delay_; }
+  const std::vector<RawValue>& answer() const { return answer_; }
+  ErrorRef TakeError() { return std::move(error_); }
+
+  // Copies what `range` holds of [address, address + out.size()) into `out`.
+  static void Overlay(const StoreImpl::CapturedRange& range, uint64_t address,
+                      absl::Span<uint8_t> out) {
+    const uint64_t begin = std::max(address, range.address);
+    const uint64_t end =
+        std::min(address + out.size(), range.address + range.bytes.size());
+    if (begin >= end) return;
+    std::copy_n(range.bytes.begin() +
+                    static_cast<std::ptrdiff_t>(begin - range.address),
+                end - begin,
+                out.begin() + static_cast<std::ptrdiff_t>(begin - address));
+  }
+
+ private:
+  StoreImpl& store_;
+  StoreImpl::HostCallState* const host_call_;
+};
+
+// The host function's view of the guest.
+class HostCaller final : public Caller {
+ public:
+  HostCaller(StoreImpl& store, StoreImpl::HostCallState& call)
+      : store_(store), call_(call) {}
+
+  Store& store() override { return store_.self_; }
+  const FunctionIdentity& function() const override {
+    return call_.binding->identity;
+  }
+
+  std::optional<Instance> instance() override {
+    const std::optional<uint32_t> id = store_.CallerInstance(call_);
+    if (!id.has_value()) return std::nullopt;
+    const auto found = store_.instance_of_backend_.find(*id);
+    if (found == store_.instance_of_backend_.end()) return std::nullopt;
+    return Instance(&store_.self_, static_cast<uint32_t>(found->second));
+  }
+
+  uint64_t MemoryBytes() override { return store_.CallerMemory(call_).size(); }
+
+  bool InBounds(uint64_t address, uint64_t length) override {
+    return Inside(address, length, MemoryBytes());
+  }
+
+  Access Read(uint64_t address, absl::Span<uint8_t> out) override {
+    const absl::Span<uint8_t> memory = store_.CallerMemory(call_);
+    if (!Inside(address, out.size(), memory.size())) {
+      return Access::kOutOfBounds;
+    }
+    if (!Charge(out.size())) return Access::kOverBudget;
+    std::copy_n(memory.begin() + static_cast<std::ptrdiff_t>(address),
+                out.size(), out.begin());
+    for (const StoreImpl::CapturedRange& range : call_.captured) {
+      HookCall::Overlay(range, address, out);
+    }
+    return Access::kOk;
+  }
+
+  Access Write(uint64_t address, absl::Span<const uint8_t> bytes) override {
+    const absl::Span<uint8_t> memory = store_.CallerMemory(call_);
+    if (!Inside(address, bytes.size(), memory.size())) {
+      return Access::kOutOfBounds;
+    }
+    if (!Charge(bytes.size())) return Access::kOverBudget;
+    std::copy(bytes.begin(), bytes.end(),
+              memory.begin() + static_cast<std::ptrdiff_t>(address));
+    // What the host itself writes, it reads back.
+    StoreImpl::CapturedRange written;
+    written.address = address;
+    if (!call_.captured.empty()) {
+      written.bytes.assign(bytes.begin(), bytes.end());
+      for (StoreImpl::CapturedRange& range : call_.captured) {
+        HookCall::Overlay(written, range.address, absl::MakeSpan(range.bytes));
+      }
+    }
+    return Access::kOk;
+  }
+
+  WakeReason WaitUntil(absl::Time when) override {
+    return store_.Wait(-1, when);
+  }
+  WakeReason WaitReadable(int fd, absl::Time when) override {
+    return store_.Wait(fd, when);
+  }
+  ErrorRef Interrupted() override {
+    return std::make_shared<TrapError>(store_.InterruptCode());
+  }
+
+  std::vector<Frame> Backtrace(size_t max_frames) override {
+    if (call_.frames == nullptr) return {};
+    return store_.Name(call_.frames->Frames(max_frames));
+  }
+
+ private:
+  bool Charge(uint64_t bytes) {
+    const uint64_t left = store_.host_bytes_limit_ - store_.host_bytes_;
+    if (store_.host_bytes_ > store_.host_bytes_limit_ || bytes > left) {
+      return false;
+    }
+    store_.host_bytes_ += bytes;
+    return true;
+  }
+
+  StoreImpl& store_;
+  StoreImpl::HostCallState& call_;
+};
+
+ErrorRef Caller::OverBudget() {
+  return std::make_shared<TrapError>(TrapCode::kHostBytesExceeded);
+}
+
+StoreImpl::StoreImpl(Store& self, const Engine& engine, const Limits& limits,
+                     ResourceLimiter* limiter)
+    : self_(self),
+      engine_(engine),
+      limits_(limits),
+      limiter_(limiter),
+      backend_(engine.execution().NewStore(*this, engine.options().features)) {}
+
+StoreImpl::~StoreImpl() {
+  CALLGATE_CHECK(depth_ == 0, "a Store outlives the calls into it");
+  if (wake_fd_ >= 0) close(wake_fd_);
+}
+
+// ---------------------------------------------------------------- the hook
+
+StoreImpl::Reply StoreImpl::Ask(const Question& question, ErrorRef& error) {
+  HookCall call(*this, question);
+  in_hook_ = true;
+  const Disposition disposition = hook_->OnTransition(call);
+  in_hook_ = false;
+  if (disposition == Disposition::kProceed) return Reply::kProceed;
+  if (disposition == Disposition::kRefuse) {
+    error = call.TakeError();
+    if (error == nullptr) error = MakeError("refused without a reason");
+    return Reply::kRefused;
+  }
+  // The other two make sense before a host function only; a hook that answers
+  // them elsewhere is wrong, and what cannot be understood is refused.
+  if (question.transition != Transition::kCallingHost) {
+    error = MakeError(absl::StrCat(
+        "the call hook may delay or answer at calling_host only, not at ",
+        TransitionName(question.transition)));
+    return Reply::kRefused;
+  }
+  if (disposition == Disposition::kDelay) {
+    // The reference engine has no way to park a Store: the thread waits.
+    if (Wait(-1, absl::Now() + call.delay()) == WakeReason::kInterrupted) {
+      error = std::make_shared<TrapError>(InterruptCode());
+      return Reply::kRefused;
+    }
+    return Reply::kProceed;
+  }
+  const FuncType& type = *question.identity->type;
+  if (call.answer().size() != type.results.size()) {
+    error = MakeError(absl::StrCat("the call hook answered with ",
+                                   call.answer().size(), " results for a ",
+                                   type.ToString()));
+    return Reply::kRefused;
+  }
+  for (size_t i = 0; i < type.results.size(); ++i) {
+    const absl::Status fits =
+        CheckValue(Value(type.results[i], call.answer()[i]));
+    if (!fits.ok()) {
+      error = MakeError(absl::StrCat("the call hook's answer: ",
+                                     std::string(fits.message())));
+      return Reply::kRefused;
+    }
+    question.results[i] = call.answer()[i];
+  }
+  return Reply::kAnswered;
+}
+
+std::optional<backend::Stop> StoreImpl::CallHost(
+    uint32_t binding, backend::GuestFrames& frames,
+    absl::Span<const RawValue> args, absl::Span<RawValue> results) {
+  CALLGATE_CHECK(binding < bindings_.size(), "a backend calls known bindings");
+  return RunHost(bindings_[binding], &frames, args, results);
+}
+
+std::optional<backend::Stop> StoreImpl::RunHost(Binding& binding,
+                                                backend::GuestFrames* frames,
+                                                absl::Span<const RawValue> args,
+                                                absl::Span<RawValue> results) {
+  if (depth_ >= limits_.activation_depth) {
+    return backend::Stop{TrapCode::kActivationDepthExceeded, nullptr};
+  }
+  ++depth_;
+  ++host_calls_;
+  HostCallState state;
+  state.binding = &binding;
+  state.frames = frames;
+  state.args = args;
+
+  Question question;
+  question.identity = &binding.identity;
+  question.host_call = &state;
+  question.args = args;
+  question.results = results;
+
+  ErrorRef error;
+  Ending ending = Ending::kValue;
+  if (Wants(binding.wanted, Transition::kCallingHost)) {
+    question.transition = Transition::kCallingHost;
+    switch (Ask(question, error)) {
+      case Reply::kRefused:
+        --depth_;
+        return backend::Stop{TrapCode::kRefused, std::move(error)};
+      case Reply::kAnswered:
+        ending = Ending::kAnswered;
+        break;
+      case Reply::kProceed:
+        break;
+    }
+  }
+  if (ending != Ending::kAnswered) {
+    HostCaller caller(*this, state);
+    error = binding.definition->body(caller, args, results);
+  }
+  if (Wants(binding.wanted, Transition::kReturningFromHost)) {
+    std::optional<Trap> trap;
+    if (error != nullptr) {
+      trap = Trap::FromError(TrapCode::kHostError, error, {});
+      ending = EndingOf(*trap);
+    }
+    question.transition = Transition::kReturningFromHost;
+    question.ending = ending;
+    question.trap = trap.has_value() ? &*trap : nullptr;
+    ErrorRef replacement;
+    if (Ask(question, replacement) == Reply::kRefused) {
+      --depth_;
+      return backend::Stop{TrapCode::kRefused, std::move(replacement)};
+    }
+  }
+  --depth_;
+  if (error != nullptr) {
+    return backend::Stop{TrapCode::kHostError, std::move(error)};
+  }
+  return std::nullopt;
+}
+
+std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
+                                        const FunctionIdentity& identity,
+                                        absl::Span<const RawValue> args,
+                                        absl::Span<RawValue> results) {
+  if (depth_ >= limits_.activation_depth) {
+    return Trap(TrapCode::kActivationDepthExceeded, {});
+  }
+  ++depth_;
+  Question question;
+  question.identity = &identity;
+  question.args = args;
+  question.results = results;
+  ErrorRef error;
+  if (Wants(hook_options_.transitions, Transition::kCallingWasm)) {
+    question.transition = Transition::kCallingWasm;
+    if (Ask(question, error) == Reply::kRefused) {
+      --depth_;
+      return Trap::FromError(TrapCode::kRefused, std::move(error), {});
+    }
+  }
+
+  std::optional<backend::Stop> stop;
+  std::vector<Frame> backtrace;
+  if (const std::optional<uint32_t> binding = backend_->BindingOf(func)) {
+    stop = RunHost(bindings_[*binding], nullptr, args, results);
+  } else {
+    backend::Completion completion =
+        backend_->Call(func, args, results, limits_.call_depth);
+    stop = std::move(completion.stop);
+    backtrace = Name(completion.backtrace);
+  }
+  std::optional<Trap> trap;
+  if (stop.has_value()) {
+    trap = stop->cause == nullptr
+               ? Trap(stop->code, std::move(backtrace))
+               : Trap::FromError(stop->code, std::move(stop->cause),
+                                 std::move(backtrace));
+  }
+
+  if (Wants(hook_options_.transitions, Transition::kReturningFromWasm)) {
+    question.transition = Transition::kReturningFromWasm;
+    question.ending = trap.has_value() ? EndingOf(*trap) : Ending::kValue;
+    question.trap = trap.has_value() ? &*trap : nullptr;
+    if (Ask(question, error) == Reply::kRefused) {
+      trap = Trap::FromError(TrapCode::kRefused, std::move(error), {});
+    }
+  }
+  --depth_;
+  return trap;
+}
+
+void StoreImpl::LinkToHook(Binding& binding) {
+  binding.wanted = TransitionSet::None();
+  if (hook_ == nullptr) return;
+  const TransitionSet asked = hook_->OnLink(binding.identity);
+  for (const Transition t :
+       {Transition::kCallingHost, Transition::kReturningFromHost}) {
+    if (asked.Contains(t) && hook_options_.transitions.Contains(t)) {
+      binding.wanted = binding.wanted.With(t);
+    }
+  }
+}
+
+// ---------------------------------------------------------------- growth
+
+bool StoreImpl::LimitsAllow(GrowthEvent::Kind kind, uint64_t current,
+                            uint64_t desired) const {
+  uint64_t more = desired - current;
+  if (kind == GrowthEvent::Kind::kTable) {
+    if (more > limits_.table_elements_total ||
+        table_elements_ > limits_.table_elements_total - more) {
+      return false;
+    }
+    more *= Limits::kTableElementBytes;
+  }
+  return more <= limits_.bytes_total &&
+         bytes_used_ <= limits_.bytes_total - more;
+}
+
+backend::Growth StoreImpl::Growing(GrowthEvent::Kind kind, uint32_t index,
+                                   uint64_t current, uint64_t desired) {
+  bool allowed = LimitsAllow(kind, current, desired);
+  if (allowed && limiter_ != nullptr) {
+    allowed = kind == GrowthEvent::Kind::kMemory
+                  ? limiter_->MemoryGrowing(current, desired)
+                  : limiter_->TableGrowing(current, desired);
+  }
+  if (hook_ != nullptr && !in_hook_) {
+    GrowthEvent event;
+    event.kind = kind;
+    event.index = index;
+    event.current = current;
+    event.desired = desired;
+    event.allowed = allowed;
+    event.store_bytes = bytes_used_;
+    in_hook_ = true;
+    const bool agreed = hook_->OnGrowth(event);
+    in_hook_ = false;
+    allowed = allowed && agreed;
+  }
+  if (allowed) return backend::Growth::kAllow;
+  return limits_.trap_on_growth_refused ? backend::Growth::kTrap
+                                        : backend::Growth::kRefuse;
+}
+
+backend::Growth StoreImpl::MemoryGrowing(uint32_t index, uint64_t current_bytes,
+                                         uint64_t desired_bytes) {
+  return Growing(GrowthEvent::Kind::kMemory, index, current_bytes,
+                 desired_bytes);
+}
+
+backend::Growth StoreImpl::TableGrowing(uint32_t index, uint64_t current,
+                                        uint64_t desired) {
+  return Growing(GrowthEvent::Kind::kTable, index, current, desired);
+}
+
+void StoreImpl::Grown(ExternKind kind, uint64_t units) {
+  if (kind == ExternKind::kMemory) {
+    bytes_used_ += units;
+  } else {
+    table_elements_ += units;
+    bytes_used_ += units * Limits::kTableElementBytes;
+  }
+}
+
+// ---------------------------------------------------------------- budgets
+
+void StoreImpl::ConsumeFuel(uint64_t units) {
+  fuel_used_ += units;
+  if (fuel_left_ != kNoFuelLimit) fuel_left_ -= std::min(units, fuel_left_);
+}
+
+bool StoreImpl::DeadlinePassed() const {
+  return deadline_.has_value() && Clock::now() >= *deadline_;
+}
+
+TrapCode StoreImpl::InterruptCode() const {
+  return Interrupted() ? TrapCode::kInterrupted : TrapCode::kDeadlineExceeded;
+}
+
+template <typename Body>
+CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
+  const bool outermost = depth_ == 0;
+  const uint64_t fuel_before = fuel_left_;
+  const std::optional<Clock::time_point> deadline_before = deadline_;
+  const uint64_t fuel_used_before = fuel_used_;
+  const uint64_t host_calls_before = host_calls_;
+  const uint64_t host_bytes_before = host_bytes_;
+  const Clock::time_point start = Clock::now();
+
+  if (outermost) {
+    fuel_left_ = kNoFuelLimit;
+    deadline_.reset();
+    host_bytes_limit_ = limits_.host_bytes_per_call > kNoFuelLimit - host_bytes_
+                            ? kNoFuelLimit
+                            : host_bytes_ + limits_.host_bytes_per_call;
+  }
+  if (options.fuel.has_value()) {
+    fuel_left_ = std::min(fuel_left_, *options.fuel);
+  }
+  // Further away than anybody waits for: no deadline, and no sum that wraps.
+  if (options.wall.has_value() && *options.wall < absl::Hours(24 * 366)) {
+    const Clock::time_point deadline =
+        start + std::chrono::duration_cast<Clock::duration>(
+                    absl::ToChronoNanoseconds(*options.wall));
+    deadline_ =
+        deadline_.has_value() ? std::min(*deadline_, deadline) : deadline;
+  }
+
+  body();
+
+  CallUsage usage;
+  usage.fuel = fuel_used_ - fuel_used_before;
+  usage.host_calls = host_calls_ - host_calls_before;
+  usage.host_bytes = host_bytes_ - host_bytes_before;
+  usage.wall = absl::FromChrono(Clock::now() - start);
+  deadline_ = deadline_before;
+  fuel_left_ = fuel_before == kNoFuelLimit
+                   ? kNoFuelLimit
+                   : fuel_before - std::min(fuel_before, usage.fuel);
+  return usage;
+}
+
+WakeReason StoreImpl::Wait(int fd, absl::Time when) {
+  int wake_fd;
+  {
+    const std::lock_guard<std::mutex> lock(wait_mu_);
+    if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    wake_fd = wake_fd_;
+  }
+  while (true) {
+    if (Interrupted() || DeadlinePassed()) return WakeReason::kInterrupted;
+    absl::Duration left = when - absl::Now();
+    if (left <= absl::ZeroDuration()) return WakeReason::kTimeReached;
+    if (deadline_.has_value()) {
+      left = std::min(left, absl::FromChrono(*deadline_ - Clock::now()));
+    }
+    // Without an eventfd (no descriptor was free) look at the flag often.
+    left = std::min(left,
+                    wake_fd >= 0 ? absl::Seconds(3600) : absl::Milliseconds(5));
+    const timespec timeout =
+        absl::ToTimespec(std::max(left, absl::ZeroDuration()));
+    pollfd fds[2] = {{wake_fd, POLLIN, 0}, {fd, POLLIN, 0}};
+    const int ready = ppoll(fds, 2, &timeout, nullptr);
+    if (ready < 0 && errno != EINTR) return WakeReason::kInterrupted;
+    if (ready > 0 && fds[1].revents != 0 && !Interrupted()) {
+      return WakeReason::kTimeReached;
+    }
+  }
+}
+
+// ---------------------------------------------------------------- calls
+
+absl::Status StoreImpl::CheckMayCall() const {
+  if (in_hook_ && !hook_options_.allow_reentry) {
+    return absl::FailedPreconditionError(
+        "a call hook may call guests only when it was installed with "
+        "allow_reentry");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StoreImpl::CheckValue(const Value& value) const {
+  const uint64_t ref = value.raw().ref();
+  if (value.type() == ValType::kFuncRef) {
+    if (ref != kNullRef && !backend_->FuncOf(ref).has_value()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("funcref ", ref, " is no function of this Store"));
+    }
+  } else if (value.type() == ValType::kExternRef) {
+    if (ref != kNullRef && !backend_->IsExternRef(ref)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("externref ", ref, " is no handle of this Store"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StoreImpl::CheckArguments(const FuncType& type,
+                                       absl::Span<const Value> args) const {
+  if (args.size() != type.params.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a function of type ", type.ToString(), " takes ",
+                     type.params.size(), " arguments, not ", args.size()));
+  }
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (args[i].type() != type.params[i]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("argument ", i, " must be ", ValTypeName(type.params[i]),
+                       ", not ", ValTypeName(args[i].type())));
+    }
+    const absl::Status fits = CheckValue(args[i]);
+    if (!fits.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("argument ", i, ": ", std::string(fits.message())));
+    }
+  }
+  return absl::OkStatus();
+}
+
+FunctionIdentity StoreImpl::IdentityOf(uint32_t func,
+                                       FunctionIdentity::Kind kind) {
+  if (const std::optional<uint32_t> binding = backend_->BindingOf(func)) {
+    return bindings_[*binding].identity;
+  }
+  FunctionIdentity identity;
+  identity.kind = kind;
+  identity.type = &backend_->TypeOfFunc(func);
+  const backend::RawFrame place = backend_->PlaceOf(func);
+  identity.func_index = place.func_index;
+  if (const InstanceState* instance = FindInstance(place.instance)) {
+    identity.module = instance->name;
+    for (const ExportType& e : instance->module->exports()) {
+      if (e.type.kind == ExternKind::kFunc && e.index == place.func_index) {
+        identity.name = e.name;
+        return identity;
+      }
+    }
+    identity.name = instance->module->FunctionName(place.func_index);
+  }
+  if (kind == FunctionIdentity::Kind::kGuestExport) {
+    identity.kind = FunctionIdentity::Kind::kGuestOther;
+  }
+  return identity;
+}
+
+absl::StatusOr<CallResult> StoreImpl::Call(uint32_t func,
+                                           absl::Span<const Value> args,
+                                           const CallOptions& options,
+                                           FunctionIdentity::Kind kind) {
+  const ThreadCheck check(*this);
+  if (absl::Status may = CheckMayCall(); !may.ok()) return may;
+  const FuncType& type = backend_->TypeOfFunc(func);
+  if (absl::Status fit = CheckArguments(type, args); !fit.ok()) return fit;
+
+  std::vector<RawValue> raw_args;
+  raw_args.reserve(args.size());
+  for (const Value& value : args) raw_args.push_back(value.raw());
+  std::vector<RawValue> raw_results(type.results.size());
+
+  CallResult result;
+  const FunctionIdentity identity = IdentityOf(func, kind);
+  result.usage = WithBudget(options, [&] {
+    result.trap =
+        RunGuest(func, identity, raw_args, absl::MakeSpan(raw_results));
+  });
+  if (!result.trap.has_value()) {
+    for (size_t i = 0; i < raw_results.size(); ++i) {
+      result.values.emplace_back(type.results[i], raw_results[i]);
+    }
+  }
+  return result;
+}
+
+// ---------------------------------------------------------------- linking
+
+uint32_t StoreImpl::NewBinding(std::shared_ptr<const HostDefinition> definition,
+                               absl::string_view module, absl::string_view name,
+                               FunctionIdentity::Kind kind,
+                               uint32_t import_index, uint32_t func_index) {
+  Binding& binding = bindings_.emplace_back();
+  binding.definition = std::move(definition);
+  binding.module = std::string(module);
+  binding.name = std::string(name);
+  FunctionIdentity& identity = binding.identity;
+  identity.kind = kind;
+  identity.module = binding.module;
+  identity.name = binding.name;
+  identity.type = &binding.definition->type;
+  identity.import_index = import_index;
+  identity.func_index = func_index;
+  identity.binding = static_cast<uint32_t>(bindings_.size() - 1);
+  identity.spec = &binding.definition->spec;
+  binding.func =
+      backend_->NewHostFunc(binding.definition->type, identity.binding);
+  LinkToHook(binding);
+  return identity.binding;
+}
+
+absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
+    const ImportType& import, const Linker& linker,
+    uint32_t func_import_index) {
+  const auto wrong_type = [&](absl::string_view actual) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "incompatible import type: ", Quoted(import.module, import.name),
+        " is wanted as ", import.type.ToString(), " and defined as ", actual));
+  };
+  const auto found =
+      linker.entries_.find(std::make_pair(import.module, import.name));
+  if (found == linker.entries_.end()) {
+    return absl::NotFoundError(absl::StrCat(
+        "unknown import: ", Quoted(import.module, import.name), ", a ",
+        import.type.ToString(), ", is defined by nothing on this host"));
+  }
+  const Linker::Entry& entry = found->second;
+  if (entry.host != nullptr) {
+    if (import.type.kind != ExternKind::kFunc ||
+        import.type.func != entry.host->type) {
+      return wrong_type(absl::StrCat("func ", entry.host->type.ToString()));
+    }
+    const uint32_t binding = NewBinding(entry.host, import.module, import.name,
+                                        FunctionIdentity::Kind::kHostImport,
+                                        func_import_index, func_import_index);
+    return backend::ExternId{ExternKind::kFunc, bindings_[binding].func};
+  }
+  const Extern& value = *entry.value;
+  const auto foreign = [&](const Store* store) { return store != &self_; };
+  const auto foreign_error = [&] {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the definition of ", Quoted(import.module, import.name),
+                     " belongs to another Store"));
+  };
+  if (value.func.has_value()) {
+    if (foreign(value.func->store_)) return foreign_error();
+    const uint32_t func = value.func->id_;
+    const FuncType& type = backend_->TypeOfFunc(func);
+    if (import.type.kind != ExternKind::kFunc || import.type.func != type) {
+      return wrong_type(absl::StrCat("func ", type.ToString()));
+    }
+    // A host function gets its own identity for every import of it.
+    if (const std::optional<uint32_t> old = backend_->BindingOf(func)) {
+      const uint32_t binding =
+          NewBinding(bindings_[*old].definition, import.module, import.name,
+                     FunctionIdentity::Kind::kHostImport, func_import_index,
+                     func_import_index);
+      return backend::ExternId{ExternKind::kFunc, bindings_[binding].func};
+    }
+    return backend::ExternId{ExternKind::kFunc, func};
+  }
+  ExternType actual;
+  if (value.memory.has_value()) {
+    if (foreign(value.memory->store_)) return foreign_error();
+    actual.kind = ExternKind::kMemory;
+    actual.memory = backend_->TypeOfMemory(value.memory->id_);
+    const uint64_t pages =
+        backend_->Bytes(value.memory->id_).size() / kWasmPageBytes;
+    actual.memory.pages.min = pages;
+    if (import.type.kind != ExternKind::kMemory ||
+        import.type.memory.is64 != actual.memory.is64 ||
+        import.type.memory.shared != actual.memory.shared ||
+        !RangeFits(import.type.memory.pages, actual.memory.pages, pages)) {
+      return wrong_type(actual.ToString());
+    }
+    return backend::ExternId{ExternKind::kMemory, value.memory->id_};
+  }
+  if (value.table.has_value()) {
+    if (foreign(value.table->store_)) return foreign_error();
+    actual.kind = ExternKind::kTable;
+    actual.table = backend_->TypeOfTable(value.table->id_);
+    actual.table.size.min = backend_->TableSize(value.table->id_);
+    if (import.type.kind != ExternKind::kTable ||
+        import.type.table.element != actual.table.element ||
+        !RangeFits(import.type.table.size, actual.table.size,
+                   actual.table.size.min)) {
+      return wrong_type(actual.ToString());
+    }
+    return backend::ExternId{ExternKind::kTable, value.table->id_};
+  }
+  if (value.global.has_value()) {
+    if (foreign(value.global->store_)) return foreign_error();
+    actual.kind = ExternKind::kGlobal;
+    actual.global = backend_->TypeOfGlobal(value.global->id_);
+    if (import.type.kind != ExternKind::kGlobal ||
+        import.type.global.type != actual.global.type ||
+        import.type.global.is_mutable != actual.global.is_mutable) {
+      return wrong_type(actual.ToString());
+    }
+    return backend::ExternId{ExternKind::kGlobal, value.global->id_};
+  }
+  return wrong_type("nothing");
+}
+
+absl::Status StoreImpl::Reserve(const Module& module) {
+  if (instances_.size() >= limits_.instances) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the Store has ", instances_.size(),
+                     " instances, its limit `instances`"));
+  }
+  // The summary's index spaces begin with what is imported.
+  const admission::ModuleSummary& summary = module.summary();
+  for (size_t i = summary.imported_memories; i < summary.memories.size(); ++i) {
+    const MemoryType& memory = summary.memories[i];
+    const uint64_t bytes = memory.pages.min * kWasmPageBytes;
+    if (!LimitsAllow(GrowthEvent::Kind::kMemory, 0, bytes) ||
+        (limiter_ != nullptr && !limiter_->MemoryGrowing(0, bytes))) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "a memory of ", bytes,
+          " bytes does not fit into the Store: ", bytes_used_,
+          " of `memory_bytes_total` ", limits_.bytes_total, " are used"));
+    }
+    Grown(ExternKind::kMemory, bytes);
+  }
+  for (size_t i = summary.imported_tables; i < summary.tables.size(); ++i) {
+    const TableType& table = summary.tables[i];
+    if (!LimitsAllow(GrowthEvent::Kind::kTable, 0, table.size.min) ||
+        (limiter_ != nullptr && !limiter_->TableGrowing(0, table.size.min))) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "a table of ", table.size.min,
+          " elements does not fit into the Store: ", table_elements_,
+          " of `table_elements_total` ", limits_.table_elements_total, " and ",
+          bytes_used_, " of `memory_bytes_total` ", limits_.bytes_total,
+          " are used"));
+    }
+    Grown(ExternKind::kTable, table.size.min);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Instantiation> StoreImpl::Instantiate(
+    const Linker& linker, std::shared_ptr<const Module> module,
+    absl::string_view name, const CallOptions& options) {
+  const ThreadCheck check(*this);
+  if (absl::Status may = CheckMayCall(); !may.ok()) return may;
+  if (&module->engine() != &engine_) {
+    return absl::InvalidArgumentError(
+        "the module was compiled by another Engine than the Store's");
+  }
+  std::vector<backend::ExternId> imports;
+  uint32_t func_imports = 0;
+  for (const ImportType& import : module->imports()) {
+    absl::StatusOr<backend::ExternId> resolved =
+        ResolveImport(import, linker, func_imports);
+    if (!resolved.ok()) return resolved.status();
+    imports.push_back(*resolved);
+    if (import.type.kind == ExternKind::kFunc) ++func_imports;
+  }
+  if (absl::Status fits = Reserve(*module); !fits.ok()) return fits;
+
+  Instantiation result;
+  absl::Status failure;
+  result.usage = WithBudget(options, [&] {
+    absl::StatusOr<backend::Instantiated> made =
+        backend_->Instantiate(module->code(), imports);
+    if (!made.ok()) {
+      failure = made.status();
+      return;
+    }
+    if (!made->instance.has_value()) {
+      result.trap = Trap(made->stop->code, {});
+      return;
+    }
+    InstanceState& state = instances_.emplace_back();
+    state.name = std::string(name);
+    state.module = module;
+    state.backend_id = *made->instance;
+    state.exports = backend_->Exports(*made->instance);
+    for (size_t i = 0; i < module->exports().size(); ++i) {
+      state.export_index.emplace(module->exports()[i].name, i);
+    }
+    const uint32_t id = static_cast<uint32_t>(instances_.size() - 1);
+    instance_of_backend_.emplace(*made->instance, id);
+    if (module->summary().start_function.has_value()) {
+      const uint32_t start =
+          backend_->FuncAt(*made->instance, *module->summary().start_function);
+      FunctionIdentity identity =
+          IdentityOf(start, FunctionIdentity::Kind::kGuestStart);
+      result.trap = RunGuest(start, identity, {}, {});
+      if (result.trap.has_value()) return;
+    }
+    result.instance = Instance(&self_, id);
+  });
+  if (!failure.ok()) return failure;
+  return result;
+}
+
+// ---------------------------------------------------------------- names
+
+const StoreImpl::InstanceState* StoreImpl::FindInstance(
+    uint32_t backend_id) const {
+  const auto found = instance_of_backend_.find(backend_id);
+  return found == instance_of_backend_.end() ? nullptr
+                                             : &instances_[found->second];
+}
+
+Frame StoreImpl::NameOne(const backend::RawFrame& raw) const {
+  Frame frame;
+  frame.func_index = raw.func_index;
+  frame.module_offset = raw.module_offset;
+  if (const InstanceState* instance = FindInstance(raw.instance)) {
+    frame.module_name = instance->name;
+    frame.func_name =
+        std::string(instance->module->FunctionName(raw.func_index));
+  }
+  return frame;
+}
+
+std::vector<Frame> StoreImpl::Name(
+    const std::vector<backend::RawFrame>& raw) const {
+  std::vector<Frame> frames;
+  frames.reserve(raw.size());
+  for (const backend::RawFrame& frame : raw) frames.push_back(NameOne(frame));
+  return frames;
+}
+
+std::optional<uint32_t> StoreImpl::CallerInstance(const HostCallState& call) {
+  if (call.frames == nullptr) return std::nullopt;
+  const std::vector<backend::RawFrame> top = call.frames->Frames(1);
+  if (top.empty()) return std::nullopt;
+  return top[0].instance;
+}
+
+absl::Span<uint8_t> StoreImpl::CallerMemory(const HostCallState& call) {
+  const std::optional<uint32_t> instance = CallerInstance(call);
+  if (!instance.has_value()) return {};
+  const std::optional<uint32_t> memory = backend_->DefaultMemory(*instance);
+  if (!memory.has_value()) return {};
+  return backend_->Bytes(*memory);
+}
+
+}  // namespace callgate

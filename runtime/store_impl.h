@@ -1,0 +1,221 @@
+// The Store's inside: everything about running guests that does not depend on
+// the execution engine. Seen only by the runtime's own sources.
+//
+// The heart is two pairs of functions. Enter/Leave wrap an embedder's call into
+// a guest; CallHost wraps a guest's call of a host function. They alone fire
+// the hook, so the order of events in call_hook.h is decided here and nowhere
+// else.
+
+#ifndef CALLGATE_RUNTIME_STORE_IMPL_H_
+#define CALLGATE_RUNTIME_STORE_IMPL_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/backend.h"
+#include "runtime/call_hook.h"
+#include "runtime/caller.h"
+#include "runtime/instance.h"
+#include "runtime/limits.h"
+#include "runtime/linker.h"
+#include "runtime/store.h"
+
+namespace callgate {
+
+class StoreImpl final : public backend::Host {
+ public:
+  StoreImpl(Store& self, const Engine& engine, const Limits& limits,
+            ResourceLimiter* limiter);
+  ~StoreImpl();
+
+  // backend::Host
+  std::optional<backend::Stop> CallHost(uint32_t binding,
+                                        backend::GuestFrames& frames,
+                                        absl::Span<const RawValue> args,
+                                        absl::Span<RawValue> results) override;
+  backend::Growth MemoryGrowing(uint32_t index, uint64_t current_bytes,
+                                uint64_t desired_bytes) override;
+  backend::Growth TableGrowing(uint32_t index, uint64_t current,
+                               uint64_t desired) override;
+  void Grown(ExternKind kind, uint64_t units) override;
+  uint64_t FuelLeft() const override { return fuel_left_; }
+  void ConsumeFuel(uint64_t units) override;
+  bool Interrupted() const override {
+    return interrupted_.load(std::memory_order_relaxed);
+  }
+  bool DeadlinePassed() const override;
+
+ private:
+  friend class Store;
+  friend class Linker;
+  friend class Func;
+  friend class Memory;
+  friend class Table;
+  friend class Global;
+  friend class Instance;
+  friend class HookCall;
+  friend class HostCaller;
+  friend class ThreadCheck;
+
+  using Clock = std::chrono::steady_clock;
+
+  // A host function bound into this Store.
+  struct Binding {
+    std::shared_ptr<const HostDefinition> definition;
+    std::string module;
+    std::string name;
+    FunctionIdentity identity;
+    // What the hook wants of it; empty without a hook.
+    TransitionSet wanted;
+    uint32_t func = 0;
+  };
+
+  struct InstanceState {
+    std::string name;
+    std::shared_ptr<const Module> module;
+    // Of the module's exports, in its order.
+    std::vector<backend::ExternId> exports;
+    absl::flat_hash_map<std::string, size_t> export_index;
+    uint32_t backend_id = 0;
+  };
+
+  // Bytes that the hook asked to see during the host call in progress.
+  struct CapturedRange {
+    uint64_t address = 0;
+    std::vector<uint8_t> bytes;
+  };
+
+  // A host call in progress: what HookCall and HostCaller look at.
+  struct HostCallState {
+    const Binding* binding = nullptr;
+    backend::GuestFrames* frames = nullptr;  // null: the embedder called
+    absl::Span<const RawValue> args;
+    std::vector<CapturedRange> captured;
+    uint64_t captured_bytes = 0;
+  };
+
+  uint32_t NewBinding(std::shared_ptr<const HostDefinition> definition,
+                      absl::string_view module, absl::string_view name,
+                      FunctionIdentity::Kind kind, uint32_t import_index,
+                      uint32_t func_index);
+  void LinkToHook(Binding& binding);
+
+  absl::StatusOr<CallResult> Call(uint32_t func, absl::Span<const Value> args,
+                                  const CallOptions& options,
+                                  FunctionIdentity::Kind kind);
+  absl::Status CheckArguments(const FuncType& type,
+                              absl::Span<const Value> args) const;
+  absl::Status CheckValue(const Value& value) const;
+  absl::Status CheckMayCall() const;
+  absl::StatusOr<Instantiation> Instantiate(
+      const Linker& linker, std::shared_ptr<const Module> module,
+      absl::string_view name, const CallOptions& options);
+  absl::StatusOr<backend::ExternId> ResolveImport(const ImportType& import,
+                                                  const Linker& linker,
+                                                  uint32_t func_import_index);
+  // Allocations that the module asks for, against the Limits and the limiter.
+  absl::Status Reserve(const Module& module);
+
+  // Runs `body` as the outermost or a nested use of the Store: arms and
+  // restores the budget, counts the usage.
+  template <typename Body>
+  CallUsage WithBudget(const CallOptions& options, const Body& body);
+
+  // The guest call proper, with its two events.
+  std::optional<Trap> RunGuest(uint32_t func, const FunctionIdentity& identity,
+                               absl::Span<const RawValue> args,
+                               absl::Span<RawValue> results);
+  // A host call; `frames` is null when the embedder called.
+  std::optional<backend::Stop> RunHost(Binding& binding,
+                                       backend::GuestFrames* frames,
+                                       absl::Span<const RawValue> args,
+                                       absl::Span<RawValue> results);
+
+  // One question to the hook.
+  struct Question {
+    Transition transition = Transition::kCallingWasm;
+    const FunctionIdentity* identity = nullptr;
+    HostCallState* host_call = nullptr;  // null on the two Wasm transitions
+    absl::Span<const RawValue> args;
+    // Where an answer goes at kCallingHost; what came out on returns.
+    absl::Span<RawValue> results;
+    Ending ending = Ending::kNotYet;
+    const Trap* trap = nullptr;
+  };
+  enum class Reply : uint8_t { kProceed, kAnswered, kRefused };
+  // Whether a hook is there that wants it.
+  bool Wants(TransitionSet wanted, Transition transition) const {
+    return hook_ != nullptr && !in_hook_ && wanted.Contains(transition);
+  }
+  // Asks the hook. `error` is set when refused.
+  Reply Ask(const Question& question, ErrorRef& error);
+
+  FunctionIdentity IdentityOf(uint32_t func, FunctionIdentity::Kind kind);
+  std::vector<Frame> Name(const std::vector<backend::RawFrame>& raw) const;
+  Frame NameOne(const backend::RawFrame& raw) const;
+  const InstanceState* FindInstance(uint32_t backend_id) const;
+  // The memory 0 of the code that made the host call; empty without one.
+  absl::Span<uint8_t> CallerMemory(const HostCallState& call);
+  std::optional<uint32_t> CallerInstance(const HostCallState& call);
+  WakeReason Wait(int fd, absl::Time when);
+  TrapCode InterruptCode() const;
+
+  backend::Growth Growing(GrowthEvent::Kind kind, uint32_t index,
+                          uint64_t current, uint64_t desired);
+  bool LimitsAllow(GrowthEvent::Kind kind, uint64_t current,
+                   uint64_t desired) const;
+
+  Store& self_;
+  const Engine& engine_;
+  const Limits limits_;
+  ResourceLimiter* const limiter_;  // may be null; outlives this
+
+  CallHook* hook_ = nullptr;
+  HookOptions hook_options_;
+  bool in_hook_ = false;
+
+  // Deques, so that identities and their strings stay where they are.
+  std::deque<Binding> bindings_;
+  std::deque<InstanceState> instances_;
+  absl::flat_hash_map<uint32_t, size_t> instance_of_backend_;
+  absl::flat_hash_map<uint64_t, std::shared_ptr<void>> extern_refs_;
+
+  uint32_t depth_ = 0;
+  uint64_t bytes_used_ = 0;
+  uint64_t table_elements_ = 0;
+
+  // The running call's budget.
+  uint64_t fuel_left_ = ~uint64_t{0};
+  std::optional<Clock::time_point> deadline_;
+  uint64_t host_bytes_limit_ = ~uint64_t{0};
+  // Totals since the Store was made.
+  uint64_t fuel_used_ = 0;
+  uint64_t host_calls_ = 0;
+  uint64_t host_bytes_ = 0;
+
+  std::atomic<bool> interrupted_{false};
+  std::mutex wait_mu_;
+  int wake_fd_ = -1;  // guarded by wait_mu_; made by the first wait
+
+  // The thread inside the Store, for the check in debug builds.
+  std::atomic<std::thread::id> owner_{};
+  uint32_t owner_depth_ = 0;
+
+  // Last, so that it goes first: its functions call back into this.
+  std::unique_ptr<backend::Store> backend_;
+};
+
+}  // namespace callgate
+
+#endif  // CALLGATE_RUNTIME_STORE_IMPL_H_
