@@ -31,8 +31,9 @@ namespace callgate::storage {
 // Bounds on what is kept. Reaching one is ResourceExhausted, and the message
 // names it.
 struct CatalogueLimits {
-  uint64_t modules = 100'000;      // of all tenants together
-  uint64_t policies = 1'000;       // names
+  uint64_t modules = 100'000;  // of all tenants together
+  uint64_t policies = 1'000;   // names
+  uint64_t policy_bytes = 64 << 20;
   uint64_t quarantined = 100'000;  // (tenant, digest) pairs
 };
 

@@ -1,0 +1,560 @@
+#include "server/storage/sqlite_catalogue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/check.h"
+
+namespace callgate::storage {
+namespace {
+
+// kSchema[n] takes version n to n + 1. Only ever add at the end: files of older
+// releases go through all of them.
+constexpr const char* kSchema[] = {
+    R"sql(
+      CREATE TABLE modules (
+        tenant TEXT NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        size_bytes INTEGER NOT NULL,
+        created_ns INTEGER NOT NULL,
+        PRIMARY KEY (tenant, digest)
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX modules_by_digest ON modules (digest);
+
+      CREATE TABLE module_labels (
+        tenant TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (tenant, digest, key),
+        FOREIGN KEY (tenant, digest) REFERENCES modules ON DELETE CASCADE
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE policies (
+        name TEXT NOT NULL PRIMARY KEY,
+        version TEXT NOT NULL,
+        encoding INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        applied_ns INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE quarantine (
+        tenant TEXT NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        policy TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        since_ns INTEGER NOT NULL,
+        PRIMARY KEY (tenant, digest)
+      ) STRICT, WITHOUT ROWID;
+    )sql",
+};
+constexpr uint64_t kSchemaVersion = std::size(kSchema);
+
+// How long Open waits for a daemon that is just ending.
+constexpr absl::Duration kLockPatience = absl::Seconds(1);
+
+// SAFETY: the view is used before the digest goes.
+absl::string_view BytesOf(const Digest& digest) {
+  return absl::string_view(reinterpret_cast<const char*>(digest.bytes().data()),
+                           digest.bytes().size());
+}
+
+absl::StatusOr<Digest> DigestFrom(absl::string_view bytes) {
+  std::array<uint8_t, Digest::kBytes> array = {};
+  if (bytes.size() != array.size()) {
+    return absl::DataLossError(absl::StrCat("the catalogue holds a digest of ",
+                                            bytes.size(), " bytes instead of ",
+                                            array.size()));
+  }
+  std::transform(bytes.begin(), bytes.end(), array.begin(),
+                 [](char c) { return static_cast<uint8_t>(c); });
+  return Digest(array);
+}
+
+absl::Status CheckBytes(absl::string_view what, absl::string_view text,
+                        size_t bytes_max) {
+  if (text.size() <= bytes_max) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      what, " has ", text.size(), " bytes, at most ", bytes_max, " are kept"));
+}
+
+absl::Status CheckLabels(const std::map<std::string, std::string>& labels) {
+  if (labels.size() > kLabelsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        labels.size(), " labels, at most ", kLabelsMax, " are kept"));
+  }
+  for (const auto& [key, value] : labels) {
+    absl::Status status = CheckBytes("a label's key", key, kLabelBytesMax);
+    if (status.ok()) {
+      status = CheckBytes("a label's value", value, kLabelBytesMax);
+    }
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Full(absl::string_view what, uint64_t limit,
+                  absl::string_view fix) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the catalogue has its ", limit, " ", what, " already; ", fix));
+}
+
+// What the disk or its contents did, as against an answer or a bound.
+bool IsStorageFailure(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnavailable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+const absl::Status& StatusOf(const absl::Status& status) { return status; }
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& result) {
+  return result.status();
+}
+
+// Runs one operation and tells the observer.
+template <typename Operation>
+auto Timed(StorageObserver* observer, const char* op, Operation operation) {
+  TimedOperation timed(observer, kEngineSqlite, op);
+  auto result = operation();
+  if (IsStorageFailure(StatusOf(result))) timed.MarkFailed();
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SqliteCatalogue>> SqliteCatalogue::Open(
+    const std::string& path, const CatalogueLimits& limits,
+    StorageObserver* observer) {
+  absl::StatusOr<std::unique_ptr<Database>> database =
+      Database::Open(path, kLockPatience);
+  if (!database.ok()) return database.status();
+  std::unique_ptr<SqliteCatalogue> catalogue(
+      new SqliteCatalogue(*std::move(database), limits, observer));
+  absl::MutexLock lock(&catalogue->mu_);
+  const absl::Status ready = catalogue->BringUpToDate();
+  if (!ready.ok()) {
+    return absl::Status(ready.code(),
+                        absl::StrCat(path, ": ", ready.message()));
+  }
+  const std::pair<const char*, uint64_t*> totals[] = {
+      {"SELECT count(*) FROM modules", &catalogue->modules_},
+      {"SELECT count(*) FROM policies", &catalogue->policies_},
+      {"SELECT coalesce(sum(length(CAST(source AS BLOB))), 0) FROM policies",
+       &catalogue->policy_bytes_},
+      {"SELECT count(*) FROM quarantine", &catalogue->quarantined_},
+  };
+  for (const auto& [sql, total] : totals) {
+    const absl::StatusOr<uint64_t> number = catalogue->ReadNumber(sql);
+    if (!number.ok()) return number.status();
+    *total = *number;
+  }
+  return catalogue;
+}
+
+absl::Status SqliteCatalogue::BringUpToDate() {
+  absl::StatusOr<Transaction> transaction = Transaction::Begin(*database_);
+  if (!transaction.ok()) return transaction.status();
+  absl::Status status = database_->Execute(
+      "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) "
+      "STRICT");
+  if (!status.ok()) return status;
+  const absl::StatusOr<uint64_t> version =
+      ReadNumber("SELECT coalesce(max(version), 0) FROM schema_version");
+  if (!version.ok()) return version.status();
+  if (*version > kSchemaVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "its schema is version ", *version, " and this daemon knows ",
+        kSchemaVersion,
+        "; a newer callgated wrote it: run that one, or name another "
+        "directory"));
+  }
+  if (*version == kSchemaVersion) return transaction->Commit();
+  for (uint64_t next = *version; next < kSchemaVersion; ++next) {
+    status = database_->Execute(kSchema[next]);
+    if (!status.ok()) return status;
+  }
+  absl::StatusOr<Statement> write =
+      database_->Prepare("INSERT INTO schema_version VALUES (?1)");
+  if (!write.ok()) return write.status();
+  write->BindInteger(1, static_cast<int64_t>(kSchemaVersion));
+  status = write->Run();
+  if (!status.ok()) return status;
+  return transaction->Commit();
+}
+
+absl::StatusOr<uint64_t> SqliteCatalogue::ReadNumber(absl::string_view sql) {
+  absl::StatusOr<Statement> read = database_->Prepare(sql);
+  if (!read.ok()) return read.status();
+  const absl::StatusOr<bool> row = read->Step();
+  if (!row.ok()) return row.status();
+  return static_cast<uint64_t>(read->Integer(0));
+}
+
+absl::StatusOr<bool> SqliteCatalogue::Exists(absl::string_view sql,
+                                             absl::string_view tenant,
+                                             const Digest& digest) {
+  absl::StatusOr<Statement> find = database_->Prepare(sql);
+  if (!find.ok()) return find.status();
+  find->BindText(1, tenant);
+  find->BindBlob(2, BytesOf(digest));
+  return find->Step();
+}
+
+absl::StatusOr<bool> SqliteCatalogue::PutModule(const ModuleRecord& module) {
+  return Timed(observer_, kOpPutModule, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoPutModule(module);
+  });
+}
+
+absl::StatusOr<bool> SqliteCatalogue::DoPutModule(const ModuleRecord& module) {
+  absl::Status status =
+      CheckBytes("a tenant's name", module.tenant, kTenantBytesMax);
+  if (status.ok()) status = CheckLabels(module.labels);
+  if (!status.ok()) return status;
+
+  const absl::StatusOr<bool> exists =
+      Exists("SELECT 1 FROM modules WHERE tenant = ?1 AND digest = ?2",
+             module.tenant, module.digest);
+  if (!exists.ok()) return exists.status();
+  if (*exists) return false;
+  if (modules_ >= limits_.modules) {
+    return Full("modules", limits_.modules, "delete some that nobody uses");
+  }
+
+  absl::StatusOr<Transaction> transaction = Transaction::Begin(*database_);
+  if (!transaction.ok()) return transaction.status();
+  absl::StatusOr<Statement> insert =
+      database_->Prepare("INSERT INTO modules VALUES (?1, ?2, ?3, ?4)");
+  if (!insert.ok()) return insert.status();
+  insert->BindText(1, module.tenant);
+  insert->BindBlob(2, BytesOf(module.digest));
+  insert->BindInteger(3, static_cast<int64_t>(module.size_bytes));
+  insert->BindInteger(4, absl::ToUnixNanos(module.created));
+  status = insert->Run();
+  if (!status.ok()) return status;
+  for (const auto& [key, value] : module.labels) {
+    absl::StatusOr<Statement> label =
+        database_->Prepare("INSERT INTO module_labels VALUES (?1, ?2, ?3, ?4)");
+    if (!label.ok()) return label.status();
+    label->BindText(1, module.tenant);
+    label->BindBlob(2, BytesOf(module.digest));
+    label->BindText(3, key);
+    label->BindText(4, value);
+    status = label->Run();
+    if (!status.ok()) return status;
+  }
+  status = transaction->Commit();
+  if (!status.ok()) return status;
+  ++modules_;
+  return true;
+}
+
+absl::Status SqliteCatalogue::ReadLabels(ModuleRecord& module) {
+  absl::StatusOr<Statement> read = database_->Prepare(
+      "SELECT key, value FROM module_labels WHERE tenant = ?1 AND digest = ?2");
+  if (!read.ok()) return read.status();
+  read->BindText(1, module.tenant);
+  read->BindBlob(2, BytesOf(module.digest));
+  while (true) {
+    const absl::StatusOr<bool> row = read->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return absl::OkStatus();
+    module.labels.emplace(read->Bytes(0), read->Bytes(1));
+  }
+}
+
+absl::StatusOr<ModuleRecord> SqliteCatalogue::GetModule(
+    absl::string_view tenant, const Digest& digest) {
+  return Timed(observer_, kOpGetModule, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoGetModule(tenant, digest);
+  });
+}
+
+absl::StatusOr<ModuleRecord> SqliteCatalogue::DoGetModule(
+    absl::string_view tenant, const Digest& digest) {
+  absl::StatusOr<Statement> read = database_->Prepare(
+      "SELECT size_bytes, created_ns FROM modules "
+      "WHERE tenant = ?1 AND digest = ?2");
+  if (!read.ok()) return read.status();
+  read->BindText(1, tenant);
+  read->BindBlob(2, BytesOf(digest));
+  const absl::StatusOr<bool> row = read->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) {
+    return absl::NotFoundError(absl::StrCat("no module ", digest.ToString()));
+  }
+  ModuleRecord module;
+  module.tenant = std::string(tenant);
+  module.digest = digest;
+  module.size_bytes = static_cast<uint64_t>(read->Integer(0));
+  module.created = absl::FromUnixNanos(read->Integer(1));
+  const absl::Status labels = ReadLabels(module);
+  if (!labels.ok()) return labels;
+  return module;
+}
+
+absl::StatusOr<ModulePage> SqliteCatalogue::ListModules(
+    absl::string_view tenant, size_t page_size, absl::string_view after) {
+  return Timed(observer_, kOpListModules, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoListModules(tenant, page_size, after);
+  });
+}
+
+absl::StatusOr<ModulePage> SqliteCatalogue::DoListModules(
+    absl::string_view tenant, size_t page_size, absl::string_view after) {
+  if (page_size == 0 || page_size > kPageSizeMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a page of ", page_size, " modules; ask for 1 to ", kPageSizeMax));
+  }
+  absl::StatusOr<Digest> last = Digest();
+  if (!after.empty()) {
+    last = Digest::Parse(after);
+    if (!last.ok()) {
+      return absl::InvalidArgumentError(
+          "the page token is not one that this daemon gave; begin without one");
+    }
+  }
+  // The page after nothing begins with the least digest there can be, so one
+  // that is all zeroes is compared with ">=".
+  absl::StatusOr<Statement> read = database_->Prepare(
+      absl::StrCat("SELECT digest, size_bytes, created_ns FROM modules "
+                   "WHERE tenant = ?1 AND digest ",
+                   after.empty() ? ">=" : ">", " ?2 ORDER BY digest LIMIT ?3"));
+  if (!read.ok()) return read.status();
+  read->BindText(1, tenant);
+  read->BindBlob(2, BytesOf(*last));
+  // One more than asked for tells whether there is a next page.
+  read->BindInteger(3, static_cast<int64_t>(page_size) + 1);
+  ModulePage page;
+  while (true) {
+    const absl::StatusOr<bool> row = read->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) break;
+    if (page.modules.size() == page_size) {
+      page.next = page.modules.back().digest.ToString();
+      break;
+    }
+    const absl::StatusOr<Digest> digest = DigestFrom(read->Bytes(0));
+    if (!digest.ok()) return digest.status();
+    ModuleRecord& module = page.modules.emplace_back();
+    module.tenant = std::string(tenant);
+    module.digest = *digest;
+    module.size_bytes = static_cast<uint64_t>(read->Integer(1));
+    module.created = absl::FromUnixNanos(read->Integer(2));
+  }
+  for (ModuleRecord& module : page.modules) {
+    const absl::Status labels = ReadLabels(module);
+    if (!labels.ok()) return labels;
+  }
+  return page;
+}
+
+absl::Status SqliteCatalogue::DeleteModule(absl::string_view tenant,
+                                           const Digest& digest) {
+  return Timed(observer_, kOpDeleteModule, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoDeleteModule(tenant, digest);
+  });
+}
+
+absl::Status SqliteCatalogue::DoDeleteModule(absl::string_view tenant,
+                                             const Digest& digest) {
+  absl::StatusOr<Statement> remove = database_->Prepare(
+      "DELETE FROM modules WHERE tenant = ?1 AND digest = ?2");
+  if (!remove.ok()) return remove.status();
+  remove->BindText(1, tenant);
+  remove->BindBlob(2, BytesOf(digest));
+  const absl::Status status = remove->Run();
+  if (!status.ok()) return status;
+  if (database_->changes() == 0) {
+    return absl::NotFoundError(absl::StrCat("no module ", digest.ToString()));
+  }
+  CALLGATE_CHECK(modules_ > 0, "a deleted module was counted");
+  --modules_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> SqliteCatalogue::AnyTenantHas(const Digest& digest) {
+  absl::MutexLock lock(&mu_);
+  absl::StatusOr<Statement> find =
+      database_->Prepare("SELECT 1 FROM modules WHERE digest = ?1 LIMIT 1");
+  if (!find.ok()) return find.status();
+  find->BindBlob(1, BytesOf(digest));
+  return find->Step();
+}
+
+absl::StatusOr<uint64_t> SqliteCatalogue::CountModules() {
+  absl::MutexLock lock(&mu_);
+  return modules_;
+}
+
+absl::Status SqliteCatalogue::PutPolicy(const PolicyRecord& policy) {
+  return Timed(observer_, kOpPutPolicy, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoPutPolicy(policy);
+  });
+}
+
+absl::Status SqliteCatalogue::DoPutPolicy(const PolicyRecord& policy) {
+  absl::Status status =
+      CheckBytes("a policy's name", policy.name, kPolicyNameBytesMax);
+  if (status.ok()) {
+    status = CheckBytes("a policy", policy.source, kPolicySourceBytesMax);
+  }
+  if (!status.ok()) return status;
+
+  std::optional<uint64_t> replaced_bytes;
+  {
+    absl::StatusOr<Statement> find = database_->Prepare(
+        "SELECT length(CAST(source AS BLOB)) FROM policies WHERE name = ?1");
+    if (!find.ok()) return find.status();
+    find->BindText(1, policy.name);
+    const absl::StatusOr<bool> row = find->Step();
+    if (!row.ok()) return row.status();
+    if (*row) replaced_bytes = static_cast<uint64_t>(find->Integer(0));
+  }
+  if (!replaced_bytes.has_value() && policies_ >= limits_.policies) {
+    return Full("policies", limits_.policies,
+                "apply this one under a name that is in use");
+  }
+  const uint64_t bytes_after =
+      policy_bytes_ - replaced_bytes.value_or(0) + policy.source.size();
+  if (bytes_after > limits_.policy_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "all policies together would have ", bytes_after, " bytes, at most ",
+        limits_.policy_bytes,
+        " are kept; shorten some, or apply this one under the name of a "
+        "larger one"));
+  }
+  absl::StatusOr<Statement> write = database_->Prepare(
+      "INSERT OR REPLACE INTO policies VALUES (?1, ?2, ?3, ?4, ?5)");
+  if (!write.ok()) return write.status();
+  write->BindText(1, policy.name);
+  write->BindText(2, policy.version);
+  write->BindInteger(3, static_cast<int64_t>(policy.encoding));
+  write->BindText(4, policy.source);
+  write->BindInteger(5, absl::ToUnixNanos(policy.applied));
+  status = write->Run();
+  if (!status.ok()) return status;
+  if (!replaced_bytes.has_value()) ++policies_;
+  policy_bytes_ = bytes_after;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<PolicyRecord>> SqliteCatalogue::ListPolicies() {
+  return Timed(observer_, kOpListPolicies, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoListPolicies();
+  });
+}
+
+absl::StatusOr<std::vector<PolicyRecord>> SqliteCatalogue::DoListPolicies() {
+  absl::StatusOr<Statement> read = database_->Prepare(
+      "SELECT name, version, encoding, source, applied_ns FROM policies "
+      "ORDER BY name");
+  if (!read.ok()) return read.status();
+  std::vector<PolicyRecord> policies;
+  while (true) {
+    const absl::StatusOr<bool> row = read->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return policies;
+    PolicyRecord& policy = policies.emplace_back();
+    policy.name = std::string(read->Bytes(0));
+    policy.version = std::string(read->Bytes(1));
+    policy.encoding = read->Integer(2) == 0
+                          ? PolicyRecord::Encoding::kYaml
+                          : PolicyRecord::Encoding::kTextproto;
+    policy.source = std::string(read->Bytes(3));
+    policy.applied = absl::FromUnixNanos(read->Integer(4));
+  }
+}
+
+absl::StatusOr<bool> SqliteCatalogue::PutQuarantine(
+    const QuarantineRecord& quarantine) {
+  return Timed(observer_, kOpPutQuarantine, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoPutQuarantine(quarantine);
+  });
+}
+
+absl::StatusOr<bool> SqliteCatalogue::DoPutQuarantine(
+    const QuarantineRecord& quarantine) {
+  const absl::Status fits =
+      CheckBytes("a tenant's name", quarantine.tenant, kTenantBytesMax);
+  if (!fits.ok()) return fits;
+  const absl::StatusOr<bool> exists =
+      Exists("SELECT 1 FROM quarantine WHERE tenant = ?1 AND digest = ?2",
+             quarantine.tenant, quarantine.digest);
+  if (!exists.ok()) return exists.status();
+  if (*exists) return false;
+  if (quarantined_ >= limits_.quarantined) {
+    return Full("modules in quarantine", limits_.quarantined,
+                "start with a new data directory");
+  }
+  absl::StatusOr<Statement> insert = database_->Prepare(
+      "INSERT INTO quarantine VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+  if (!insert.ok()) return insert.status();
+  insert->BindText(1, quarantine.tenant);
+  insert->BindBlob(2, BytesOf(quarantine.digest));
+  // A quarantine must not fail for what is only said about it: words are cut.
+  insert->BindText(
+      3, absl::string_view(quarantine.policy).substr(0, kReasonBytesMax));
+  insert->BindText(
+      4, absl::string_view(quarantine.rule).substr(0, kReasonBytesMax));
+  insert->BindText(
+      5, absl::string_view(quarantine.reason).substr(0, kReasonBytesMax));
+  insert->BindInteger(6, absl::ToUnixNanos(quarantine.since));
+  const absl::Status status = insert->Run();
+  if (!status.ok()) return status;
+  ++quarantined_;
+  return true;
+}
+
+absl::StatusOr<std::optional<QuarantineRecord>> SqliteCatalogue::FindQuarantine(
+    absl::string_view tenant, const Digest& digest) {
+  return Timed(observer_, kOpFindQuarantine, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoFindQuarantine(tenant, digest);
+  });
+}
+
+absl::StatusOr<std::optional<QuarantineRecord>>
+SqliteCatalogue::DoFindQuarantine(absl::string_view tenant,
+                                  const Digest& digest) {
+  absl::StatusOr<Statement> read = database_->Prepare(
+      "SELECT policy, rule, reason, since_ns FROM quarantine "
+      "WHERE tenant = ?1 AND digest = ?2");
+  if (!read.ok()) return read.status();
+  read->BindText(1, tenant);
+  read->BindBlob(2, BytesOf(digest));
+  const absl::StatusOr<bool> row = read->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return std::optional<QuarantineRecord>();
+  QuarantineRecord quarantine;
+  quarantine.tenant = std::string(tenant);
+  quarantine.digest = digest;
+  quarantine.policy = std::string(read->Bytes(0));
+  quarantine.rule = std::string(read->Bytes(1));
+  quarantine.reason = std::string(read->Bytes(2));
+  quarantine.since = absl::FromUnixNanos(read->Integer(3));
+  return std::optional<QuarantineRecord>(std::move(quarantine));
+}
+
+absl::StatusOr<uint64_t> SqliteCatalogue::CountQuarantined() {
+  absl::MutexLock lock(&mu_);
+  return quarantined_;
+}
+
+}  // namespace callgate::storage
