@@ -299,7 +299,9 @@ uint32_t Interpreter::NewGlobal(const GlobalType& type, const RawValue& value) {
 }
 
 uint64_t Interpreter::NewExternRef() {
-  return Root(wabt::interp::Foreign::New(store_, nullptr).ref());
+  const uint32_t id = Root(wabt::interp::Foreign::New(store_, nullptr).ref());
+  extern_refs_.insert(id);
+  return id;
 }
 
 absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
@@ -443,9 +445,7 @@ std::optional<uint32_t> Interpreter::FuncOf(uint64_t ref) const {
 }
 
 bool Interpreter::IsExternRef(uint64_t ref) const {
-  const Ref object(static_cast<size_t>(ref));
-  return ref != kNullRef && store_.IsValid(object) &&
-         store_.Is<wabt::interp::Foreign>(object);
+  return extern_refs_.contains(ref);
 }
 
 const MemoryType& Interpreter::TypeOfMemory(uint32_t memory) const {

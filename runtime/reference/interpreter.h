@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/backend.h"
@@ -124,6 +125,7 @@ class Interpreter final : public backend::Store {
 
   absl::flat_hash_map<uint32_t, uint32_t> binding_of_func_;
   absl::flat_hash_map<uint32_t, uint32_t> index_of_func_;  // module functions
+  absl::flat_hash_set<uint64_t> extern_refs_;
   // Types in the runtime's form, where they stay put.
   mutable std::map<uint32_t, FuncType> func_types_;
   mutable std::map<uint32_t, MemoryType> memory_types_;
