@@ -33,6 +33,7 @@ inline constexpr char kSizeMismatch[] = "SIZE_MISMATCH";
 inline constexpr char kBadChunk[] = "BAD_CHUNK";
 inline constexpr char kUploadStalled[] = "UPLOAD_STALLED";
 inline constexpr char kTooManyModules[] = "TOO_MANY_MODULES";
+inline constexpr char kTooManyUploads[] = "TOO_MANY_UPLOADS";
 inline constexpr char kMissingImport[] = "MISSING_IMPORT";
 inline constexpr char kImportType[] = "IMPORT_TYPE";
 inline constexpr char kNoStart[] = "NO_START";

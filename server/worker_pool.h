@@ -1,0 +1,53 @@
+// Threads for work that waits: guests that run, compilations, readers of the
+// event log. gRPC's own threads must not.
+//
+// At most `threads_max` threads, made when they are first needed, and at most
+// `queue_max` jobs that wait for one. Any thread.
+
+#ifndef CALLGATE_SERVER_WORKER_POOL_H_
+#define CALLGATE_SERVER_WORKER_POOL_H_
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+
+namespace callgate {
+
+class WorkerPool {
+ public:
+  WorkerPool(size_t threads_max, size_t queue_max);
+  // Runs what is queued, and waits for all of it.
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // False if every thread is busy and the queue is full: then `job` is dropped.
+  bool TryRun(std::function<void()> job);
+
+  // Jobs that run or wait.
+  size_t load() const;
+  // What load() can reach.
+  size_t capacity() const { return threads_max_ + queue_max_; }
+
+ private:
+  void Work();
+
+  // Constant after construction.
+  const size_t threads_max_;
+  const size_t queue_max_;
+
+  mutable absl::Mutex mu_;
+  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
+  size_t running_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace callgate
+
+#endif  // CALLGATE_SERVER_WORKER_POOL_H_
