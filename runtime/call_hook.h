@@ -11,7 +11,9 @@
 //     return_call_indirect:             CallingHost … ReturningFromHost.
 //   * An embedder calling a host function directly gets both pairs, nested.
 //   * Every enter that was not refused has exactly one leave, however the call
-//     ended; an enter that was refused has none.
+//     ended; an enter that was refused has none. What the hook answers that
+//     cannot be done (results of another type, a delay that is interrupted)
+//     ends the call, but is no refusal by the hook: the leave follows.
 //   * An error at ReturningFromHost replaces the host function's result or
 //     error; one at ReturningFromWasm replaces the call's results or trap.
 //   * Instantiation fires events only for a real start function.
@@ -114,9 +116,9 @@ enum class Ending : uint8_t {
   kNotYet,     // on the two calling transitions
   kValue,      // normally
   kAnswered,   // the hook answered in the host function's place
-  kTrap,       // the guest trapped
+  kTrap,       // the guest trapped, or the host function returned a TrapError
   kHostError,  // the host function returned an error
-  kRefusal,    // a hook refused further in
+  kRefusal,    // the hook refused further in, whatever error it gave
   kExit,       // the guest ended itself (GuestExit)
 };
 absl::string_view EndingName(Ending ending);
@@ -144,7 +146,9 @@ class CallContext {
 
   // Who called, on host-call transitions.
   virtual CallerFrame caller() = 0;
-  // The Wasm frames below, newest first, at most `max_frames`.
+  // The Wasm frames below, newest first, at most `max_frames`: of the guest
+  // that made the host call, then of those further out. A guest that is being
+  // entered or left has none.
   virtual std::vector<Frame> Backtrace(size_t max_frames) = 0;
   // Bytes of the caller's memory 0; 0 if it has none.
   virtual uint64_t MemoryBytes() = 0;
@@ -152,9 +156,9 @@ class CallContext {
   // Copies [address, address + length) of the caller's memory 0, once. From
   // then on, until the host function returns, the host function reads this
   // copy wherever it asks for bytes inside that range, so what was judged is
-  // what is used. Only at kCallingHost. OutOfRange when the range is not
-  // inside memory; ResourceExhausted when the call's copies exceed
-  // kCapturedBytesMax.
+  // what is used; what it writes there itself, it reads back. Only at
+  // kCallingHost. OutOfRange when the range is not inside memory;
+  // ResourceExhausted when the call's copies exceed kCapturedBytesMax.
   virtual absl::StatusOr<absl::Span<const uint8_t>> Capture(
       uint64_t address, uint64_t length) = 0;
   static constexpr uint64_t kCapturedBytesMax = 64 << 20;

@@ -36,17 +36,25 @@ std::string Quoted(absl::string_view module, absl::string_view name) {
                       absl::CHexEscape(name), "\"");
 }
 
-// What a guest's trap was, to the hook.
-Ending EndingOf(const Trap& trap) {
-  if (trap.exit_code().has_value()) return Ending::kExit;
-  switch (trap.code()) {
-    case TrapCode::kHostError:
-      return Ending::kHostError;
-    case TrapCode::kRefused:
-      return Ending::kRefusal;
-    default:
-      return Ending::kTrap;
+// What a call's stop was, to the hook. Asked of the stop and not of the Trap
+// made from it, since an error object may give the Trap another code: a refusal
+// is one whatever trap it asks for.
+Ending EndingOf(const backend::Stop& stop) {
+  if (dynamic_cast<const GuestExit*>(stop.cause.get()) != nullptr) {
+    return Ending::kExit;
   }
+  if (stop.code == TrapCode::kRefused) return Ending::kRefusal;
+  if (stop.code == TrapCode::kHostError &&
+      dynamic_cast<const TrapError*>(stop.cause.get()) == nullptr) {
+    return Ending::kHostError;
+  }
+  return Ending::kTrap;
+}
+
+Trap ToTrap(const backend::Stop& stop, std::vector<Frame> backtrace) {
+  return stop.cause == nullptr
+             ? Trap(stop.code, std::move(backtrace))
+             : Trap::FromError(stop.code, stop.cause, std::move(backtrace));
 }
 
 }  // namespace
@@ -107,8 +115,7 @@ class HookCall final : public CallContext {
   }
 
   std::vector<Frame> Backtrace(size_t max_frames) override {
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return {};
-    return store_.Name(host_call_->frames->Frames(max_frames));
+    return store_.FramesBelow(max_frames);
   }
 
   uint64_t MemoryBytes() override {
@@ -241,8 +248,7 @@ class HostCaller final : public Caller {
   }
 
   std::vector<Frame> Backtrace(size_t max_frames) override {
-    if (call_.frames == nullptr) return {};
-    return store_.Name(call_.frames->Frames(max_frames));
+    return store_.FramesBelow(max_frames);
   }
 
  private:
@@ -278,47 +284,49 @@ StoreImpl::~StoreImpl() {
 
 // ---------------------------------------------------------------- the hook
 
-StoreImpl::Reply StoreImpl::Ask(const Question& question, ErrorRef& error) {
+StoreImpl::Reply StoreImpl::Ask(const Question& question, backend::Stop& stop) {
   HookCall call(*this, question);
   in_hook_ = true;
   const Disposition disposition = hook_->OnTransition(call);
   in_hook_ = false;
   if (disposition == Disposition::kProceed) return Reply::kProceed;
+  const auto fails = [&stop](std::string message) {
+    stop = {TrapCode::kRefused, MakeError(std::move(message))};
+    return Reply::kFailed;
+  };
   if (disposition == Disposition::kRefuse) {
-    error = call.TakeError();
+    ErrorRef error = call.TakeError();
     if (error == nullptr) error = MakeError("refused without a reason");
+    stop = {TrapCode::kRefused, std::move(error)};
     return Reply::kRefused;
   }
   // The other two make sense before a host function only; a hook that answers
-  // them elsewhere is wrong, and what cannot be understood is refused.
+  // them elsewhere is wrong, and what cannot be understood does not proceed.
   if (question.transition != Transition::kCallingHost) {
-    error = MakeError(absl::StrCat(
+    return fails(absl::StrCat(
         "the call hook may delay or answer at calling_host only, not at ",
         TransitionName(question.transition)));
-    return Reply::kRefused;
   }
   if (disposition == Disposition::kDelay) {
     // The reference engine has no way to park a Store: the thread waits.
     if (Wait(-1, absl::Now() + call.delay()) == WakeReason::kInterrupted) {
-      error = std::make_shared<TrapError>(InterruptCode());
-      return Reply::kRefused;
+      stop = {InterruptCode(), nullptr};
+      return Reply::kFailed;
     }
     return Reply::kProceed;
   }
   const FuncType& type = *question.identity->type;
   if (call.answer().size() != type.results.size()) {
-    error = MakeError(absl::StrCat("the call hook answered with ",
-                                   call.answer().size(), " results for a ",
-                                   type.ToString()));
-    return Reply::kRefused;
+    return fails(absl::StrCat("the call hook answered with ",
+                              call.answer().size(), " results for a ",
+                              type.ToString()));
   }
   for (size_t i = 0; i < type.results.size(); ++i) {
     const absl::Status fits =
         CheckValue(Value(type.results[i], call.answer()[i]));
     if (!fits.ok()) {
-      error = MakeError(absl::StrCat("the call hook's answer: ",
-                                     std::string(fits.message())));
-      return Reply::kRefused;
+      return fails(absl::StrCat("the call hook's answer: ",
+                                std::string(fits.message())));
     }
     question.results[i] = call.answer()[i];
   }
@@ -342,55 +350,64 @@ std::optional<backend::Stop> StoreImpl::RunHost(Binding& binding,
   ++depth_;
   ++host_calls_;
   HostCallState state;
+  state.outer = host_call_;
   state.binding = &binding;
   state.frames = frames;
   state.args = args;
+  host_call_ = &state;
+  std::optional<backend::Stop> stop = RunHostCall(binding, state, results);
+  host_call_ = state.outer;
+  --depth_;
+  return stop;
+}
 
+std::optional<backend::Stop> StoreImpl::RunHostCall(
+    const Binding& binding, HostCallState& state,
+    absl::Span<RawValue> results) {
   Question question;
   question.identity = &binding.identity;
   question.host_call = &state;
-  question.args = args;
+  question.args = state.args;
   question.results = results;
 
-  ErrorRef error;
-  Ending ending = Ending::kValue;
+  std::optional<backend::Stop> stop;
+  bool answered = false;
   if (Wants(binding.wanted, Transition::kCallingHost)) {
     question.transition = Transition::kCallingHost;
-    switch (Ask(question, error)) {
-      case Reply::kRefused:
-        --depth_;
-        return backend::Stop{TrapCode::kRefused, std::move(error)};
-      case Reply::kAnswered:
-        ending = Ending::kAnswered;
-        break;
+    backend::Stop said;
+    switch (Ask(question, said)) {
       case Reply::kProceed:
         break;
+      case Reply::kAnswered:
+        answered = true;
+        break;
+      case Reply::kRefused:
+        return said;
+      case Reply::kFailed:
+        stop = std::move(said);
+        break;
     }
   }
-  if (ending != Ending::kAnswered) {
+  if (!answered && !stop.has_value()) {
     HostCaller caller(*this, state);
-    error = binding.definition->body(caller, args, results);
+    if (ErrorRef error = binding.definition->body(caller, state.args, results);
+        error != nullptr) {
+      stop = backend::Stop{TrapCode::kHostError, std::move(error)};
+    }
   }
   if (Wants(binding.wanted, Transition::kReturningFromHost)) {
-    std::optional<Trap> trap;
-    if (error != nullptr) {
-      trap = Trap::FromError(TrapCode::kHostError, error, {});
-      ending = EndingOf(*trap);
-    }
     question.transition = Transition::kReturningFromHost;
-    question.ending = ending;
-    question.trap = trap.has_value() ? &*trap : nullptr;
-    ErrorRef replacement;
-    if (Ask(question, replacement) == Reply::kRefused) {
-      --depth_;
-      return backend::Stop{TrapCode::kRefused, std::move(replacement)};
+    question.ending = answered ? Ending::kAnswered : Ending::kValue;
+    std::optional<Trap> trap;
+    if (stop.has_value()) {
+      trap = ToTrap(*stop, {});
+      question.ending = EndingOf(*stop);
+      question.trap = &*trap;
     }
+    backend::Stop replacement;
+    if (Ask(question, replacement) != Reply::kProceed) return replacement;
   }
-  --depth_;
-  if (error != nullptr) {
-    return backend::Stop{TrapCode::kHostError, std::move(error)};
-  }
-  return std::nullopt;
+  return stop;
 }
 
 std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
@@ -405,18 +422,23 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   question.identity = &identity;
   question.args = args;
   question.results = results;
-  ErrorRef error;
+  std::optional<backend::Stop> stop;
   if (Wants(hook_options_.transitions, Transition::kCallingWasm)) {
     question.transition = Transition::kCallingWasm;
-    if (Ask(question, error) == Reply::kRefused) {
+    backend::Stop said;
+    const Reply reply = Ask(question, said);
+    if (reply == Reply::kRefused) {
       --depth_;
-      return Trap::FromError(TrapCode::kRefused, std::move(error), {});
+      return ToTrap(said, {});
     }
+    if (reply == Reply::kFailed) stop = std::move(said);
   }
 
-  std::optional<backend::Stop> stop;
   std::vector<Frame> backtrace;
-  if (const std::optional<uint32_t> binding = backend_->BindingOf(func)) {
+  if (stop.has_value()) {
+    // The guest does not run.
+  } else if (const std::optional<uint32_t> binding =
+                 backend_->BindingOf(func)) {
     stop = RunHost(bindings_[*binding], nullptr, args, results);
   } else {
     backend::Completion completion =
@@ -425,19 +447,15 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
     backtrace = Name(completion.backtrace);
   }
   std::optional<Trap> trap;
-  if (stop.has_value()) {
-    trap = stop->cause == nullptr
-               ? Trap(stop->code, std::move(backtrace))
-               : Trap::FromError(stop->code, std::move(stop->cause),
-                                 std::move(backtrace));
-  }
+  if (stop.has_value()) trap = ToTrap(*stop, std::move(backtrace));
 
   if (Wants(hook_options_.transitions, Transition::kReturningFromWasm)) {
     question.transition = Transition::kReturningFromWasm;
-    question.ending = trap.has_value() ? EndingOf(*trap) : Ending::kValue;
+    question.ending = stop.has_value() ? EndingOf(*stop) : Ending::kValue;
     question.trap = trap.has_value() ? &*trap : nullptr;
-    if (Ask(question, error) == Reply::kRefused) {
-      trap = Trap::FromError(TrapCode::kRefused, std::move(error), {});
+    backend::Stop replacement;
+    if (Ask(question, replacement) != Reply::kProceed) {
+      trap = ToTrap(replacement, {});
     }
   }
   --depth_;
@@ -653,11 +671,21 @@ absl::Status StoreImpl::CheckArguments(const FuncType& type,
   return absl::OkStatus();
 }
 
-FunctionIdentity StoreImpl::IdentityOf(uint32_t func,
-                                       FunctionIdentity::Kind kind) {
+const FunctionIdentity& StoreImpl::IdentityOf(uint32_t func,
+                                              FunctionIdentity::Kind kind) {
   if (const std::optional<uint32_t> binding = backend_->BindingOf(func)) {
     return bindings_[*binding].identity;
   }
+  std::unique_ptr<const FunctionIdentity>& kept =
+      guest_identities_[std::make_pair(func, kind)];
+  if (kept == nullptr) {
+    kept = std::make_unique<const FunctionIdentity>(GuestIdentity(func, kind));
+  }
+  return *kept;
+}
+
+FunctionIdentity StoreImpl::GuestIdentity(uint32_t func,
+                                          FunctionIdentity::Kind kind) const {
   FunctionIdentity identity;
   identity.kind = kind;
   identity.type = &backend_->TypeOfFunc(func);
@@ -694,7 +722,7 @@ absl::StatusOr<CallResult> StoreImpl::Call(uint32_t func,
   std::vector<RawValue> raw_results(type.results.size());
 
   CallResult result;
-  const FunctionIdentity identity = IdentityOf(func, kind);
+  const FunctionIdentity& identity = IdentityOf(func, kind);
   result.usage = WithBudget(options, [&] {
     result.trap =
         RunGuest(func, identity, raw_args, absl::MakeSpan(raw_results));
@@ -907,7 +935,7 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
     if (module->summary().start_function.has_value()) {
       const uint32_t start =
           backend_->FuncAt(*made->instance, *module->summary().start_function);
-      FunctionIdentity identity =
+      const FunctionIdentity& identity =
           IdentityOf(start, FunctionIdentity::Kind::kGuestStart);
       result.trap = RunGuest(start, identity, {}, {});
       if (result.trap.has_value()) return;
@@ -944,6 +972,19 @@ std::vector<Frame> StoreImpl::Name(
   std::vector<Frame> frames;
   frames.reserve(raw.size());
   for (const backend::RawFrame& frame : raw) frames.push_back(NameOne(frame));
+  return frames;
+}
+
+std::vector<Frame> StoreImpl::FramesBelow(size_t max_frames) const {
+  std::vector<Frame> frames;
+  for (const HostCallState* call = host_call_;
+       call != nullptr && frames.size() < max_frames; call = call->outer) {
+    if (call->frames == nullptr) continue;
+    for (const backend::RawFrame& frame :
+         call->frames->Frames(max_frames - frames.size())) {
+      frames.push_back(NameOne(frame));
+    }
+  }
   return frames;
 }
 

@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -98,6 +99,7 @@ class StoreImpl final : public backend::Host {
 
   // A host call in progress: what HookCall and HostCaller look at.
   struct HostCallState {
+    HostCallState* outer = nullptr;  // the one this one is nested in
     const Binding* binding = nullptr;
     backend::GuestFrames* frames = nullptr;  // null: the embedder called
     absl::Span<const RawValue> args;
@@ -142,6 +144,11 @@ class StoreImpl final : public backend::Host {
                                        absl::Span<const RawValue> args,
                                        absl::Span<RawValue> results);
 
+  // Its two events and the body between them.
+  std::optional<backend::Stop> RunHostCall(const Binding& binding,
+                                           HostCallState& state,
+                                           absl::Span<RawValue> results);
+
   // One question to the hook.
   struct Question {
     Transition transition = Transition::kCallingWasm;
@@ -153,15 +160,28 @@ class StoreImpl final : public backend::Host {
     Ending ending = Ending::kNotYet;
     const Trap* trap = nullptr;
   };
-  enum class Reply : uint8_t { kProceed, kAnswered, kRefused };
+  enum class Reply : uint8_t {
+    kProceed,
+    kAnswered,
+    kRefused,
+    // The hook said something else, which could not be done. The call does not
+    // go on, but since the hook did not refuse it, its leave fires.
+    kFailed,
+  };
   // Whether a hook is there that wants it.
   bool Wants(TransitionSet wanted, Transition transition) const {
     return hook_ != nullptr && !in_hook_ && wanted.Contains(transition);
   }
-  // Asks the hook. `error` is set when refused.
-  Reply Ask(const Question& question, ErrorRef& error);
+  // Asks the hook. `stop` is set by kRefused and kFailed.
+  Reply Ask(const Question& question, backend::Stop& stop);
 
-  FunctionIdentity IdentityOf(uint32_t func, FunctionIdentity::Kind kind);
+  // Stays where it is for as long as the Store.
+  const FunctionIdentity& IdentityOf(uint32_t func,
+                                     FunctionIdentity::Kind kind);
+  FunctionIdentity GuestIdentity(uint32_t func,
+                                 FunctionIdentity::Kind kind) const;
+  // Of the innermost host call, and of those it is nested in.
+  std::vector<Frame> FramesBelow(size_t max_frames) const;
   std::vector<Frame> Name(const std::vector<backend::RawFrame>& raw) const;
   Frame NameOne(const backend::RawFrame& raw) const;
   const InstanceState* FindInstance(uint32_t backend_id) const;
@@ -189,9 +209,14 @@ class StoreImpl final : public backend::Host {
   std::deque<Binding> bindings_;
   std::deque<InstanceState> instances_;
   absl::flat_hash_map<uint32_t, size_t> instance_of_backend_;
+  // Of the guest functions that the embedder has called.
+  absl::flat_hash_map<std::pair<uint32_t, FunctionIdentity::Kind>,
+                      std::unique_ptr<const FunctionIdentity>>
+      guest_identities_;
   absl::flat_hash_map<uint64_t, std::shared_ptr<void>> extern_refs_;
 
   uint32_t depth_ = 0;
+  HostCallState* host_call_ = nullptr;  // the innermost; null outside of any
   uint64_t bytes_used_ = 0;
   uint64_t table_elements_ = 0;
 
