@@ -38,6 +38,8 @@ struct RuleMatch {
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;
+  // defaults.min_severity of its policy.
+  Severity min_severity = Severity::kDebug;
 };
 
 // One decision. All views are valid until OnDecision returns.

@@ -15,7 +15,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "policy/argument.h"
 #include "policy/budgets.h"
+#include "policy/guest_errno.h"
 #include "policy/import_name.h"
 #include "policy/problem.h"
 #include "policy/verdict.h"
@@ -23,12 +25,6 @@
 #include "runtime/value.h"
 
 namespace callgate::policy {
-
-// WASI's error numbers, as far as verdicts use them.
-inline constexpr uint32_t kErrno2Big = 1;
-inline constexpr uint32_t kErrnoAgain = 6;
-inline constexpr uint32_t kErrnoFault = 21;
-inline constexpr uint32_t kErrnoNotCapable = 76;
 
 // Something that can match an event and have a say.
 struct Rule {
@@ -53,23 +49,11 @@ struct RateLimit {
   double burst = 1;
 };
 
-// An argument as the file describes it. What is absent comes from the host's
-// own description of an argument of this name.
-struct ArgumentRule {
-  std::string name;
-  std::optional<uint32_t> index;
-  std::optional<ArgKind> kind;
-  std::optional<uint32_t> len_index;
-  std::optional<uint32_t> dir_index;
-  std::optional<uint64_t> max_bytes;
-  bool redact = false;
-  // The rule that listed it; names the verdict when it is out of bounds.
-  uint32_t rule = 0;
-};
-
 // All that a policy says of one import.
 struct ImportPolicy {
   ImportName import;
+  // It stands under `imports`, not only in a rate limit.
+  bool listed = false;
   // Some entry allows it.
   bool allowed = false;
   // Into Policy::rules(): every entry that is not `allow`.
@@ -161,7 +145,7 @@ class Policy {
   const Rule& budget_exceeded(Budget b) const {
     return content_.budget_exceeded[static_cast<size_t>(b)];
   }
-  // Null: the policy does not list the import.
+  // Null: the policy does not mention the import.
   const ImportPolicy* FindImport(absl::string_view module,
                                  absl::string_view name) const;
 
@@ -177,13 +161,8 @@ class Policy {
       by_import_;
 };
 
-// The argument that `rule` means on a function of this type and description.
-// Nothing, and `*why` says why, if there is no such argument. `why` may be
-// null.
-std::optional<ArgSpec> ResolveArgument(const ArgumentRule& rule,
-                                       const FuncType& type,
-                                       const HostFunctionSpec* spec,
-                                       std::string* why);
+// Whether a call of it can be answered with an errno in the function's place.
+bool AnswersErrno(const LinkedImport& import);
 
 }  // namespace callgate::policy
 

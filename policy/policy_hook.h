@@ -24,7 +24,9 @@
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -77,9 +79,8 @@ class PolicyHook final : public CallHook {
     return latched_;
   }
 
-  // Whose limits the next call from outside runs under, so that its end can be
-  // put down to the right budget. To be told before each call where they are
-  // not the policy's per-call budgets.
+  // Whose limits calls from outside run under, so that their end can be put
+  // down to the right budget. Holds until it is told anew.
   struct Arming {
     enum class Fuel : uint8_t { kPerCallBudget, kPerStoreBudget, kOther };
     Fuel fuel = Fuel::kPerCallBudget;
@@ -119,17 +120,85 @@ class PolicyHook final : public CallHook {
 
  private:
   struct Plan;
-  struct Pending;
 
+  // A host call budget of one policy.
+  struct HostCallLimit {
+    uint64_t max = 0;
+    size_t policy = 0;
+    Mode mode = Mode::kEnforce;
+    bool recorded = false;  // in this call from outside; for audit
+  };
+
+  Mode ModeOf(const Rule& rule, size_t policy) const;
+  RuleMatch MatchOf(const Rule& rule, size_t policy, Verdict verdict, Mode mode,
+                    absl::string_view message) const;
+  Plan* PlanOf(const FunctionIdentity& function);
+
+  void BeginCallFromOutside();
+  Disposition EnterHost(CallContext& call);
+  Disposition JudgeHostCall(CallContext& call, Plan& plan);
+  Disposition LeaveGuest(CallContext& call);
+
+  // These add to matches_ what they find.
+  void AddHostCallBudgets();
+  // Takes a token of every bucket of the plan, and adds those that had none.
+  void AddRateLimits(Plan& plan);
+  void AddArguments(CallContext& call, const Plan& plan);
+  void AddEngineFault(const Plan* plan, absl::string_view what);
+
+  // Reports matches_, which is not empty. Returns the enforced verdict, having
+  // latched it if it ends the Store; `violation` then has what to refuse with
+  // where it stops the guest.
+  struct Judgement {
+    Verdict verdict = Verdict::kAllow;
+    uint32_t guest_errno = 0;
+    std::shared_ptr<const PolicyViolation> violation;
+  };
+  Judgement Conclude(DecisionRecord record);
+  // `plan` is null for a function that was never linked.
+  Disposition ConcludeHostCall(CallContext& call, Plan* plan, bool over_budget);
+  void ConcludeCallEnd(Budget budget, uint32_t depth, Judgement* judgement);
+  void RecordAuditBudget(DecisionRecord::Subject subject, size_t policy,
+                         Budget budget, uint64_t used);
+  void AuditGrowth(const GrowthEvent& event);
+
+  // Constant after construction.
   const std::vector<std::shared_ptr<const Policy>> policies_;
   const StoreFacts facts_;
   const MonotonicClock clock_;
   DecisionSink& sink_;
   const Options options_;
   EffectiveBudgets budgets_;
+  std::vector<Mode> modes_;  // by policy, under the cap
   Mode mode_ = Mode::kAudit;
-  std::shared_ptr<const PolicyViolation> latched_;
+  bool can_end_store_ = false;
+
+  // By binding; null for numbers that nothing was linked under.
+  std::vector<std::unique_ptr<Plan>> plans_;
+  // Of all policies in a row; first_bucket_[policy] is where one's begin.
+  std::vector<TokenBucket> buckets_;
+  std::vector<size_t> first_bucket_;
+
+  // The call from outside that is live.
   Arming arming_;
+  uint64_t host_calls_ = 0;
+  // By ascending limit. The first is what host_calls_ is compared with.
+  std::vector<HostCallLimit> host_call_limits_;
+  uint64_t next_host_call_mark_ = ~uint64_t{0};
+  // Bits of the budgets already recorded in this call: a trap passes through
+  // every activation, and a guest may ask for growth in a loop.
+  uint32_t budgets_recorded_ = 0;
+  uint32_t audit_growth_recorded_ = 0;
+
+  std::shared_ptr<const PolicyViolation> latched_;
+  uint64_t decisions_ = 0;
+  uint64_t records_ = 0;
+  uint64_t refused_after_end_ = 0;
+  uint64_t engine_faults_ = 0;
+  bool fault_reported_ = false;
+  // Of the event that is being judged; kept for their capacity.
+  std::vector<RuleMatch> matches_;
+  std::deque<std::string> texts_;
 };
 
 }  // namespace callgate::policy

@@ -21,8 +21,9 @@ class TokenBucket {
   // Takes a token. False, and nothing is taken, if there is none. A `now`
   // before the last one counts as the last one.
   bool Take(absl::Time now) {
-    if (now > last_) {
-      // The first call finds the bucket full anyway.
+    if (last_ == absl::InfinitePast()) {
+      last_ = now;  // the first call finds the bucket full
+    } else if (now > last_) {
       const double seconds = absl::ToDoubleSeconds(now - last_);
       tokens_ = std::min(burst_, tokens_ + seconds * refill_per_second_);
       last_ = now;

@@ -1,0 +1,91 @@
+// A transition as a Store would offer it, over a byte vector as the guest's
+// memory: for testing hooks without an engine.
+
+#ifndef CALLGATE_POLICY_FAKE_CALL_H_
+#define CALLGATE_POLICY_FAKE_CALL_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/call_hook.h"
+
+namespace callgate::policy {
+
+class FakeCall final : public CallContext {
+ public:
+  FakeCall(Transition transition, const FunctionIdentity& function,
+           std::vector<RawValue> args = {})
+      : held_args_(std::move(args)) {
+    transition_ = transition;
+    function_ = &function;
+    args_ = held_args_;
+    depth_ = EntersGuest(transition) ? 1 : 2;
+  }
+
+  FakeCall& WithDepth(uint32_t depth) {
+    depth_ = depth;
+    return *this;
+  }
+  FakeCall& WithTrap(const Trap& trap) {
+    trap_ = &trap;
+    ending_ = Ending::kTrap;
+    return *this;
+  }
+  FakeCall& WithMemory(std::vector<uint8_t>* memory) {
+    memory_ = memory;
+    return *this;
+  }
+  // What Capture answers instead, if not OK.
+  FakeCall& WithCaptureError(absl::Status status) {
+    capture_error_ = std::move(status);
+    return *this;
+  }
+
+  // The hook's answer.
+  const std::vector<RawValue>& answer() const { return answer_; }
+  const ErrorRef& error() const { return error_; }
+  // What was captured, in order: address and length.
+  const std::vector<std::pair<uint64_t, uint64_t>>& captured() const {
+    return captured_;
+  }
+
+  CallerFrame caller() override { return {7, "guest_code", ""}; }
+  std::vector<Frame> Backtrace(size_t) override { return {}; }
+  uint64_t MemoryBytes() override {
+    return memory_ == nullptr ? 0 : memory_->size();
+  }
+  absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t address,
+                                                    uint64_t length) override {
+    if (!capture_error_.ok()) return capture_error_;
+    if (address > MemoryBytes() || length > MemoryBytes() - address) {
+      return absl::OutOfRangeError("not in memory");
+    }
+    captured_bytes_ += length;
+    if (captured_bytes_ > kCapturedBytesMax) {
+      return absl::ResourceExhaustedError("too much");
+    }
+    captured_.emplace_back(address, length);
+    const auto begin = memory_->begin() + static_cast<ptrdiff_t>(address);
+    copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
+    return absl::MakeConstSpan(copies_.back());
+  }
+
+ private:
+  static bool EntersGuest(Transition t) {
+    return t == Transition::kCallingWasm || t == Transition::kReturningFromWasm;
+  }
+
+  std::vector<RawValue> held_args_;
+  std::vector<uint8_t>* memory_ = nullptr;
+  absl::Status capture_error_;
+  std::vector<std::pair<uint64_t, uint64_t>> captured_;
+  std::deque<std::vector<uint8_t>> copies_;
+  uint64_t captured_bytes_ = 0;
+};
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_FAKE_CALL_H_

@@ -1,0 +1,109 @@
+#include "policy/policy.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "policy/quote.h"
+
+namespace callgate::policy {
+bool AnswersErrno(const LinkedImport& import) {
+  return import.spec != nullptr && import.spec->errno_result &&
+         !import.type->results.empty() &&
+         import.type->results[0] == ValType::kI32;
+}
+
+Policy::Policy(PolicyContent content) : content_(std::move(content)) {
+  for (size_t i = 0; i < content_.imports.size(); ++i) {
+    const ImportName& import = content_.imports[i].import;
+    by_import_.emplace(std::make_pair(absl::string_view(import.module),
+                                      absl::string_view(import.name)),
+                       i);
+  }
+}
+
+absl::string_view Policy::short_version() const {
+  return absl::string_view(content_.version).substr(0, 12);
+}
+
+bool Policy::OfferedTo(absl::string_view tenant) const {
+  const Applicability& to = content_.applies_to;
+  if (to.on_offer_only || to.any_tenant) return true;
+  return std::find(to.tenants.begin(), to.tenants.end(), tenant) !=
+         to.tenants.end();
+}
+
+bool Policy::AppliesTo(
+    absl::string_view tenant,
+    const absl::flat_hash_map<std::string, std::string>& module_labels) const {
+  const Applicability& to = content_.applies_to;
+  if (to.on_offer_only || !OfferedTo(tenant)) return false;
+  for (const auto& [name, value] : to.module_labels) {
+    const auto found = module_labels.find(name);
+    if (found == module_labels.end() || found->second != value) return false;
+  }
+  return true;
+}
+
+const ImportPolicy* Policy::FindImport(absl::string_view module,
+                                       absl::string_view name) const {
+  const auto found = by_import_.find(std::make_pair(module, name));
+  return found == by_import_.end() ? nullptr : &content_.imports[found->second];
+}
+
+bool Policy::CanEndStore() const {
+  const auto ends = [](const Rule& rule) { return EndsStore(rule.verdict); };
+  return std::any_of(content_.rules.begin(), content_.rules.end(), ends) ||
+         std::any_of(content_.rate_limits.begin(), content_.rate_limits.end(),
+                     [&](const RateLimit& l) { return ends(l.rule); }) ||
+         ends(content_.unlisted_import) || ends(content_.on_engine_error) ||
+         EndsStore(content_.budgets.on_exceed);
+}
+
+LinkFindings Policy::CheckAgainst(
+    absl::Span<const LinkedImport> imports) const {
+  LinkFindings out;
+  const auto at = [](const Rule& rule, std::string message) {
+    return Problem{rule.file, rule.position.line, rule.position.column,
+                   std::move(message)};
+  };
+  absl::flat_hash_map<std::pair<absl::string_view, absl::string_view>, bool>
+      seen;
+  for (const LinkedImport& import : imports) {
+    // A module may import a function more than once.
+    if (!seen.emplace(std::make_pair(import.module, import.name), true)
+             .second) {
+      continue;
+    }
+    const std::string name = FormatImportName(import.module, import.name);
+    const auto warn_of_trap = [&](const Rule& rule, absl::string_view what) {
+      if (rule.verdict != Verdict::kDeny || AnswersErrno(import)) return;
+      out.warnings.push_back(
+          at(rule, absl::StrCat("rule ", rule.id, " ", what, " ", name,
+                                ", which returns no errno: the call traps "
+                                "instead; write `action: trap` to say so")));
+    };
+    const ImportPolicy* policy = FindImport(import.module, import.name);
+    if (policy == nullptr || !policy->listed) {
+      warn_of_trap(content_.unlisted_import, "denies the unlisted");
+    } else {
+      for (const uint32_t r : policy->restrictions) {
+        warn_of_trap(content_.rules[r], "denies");
+      }
+    }
+    if (policy == nullptr) continue;
+    for (const uint32_t l : policy->rate_limits) {
+      warn_of_trap(content_.rate_limits[l].rule, "denies");
+    }
+    for (const ArgumentRule& arg : policy->args) {
+      std::string why;
+      if (!ResolveArgument(arg, *import.type, import.spec, &why)) {
+        out.problems.push_back(at(content_.rules[arg.rule],
+                                  absl::StrCat("argument ", Quote(arg.name),
+                                               " of ", name, ": ", why)));
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace callgate::policy

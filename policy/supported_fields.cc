@@ -1,0 +1,170 @@
+#include "policy/supported_fields.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/protobuf/message.h"
+
+namespace callgate::policy {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+// Paths without indices. A message is listed as well as what is done of it.
+const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
+  static const auto* const paths = new absl::flat_hash_set<absl::string_view>{
+      "api_version",
+      "kind",
+      "metadata",
+      "metadata.name",
+      "metadata.description",
+      "metadata.owner",
+      "metadata.labels",
+      "applies_to",
+      "applies_to.tenants",
+      "applies_to.module_labels",
+      "include",
+      "defaults",
+      "defaults.mode",
+      "defaults.unlisted_import",
+      "defaults.on_engine_error",
+      "defaults.min_severity",
+      "budgets",
+      "budgets.fuel_per_call",
+      "budgets.fuel_per_store",
+      "budgets.wall_per_call",
+      "budgets.memory_bytes_total",
+      "budgets.table_elements_total",
+      "budgets.call_depth",
+      "budgets.host_calls_per_call",
+      "budgets.host_bytes_per_call",
+      "budgets.open_handles",
+      "budgets.on_exceed",
+      "budgets.module",
+      "budgets.module.bytes",
+      "budgets.module.functions",
+      "budgets.module.imports",
+      "budgets.module.exports",
+      "budgets.module.types",
+      "budgets.module.locals_per_function",
+      "budgets.module.locals_total",
+      "budgets.module.params_per_function",
+      "budgets.module.nesting_depth",
+      "budgets.module.br_table_targets",
+      "budgets.module.function_body_bytes",
+      "budgets.module.memories",
+      "budgets.module.memory_pages_initial",
+      "budgets.module.tables",
+      "budgets.module.table_elements_initial",
+      "budgets.module.globals",
+      "budgets.module.data_segments",
+      "budgets.module.element_segments",
+      "budgets.module.custom_section_bytes",
+      "budgets.module.name_bytes",
+      "budgets.module.results_per_function",
+      "budgets.module.element_segment_items_total",
+      "imports",
+      "imports.import",
+      "imports.action",
+      "imports.guest_errno",
+      "imports.severity",
+      "imports.id",
+      "imports.mode",
+      "imports.tags",
+      "imports.message",
+      "imports.description",
+      "imports.args",
+      "imports.args.name",
+      "imports.args.index",
+      "imports.args.type",
+      "imports.args.len_index",
+      "imports.args.dir_index",
+      "imports.args.max_bytes",
+      "imports.args.redact",
+      "rate_limits",
+      "rate_limits.id",
+      "rate_limits.import",
+      "rate_limits.key",
+      "rate_limits.refill_per_second",
+      "rate_limits.burst",
+      "rate_limits.action",
+      "rate_limits.guest_errno",
+      "rate_limits.severity",
+      "rate_limits.mode",
+      "rate_limits.tags",
+      "rate_limits.message",
+      "rate_limits.description",
+  };
+  return *paths;
+}
+
+// What to do instead, where there is something.
+absl::string_view Advice(absl::string_view path) {
+  if (path == "rate_limits.when") return "; name the calls with `import`";
+  if (path == "rate_limits.cost") return "; every call takes one token";
+  if (path == "rate_limits.max_keys") {
+    return "; each Store has one bucket, so there is nothing to bound";
+  }
+  if (path == "budgets.cpu_per_call") return "; use wall_per_call";
+  if (path == "budgets.stack_bytes") return "; use call_depth";
+  return "";
+}
+
+}  // namespace
+
+std::vector<Problem> FindUnsupportedFields(const LoadedPolicyFile& file) {
+  std::vector<Problem> problems;
+  struct Pending {
+    const Message* message;
+    std::string pattern;  // without indices
+    std::string path;
+  };
+  std::vector<Pending> pending = {{&file.proto, "", ""}};
+  while (!pending.empty() && problems.size() < kProblemsMax) {
+    const Pending at = std::move(pending.back());
+    pending.pop_back();
+    const Reflection& reflection = *at.message->GetReflection();
+    std::vector<const FieldDescriptor*> fields;
+    reflection.ListFields(*at.message, &fields);
+    for (const FieldDescriptor* field : fields) {
+      const auto below = [&](const std::string& parent) {
+        return parent.empty() ? field->name()
+                              : absl::StrCat(parent, ".", field->name());
+      };
+      const std::string pattern = below(at.pattern);
+      const std::string path = below(at.path);
+      if (!SupportedPaths().contains(pattern)) {
+        const SourcePosition where = file.PositionOf(path);
+        problems.push_back(
+            {file.filename, where.line, where.column,
+             absl::StrCat(path, ": not supported yet", Advice(pattern))});
+        continue;
+      }
+      if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
+          field->is_map() ||
+          field->message_type() == google::protobuf::Duration::descriptor()) {
+        continue;
+      }
+      if (!field->is_repeated()) {
+        pending.push_back(
+            {&reflection.GetMessage(*at.message, field), pattern, path});
+        continue;
+      }
+      for (int i = 0; i < reflection.FieldSize(*at.message, field); ++i) {
+        pending.push_back(
+            {&reflection.GetRepeatedMessage(*at.message, field, i), pattern,
+             absl::StrCat(path, "[", i, "]")});
+      }
+    }
+  }
+  return problems;
+}
+
+}  // namespace callgate::policy
