@@ -123,7 +123,8 @@ class Tidy(unittest.TestCase):
         found = [
             entry
             for entry in includes_outside(wrong, "\0", code_lines({".h", ".cc"}))
-            if entry.startswith("runtime/")
+            # Its tests may: a manifest is JSON, and protobuf reads that.
+            if entry.startswith("runtime/") and "_test.cc:" not in entry
         ]
         self.check(found)
 
