@@ -9,9 +9,9 @@
 // that one Store cannot push out what others did; what is over it is counted
 // and leaves a gap event in the log.
 //
-// The books balance. Offered events = logged + dropped{log}; and for each
-// reader, logged events since it began = delivered + not wanted + dropped +
-// still waiting.
+// The books balance. Events offered = logged + dropped{log}; and for each
+// reader, events logged since it began = delivered + not wanted + dropped +
+// still to be read.
 //
 // Memory is bounded by EventLogOptions: events are cut to a few KiB at most and
 // the log is bounded in bytes as well as in number. Nothing here survives the
@@ -26,8 +26,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -116,14 +116,24 @@ class Subscription {
   // Where this reader is: what a heartbeat carries.
   Position position() const;
 
-  // Ends Next, now and later. Any thread. What the reader has not taken by now
-  // is not counted as dropped: it is the reader that left.
+  // From now on Next gives what was logged before, without waiting, and then
+  // nothing. Any thread.
   void Close();
   bool closed() const;
 
-  // The reader took an item but could not pass it on: counts it as dropped
-  // instead of delivered.
-  void CountUndelivered(absl::string_view reason, uint64_t count);
+  // The event that Next gave last could not be passed on: counts it as dropped
+  // for `reason`. An event counts as delivered once the reader comes back for
+  // the next item, or goes.
+  void CountUndelivered(const char* reason);
+
+  // The books of this reader: every event that was logged since it began is in
+  // one of these, or still kept and to be read.
+  struct Books {
+    uint64_t delivered = 0;
+    uint64_t not_wanted = 0;
+    uint64_t dropped = 0;
+  };
+  Books books() const;
 
  private:
   friend class EventLog;
@@ -163,12 +173,12 @@ class EventLog {
   absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
       const EventFilter& filter, const Start& start, const char* sink);
 
-  // Closes every subscription, and every one made later at once: the daemon is
-  // going.
+  // Closes every subscription, and those that are made later from the start:
+  // the daemon is going.
   void Shutdown();
 
   uint64_t epoch() const { return epoch_; }
-  // Before everything that is still kept.
+  // The oldest place that Start::after can be.
   Position oldest() const;
   // After the newest event.
   Position newest() const;
@@ -214,9 +224,16 @@ class EventLog {
   };
 
   static bool Take(const EventBudget& budget, int64_t now_ns, Bucket& bucket);
+  static size_t CountAfter(const Ring& ring, uint64_t seq);
 
+  // Whether the event's Store may have it logged.
+  bool Admit(const v1::Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Append(v1::Event event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EvictOldest(Ring& ring) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Notes in the reader's gaps that event `seq`, which is no longer kept, would
+  // have been one for it.
+  void NoteLost(Subscription::State& state, uint64_t seq)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   StoreEntry& StoreOf(const v1::Event& event, int64_t now_ns)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Logs that a Store's events are missing.
@@ -224,11 +241,13 @@ class EventLog {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The same for every Store that has waited for a second.
   void AppendDueStoreGaps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The oldest kept event after `seq`, or null.
   std::shared_ptr<const v1::Event> FirstAfter(uint64_t seq) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What the reader gets next, if it is there.
   std::optional<Subscription::Item> TakeNext(Subscription::State& state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Leave(const std::shared_ptr<Subscription::State>& state);
+  void Confirm(Subscription::State& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const EventLogOptions options_;

@@ -23,6 +23,10 @@ inline constexpr char kDropQueueFull[] = "queue_full";
 inline constexpr char kDropWriteError[] = "write_error";
 inline constexpr char kDropClosed[] = "closed";
 
+// The reason of a gap for what went before the reader came; nothing of its own
+// was dropped.
+inline constexpr char kGapBeforeStart[] = "before_start";
+
 // Called with the event log's lock held, on whatever thread caused the fact:
 // must be quick and must not call the event log.
 class EventObserver {
