@@ -45,6 +45,21 @@ absl::Status OutOfBounds(uint64_t address, uint64_t length, uint64_t bytes) {
                    " are not inside the memory of ", bytes, " bytes"));
 }
 
+// Why there is no WASI context: options of the caller's, or a directory.
+absl::Status ContextStatus(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+      return BadArgument(events::EscapeText(status.message()));
+    case absl::StatusCode::kPermissionDenied:
+      return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                             reason::kDirNotAllowed,
+                             events::EscapeText(status.message()));
+    default:
+      return status;
+  }
+}
+
 // Gives the turn back when the scope ends.
 class Turn {
  public:
@@ -157,6 +172,10 @@ class Session::Impl {
   }
 
   SessionFacts facts() const;
+  absl::Time running_until() const {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return running_until_;
+  }
   const SessionConfig& config() const { return config_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
 
@@ -167,7 +186,7 @@ class Session::Impl {
     policy::PolicyHook::Arming arming;
   };
   Armed Arm(std::optional<uint64_t> fuel, std::optional<absl::Duration> wall,
-            absl::Time deadline) const;
+            absl::Time deadline);
 
   // How a guest's activation ended, whichever way it was entered.
   struct Ended {
@@ -202,8 +221,10 @@ class Session::Impl {
   std::optional<Instance> instance_;
   uint64_t fuel_used_ = 0;
 
+  // Guarded by mu_.
   mutable std::mutex mu_;
-  SessionFacts facts_;  // guarded by mu_
+  SessionFacts facts_;
+  absl::Time running_until_ = absl::InfiniteFuture();
 };
 
 absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
@@ -237,11 +258,7 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   }
   absl::StatusOr<std::shared_ptr<wasi::Context>> context =
       wasi::Context::Create(std::move(options));
-  if (!context.ok()) {
-    return context.status().code() == absl::StatusCode::kInvalidArgument
-               ? WithReason(context.status(), reason::kBadArgument)
-               : context.status();
-  }
+  if (!context.ok()) return ContextStatus(context.status());
   wasi_ = *std::move(context);
 
   SpecByImport specs;
@@ -336,7 +353,7 @@ absl::Status Session::Impl::CheckPolicies(const SpecByImport& specs) {
 
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
                                         std::optional<absl::Duration> wall,
-                                        absl::Time deadline) const {
+                                        absl::Time deadline) {
   using Fuel = policy::PolicyHook::Arming::Fuel;
   Armed armed;
   // The smallest counts; of equal ones the policy's, which comes first.
@@ -369,6 +386,11 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
   if (deadline != absl::InfiniteFuture()) {
     tighten_wall(std::max(deadline - absl::Now(), absl::ZeroDuration()), false);
   }
+  hook_.ArmCall(armed.arming);
+  const std::lock_guard<std::mutex> lock(mu_);
+  running_until_ = armed.options.wall.has_value()
+                       ? absl::Now() + *armed.options.wall
+                       : absl::InfiniteFuture();
   return armed;
 }
 
@@ -496,6 +518,7 @@ Outcome Session::Impl::Conclude(const Armed& armed, Ended ended) {
     facts_.memory_bytes = outcome.memory_bytes;
     facts_.last_used = absl::Now();
     ++facts_.calls;
+    running_until_ = absl::InfiniteFuture();
   }
   const VerdictTally::Answered answered = tally_.TakeAnswered();
   tally_.Take(outcome);
@@ -512,7 +535,6 @@ absl::StatusOr<Outcome> Session::Impl::Instantiate(
   instantiation_begun_ = true;
 
   const Armed armed = Arm(std::nullopt, std::nullopt, deadline);
-  hook_.ArmCall(armed.arming);
   absl::StatusOr<Instantiation> made = linker_.Instantiate(
       store_, config_.module, config_.module_name, armed.options);
   if (!made.ok()) {
@@ -558,7 +580,6 @@ absl::StatusOr<Outcome> Session::Impl::Call(
                            events::EscapeText(func.status().message()));
   }
   const Armed armed = Arm(request.fuel, request.wall, request.deadline);
-  hook_.ArmCall(armed.arming);
   absl::StatusOr<CallResult> called = func->Call(request.args, armed.options);
   if (!called.ok()) {
     return called.status().code() == absl::StatusCode::kInvalidArgument
@@ -648,6 +669,7 @@ SessionFacts Session::Impl::facts() const {
   const bool busy = turns_.busy();
   const std::lock_guard<std::mutex> lock(mu_);
   SessionFacts facts = facts_;
+  facts.busy = busy;
   if (busy && facts.state == SessionState::kIdle) {
     facts.state = SessionState::kRunning;
   }
@@ -702,6 +724,7 @@ absl::StatusOr<uint64_t> Session::WriteMemory(absl::string_view memory,
 }
 
 SessionFacts Session::facts() const { return impl_->facts(); }
+absl::Time Session::running_until() const { return impl_->running_until(); }
 const SessionConfig& Session::config() const { return impl_->config(); }
 const std::vector<std::string>& Session::warnings() const {
   return impl_->warnings();

@@ -161,6 +161,8 @@ absl::string_view SessionStateName(SessionState state);
 // What a Session is doing and has done.
 struct SessionFacts {
   SessionState state = SessionState::kIdle;
+  // Somebody has the turn, also of a Session that has been ended meanwhile.
+  bool busy = false;
   // Why it ended; empty while it lives.
   std::string end_reason;
   CallUsage usage;  // of all calls
@@ -178,8 +180,9 @@ class Session {
   // against the module's imports here; that the module keeps to their
   // budgets.module is the caller's to see to (module_admission.h).
   //   FailedPrecondition  POLICY_REFUSED: a policy cannot judge this module
+  //                       DIR_NOT_ALLOWED: a directory is not inside what it
+  //                       must be inside of, or may not be read
   //   InvalidArgument     BAD_ARGUMENT: env, dirs or stubs
-  //   NotFound, PermissionDenied, …  a directory cannot be opened
   static absl::StatusOr<std::unique_ptr<Session>> Create(
       const Engine& engine, const HostModules& host_modules,
       SessionConfig config);
@@ -231,6 +234,9 @@ class Session {
                                        absl::Time deadline);
 
   SessionFacts facts() const;
+  // When the wall budget of the call that runs now ends; InfiniteFuture if it
+  // has none or there is none.
+  absl::Time running_until() const;
   const SessionConfig& config() const;
   // How the policies will treat some imports, in sentences.
   const std::vector<std::string>& warnings() const;

@@ -30,6 +30,7 @@ void Timer::Cancel(Id id) {
     times_.erase(found);
     return;
   }
+  if (std::this_thread::get_id() == thread_.get_id()) return;
   while (running_ == id) changed_.Wait(&mu_);
 }
 

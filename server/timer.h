@@ -29,8 +29,8 @@ class Timer {
   using Id = uint64_t;
 
   Id Schedule(absl::Time when, std::function<void()> callback);
-  // After this the callback does not run: it is taken back, or has ended. Not
-  // from inside a callback.
+  // After this the callback does not run: it is taken back, or has ended. A
+  // callback may cancel itself, which changes nothing.
   void Cancel(Id id);
 
  private:

@@ -28,9 +28,15 @@ bool WorkerPool::TryRun(std::function<void()> job) {
   return true;
 }
 
-size_t WorkerPool::load() const {
+bool WorkerPool::WaitUntilIdle(absl::Time deadline) {
   const absl::MutexLock lock(&mu_);
-  return running_ + queue_.size();
+  return mu_.AwaitWithDeadline(
+      absl::Condition(
+          +[](WorkerPool* pool) ABSL_EXCLUSIVE_LOCKS_REQUIRED(pool->mu_) {
+            return pool->running_ == 0 && pool->queue_.empty();
+          },
+          this),
+      deadline);
 }
 
 void WorkerPool::Work() {

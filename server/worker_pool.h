@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace callgate {
 
@@ -29,9 +30,10 @@ class WorkerPool {
   // False if every thread is busy and the queue is full: then `job` is dropped.
   bool TryRun(std::function<void()> job);
 
-  // Jobs that run or wait.
-  size_t load() const;
-  // What load() can reach.
+  // Waits until no job runs or waits, or for `deadline`. Whether it is so.
+  bool WaitUntilIdle(absl::Time deadline);
+
+  // Jobs that can run or wait at once.
   size_t capacity() const { return threads_max_ + queue_max_; }
 
  private:

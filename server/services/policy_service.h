@@ -1,0 +1,45 @@
+// PolicyService: policy files into the catalogue, and what is in force into
+// responses. Thread-safe.
+
+#ifndef CALLGATE_SERVER_SERVICES_POLICY_SERVICE_H_
+#define CALLGATE_SERVER_SERVICES_POLICY_SERVICE_H_
+
+#include "proto/callgate/v1/policy_service.grpc.pb.h"
+#include "server/services/service_parts.h"
+
+namespace callgate {
+
+class PolicyService final : public v1::PolicyService::CallbackService {
+  // The generated base has a blocking form of each method too.
+  using Base = v1::PolicyService::CallbackService;
+  using Base::ApplyPolicy;
+  using Base::GetPolicy;
+  using Base::ListPolicies;
+  using Base::ValidatePolicy;
+
+ public:
+  explicit PolicyService(const ServiceParts& parts) : parts_(parts) {}
+
+  grpc::ServerUnaryReactor* ValidatePolicy(
+      grpc::CallbackServerContext* context,
+      const v1::ValidatePolicyRequest* request,
+      v1::ValidatePolicyResponse* response) override;
+  grpc::ServerUnaryReactor* ApplyPolicy(
+      grpc::CallbackServerContext* context,
+      const v1::ApplyPolicyRequest* request,
+      v1::ApplyPolicyResponse* response) override;
+  grpc::ServerUnaryReactor* GetPolicy(grpc::CallbackServerContext* context,
+                                      const v1::GetPolicyRequest* request,
+                                      v1::Policy* response) override;
+  grpc::ServerUnaryReactor* ListPolicies(
+      grpc::CallbackServerContext* context,
+      const v1::ListPoliciesRequest* request,
+      v1::ListPoliciesResponse* response) override;
+
+ private:
+  const ServiceParts parts_;
+};
+
+}  // namespace callgate
+
+#endif  // CALLGATE_SERVER_SERVICES_POLICY_SERVICE_H_

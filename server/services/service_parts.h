@@ -1,0 +1,50 @@
+// What the services are made of: borrowed from the daemon, which outlives them.
+
+#ifndef CALLGATE_SERVER_SERVICES_SERVICE_PARTS_H_
+#define CALLGATE_SERVER_SERVICES_SERVICE_PARTS_H_
+
+#include <atomic>
+
+#include "runtime/engine.h"
+#include "server/allowed_dirs.h"
+#include "server/config.h"
+#include "server/events/event_log.h"
+#include "server/host_module.h"
+#include "server/metrics/metrics.h"
+#include "server/module_library.h"
+#include "server/policies/policy_catalogue.h"
+#include "server/storage/storage.h"
+#include "server/store_registry.h"
+#include "server/timer.h"
+#include "server/worker_pool.h"
+
+namespace callgate {
+
+struct ServiceParts {
+  const Config& config;
+  const Engine& engine;
+  const HostModules& host_modules;
+  const AllowedDirs& allowed_dirs;
+  storage::Storage& storage;
+  policies::PolicyCatalogue& policies;
+  ModuleLibrary& modules;
+  StoreRegistry& stores;
+  events::EventLog& events;
+  metrics::Metrics& metrics;
+  Timer& timer;
+  // Calls into guests.
+  WorkerPool& runs;
+  // Compilations of modules and policies, and what waits for the disk.
+  WorkerPool& control;
+  // Readers of the event log.
+  WorkerPool& watchers;
+  // Nothing new begins any more.
+  const std::atomic<bool>& draining;
+};
+
+// Unavailable DRAINING, or OK.
+absl::Status CheckNotDraining(const ServiceParts& parts);
+
+}  // namespace callgate
+
+#endif  // CALLGATE_SERVER_SERVICES_SERVICE_PARTS_H_

@@ -1,0 +1,63 @@
+#include "server/services/unary_call.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/error_reason.h"
+
+namespace callgate {
+
+UnaryCall::UnaryCall(const ServiceParts& parts, const char* service,
+                     const char* method, absl::Time deadline)
+    : record_(parts.metrics, service, method), deadline_(deadline) {}
+
+grpc::ServerUnaryReactor* UnaryCall::Start(const ServiceParts& parts,
+                                           const char* service,
+                                           const char* method,
+                                           grpc::CallbackServerContext* context,
+                                           WorkerPool* pool, Work work) {
+  auto* call = new UnaryCall(parts, service, method, DeadlineOf(*context));
+  if (pool == nullptr) {
+    call->Run(work);
+  } else if (!pool->TryRun(
+                 [call, work = std::move(work)] { call->Run(work); })) {
+    call->Answer(ErrorWithReason(
+        absl::StatusCode::kResourceExhausted, reason::kTooManyRuns,
+        absl::StrCat(pool->capacity(),
+                     " requests of this kind are in progress, the maximum; "
+                     "try again later")));
+  }
+  return call;
+}
+
+void UnaryCall::Run(const Work& work) {
+  const absl::Status status = work(*this);
+  OnCancelled(nullptr);
+  Answer(status);
+}
+
+void UnaryCall::Answer(const absl::Status& status) {
+  const grpc::Status answer = StatusToGrpc(status);
+  record_.Count(answer.error_code());
+  Finish(answer);
+  // Nothing of this may be touched now: OnDone may have come already.
+}
+
+void UnaryCall::OnCancelled(std::function<void()> handler) {
+  const absl::MutexLock lock(&mu_);
+  if (cancelled_ && handler != nullptr) {
+    handler();
+    return;
+  }
+  handler_ = std::move(handler);
+}
+
+void UnaryCall::OnCancel() {
+  // Called under the lock, so that taking the handler back waits for it.
+  const absl::MutexLock lock(&mu_);
+  cancelled_ = true;
+  if (handler_ != nullptr) handler_();
+  handler_ = nullptr;
+}
+
+}  // namespace callgate

@@ -1,0 +1,184 @@
+#include "server/store_watcher.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/verdict_tally.h"
+
+namespace callgate {
+namespace {
+
+v1::EventSeverity SeverityToProto(policy::Severity severity) {
+  switch (severity) {
+    case policy::Severity::kDebug:
+      return v1::EVENT_SEVERITY_DEBUG;
+    case policy::Severity::kInfo:
+      return v1::EVENT_SEVERITY_INFO;
+    case policy::Severity::kNotice:
+      return v1::EVENT_SEVERITY_NOTICE;
+    case policy::Severity::kWarning:
+      return v1::EVENT_SEVERITY_WARNING;
+    case policy::Severity::kError:
+      return v1::EVENT_SEVERITY_ERROR;
+    case policy::Severity::kCritical:
+      return v1::EVENT_SEVERITY_CRITICAL;
+  }
+  return v1::EVENT_SEVERITY_UNSPECIFIED;
+}
+
+}  // namespace
+
+StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
+                           metrics::Metrics& metrics,
+                           QuarantineHandler on_quarantine)
+    : facts_(std::move(facts)),
+      events_(events),
+      metrics_(metrics),
+      on_quarantine_(std::move(on_quarantine)) {}
+
+v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
+                                 v1::EventSeverity severity) const {
+  v1::Event event;
+  event.set_kind(kind);
+  event.set_severity(severity);
+  event.set_tenant(facts_.tenant);
+  event.set_store(facts_.store_id);
+  event.set_module_digest(facts_.module_digest);
+  return event;
+}
+
+bool StoreWatcher::IsRateLimit(const policy::RuleMatch& match) const {
+  for (const auto& policy : facts_.policies) {
+    if (policy->name() != match.policy) continue;
+    for (const policy::RateLimit& limit : policy->rate_limits()) {
+      if (limit.rule.id == match.rule) return true;
+    }
+  }
+  return false;
+}
+
+void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
+  metrics_.CountDecisions(facts_.tenant, policy::VerdictName(decision.verdict),
+                          policy::ModeName(decision.mode), 1);
+  for (const policy::RuleMatch& match : decision.matches) {
+    metrics_.CountRuleMatch(
+        {match.policy, match.rule, policy::SeverityName(match.severity),
+         policy::VerdictName(match.verdict), policy::ModeName(match.mode),
+         facts_.tenant},
+        1);
+    if (IsRateLimit(match)) {
+      metrics_.CountRateLimited(match.policy, match.rule, 1);
+    }
+  }
+  if (!decision.budget.empty()) {
+    budget_told_ = true;
+    metrics_.CountBudgetExceeded(facts_.tenant, decision.budget);
+  }
+}
+
+void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
+  CountMatches(decision);
+  if (!decision.report) return;
+  v1::Event event = NewEvent(
+      decision.budget.empty() ? v1::EVENT_KIND_DECISION : v1::EVENT_KIND_BUDGET,
+      SeverityToProto(decision.severity));
+  event.set_decision_id(std::string(decision.decision_id));
+  event.set_verdict(VerdictToProto(decision.verdict));
+  if (decision.would_be_verdict != decision.verdict) {
+    event.set_would_be_verdict(VerdictToProto(decision.would_be_verdict));
+  }
+  event.set_mode(std::string(policy::ModeName(decision.mode)));
+  event.set_budget(std::string(decision.budget));
+  event.set_message(std::string(decision.message));
+  if (decision.subject == policy::DecisionRecord::Subject::kHostCall) {
+    v1::Event::Call* call = event.mutable_call();
+    call->set_import_module(std::string(decision.import_module));
+    call->set_import_name(std::string(decision.import_name));
+    if (decision.caller_func_index != kNoIndex) {
+      call->set_caller_func_index(decision.caller_func_index);
+    }
+    call->set_caller_func_name(std::string(decision.caller_func_name));
+    call->set_depth(decision.depth);
+  }
+  for (const policy::RuleMatch& match : decision.matches) {
+    v1::Event::Rule* rule = event.add_rules();
+    rule->set_policy(std::string(match.policy));
+    rule->set_policy_version(std::string(match.policy_version));
+    rule->set_id(std::string(match.rule));
+    rule->set_severity(SeverityToProto(match.severity));
+    for (const std::string& tag : match.tags) rule->add_tags(tag);
+  }
+  events_.Publish(std::move(event));
+}
+
+void StoreWatcher::OnDecisionDuration(absl::Duration duration) {
+  metrics_.ObserveDecision(duration);
+}
+
+void StoreWatcher::OnEngineFault(const policy::StoreFacts&,
+                                 absl::string_view message) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_ERROR);
+  event.set_action("policy_engine_fault");
+  event.set_message(std::string(message));
+  events_.Publish(std::move(event));
+}
+
+void StoreWatcher::OnCallEnded(const CallEnd& end) {
+  const Outcome& outcome = end.outcome;
+  if (end.allowed > 0) {
+    metrics_.CountDecisions(facts_.tenant, "allow", "enforce", end.allowed);
+  }
+  for (const HostCallCount& calls : end.host_calls) {
+    // Names that no host function has, metrics counts as "other".
+    const std::string import = absl::StrCat(calls.module, ".", calls.name);
+    if (calls.ran > 0) metrics_.CountHostCalls(import, "returned", calls.ran);
+    if (calls.answered > 0) {
+      metrics_.CountHostCalls(import, "answered", calls.answered);
+    }
+    if (calls.refused > 0) {
+      metrics_.CountHostCalls(import, "refused", calls.refused);
+    }
+  }
+  if (outcome.usage.fuel > 0) {
+    metrics_.CountFuel(facts_.tenant, "guest", outcome.usage.fuel);
+  }
+  metrics_.CountInvocation(facts_.tenant, OutcomeKindName(outcome.kind),
+                           outcome.usage.wall);
+
+  // A budget that no policy set, but the daemon or the caller.
+  if (outcome.kind == OutcomeKind::kBudgetExceeded && !budget_told_) {
+    metrics_.CountBudgetExceeded(facts_.tenant, outcome.budget);
+    v1::Event event =
+        NewEvent(v1::EVENT_KIND_BUDGET, v1::EVENT_SEVERITY_NOTICE);
+    event.set_budget(outcome.budget);
+    event.set_outcome(std::string(OutcomeKindName(outcome.kind)));
+    if (outcome.trap.has_value()) event.set_message(outcome.trap->message);
+    events_.Publish(std::move(event));
+  }
+  budget_told_ = false;
+
+  if (outcome.kind == OutcomeKind::kTrapped) {
+    v1::Event event =
+        NewEvent(v1::EVENT_KIND_LIFECYCLE, v1::EVENT_SEVERITY_INFO);
+    event.set_action("call_trapped");
+    event.set_outcome(std::string(OutcomeKindName(outcome.kind)));
+    event.set_message(outcome.trap->message);
+    events_.Publish(std::move(event));
+  }
+  if (end.ended_by != nullptr && !quarantine_told_ &&
+      end.ended_by->verdict() == policy::Verdict::kQuarantineModule) {
+    quarantine_told_ = true;
+    on_quarantine_(*end.ended_by);
+  }
+}
+
+void StoreWatcher::PublishLifecycle(absl::string_view action,
+                                    v1::EventSeverity severity,
+                                    absl::string_view message) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_LIFECYCLE, severity);
+  event.set_action(std::string(action));
+  event.set_message(std::string(message));
+  events_.Publish(std::move(event));
+}
+
+}  // namespace callgate

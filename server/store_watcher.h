@@ -1,0 +1,67 @@
+// What happens in one Store, told to the event log and the metrics.
+//
+// Called on the Store's turn; any thread may read. The event log and metrics
+// outlive it.
+
+#ifndef CALLGATE_SERVER_STORE_WATCHER_H_
+#define CALLGATE_SERVER_STORE_WATCHER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "policy/policy.h"
+#include "policy/policy_violation.h"
+#include "server/events/event_log.h"
+#include "server/metrics/metrics.h"
+#include "server/session.h"
+
+namespace callgate {
+
+class StoreWatcher final : public SessionObserver {
+ public:
+  struct Facts {
+    std::string tenant;
+    std::string store_id;
+    std::string module_digest;
+    std::vector<std::shared_ptr<const policy::Policy>> policies;
+  };
+  // A verdict put the Store's module into quarantine. Called before the call
+  // that it ended is answered; may wait for the disk.
+  using QuarantineHandler =
+      std::function<void(const policy::PolicyViolation& violation)>;
+
+  StoreWatcher(Facts facts, events::EventLog& events, metrics::Metrics& metrics,
+               QuarantineHandler on_quarantine);
+
+  void OnDecision(const policy::DecisionRecord& decision) override;
+  void OnDecisionDuration(absl::Duration duration) override;
+  void OnEngineFault(const policy::StoreFacts& store,
+                     absl::string_view message) override;
+  void OnCallEnded(const CallEnd& end) override;
+
+  // A lifecycle event of this Store.
+  void PublishLifecycle(absl::string_view action, v1::EventSeverity severity,
+                        absl::string_view message);
+
+ private:
+  v1::Event NewEvent(v1::EventKind kind, v1::EventSeverity severity) const;
+  bool IsRateLimit(const policy::RuleMatch& match) const;
+  void CountMatches(const policy::DecisionRecord& decision);
+
+  const Facts facts_;
+  events::EventLog& events_;
+  metrics::Metrics& metrics_;
+  const QuarantineHandler on_quarantine_;
+
+  // Of the Store's turn: the policies have told of a used-up budget.
+  bool budget_told_ = false;
+  bool quarantine_told_ = false;
+};
+
+}  // namespace callgate
+
+#endif  // CALLGATE_SERVER_STORE_WATCHER_H_
