@@ -22,7 +22,8 @@ namespace callgate::reference {
 namespace {
 
 // Sanitizers map terabytes of shadow and make system calls of their own.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    defined(CALLGATE_UBSAN)
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;

@@ -50,7 +50,8 @@ TEST(GuardedReadTest, SurvivesAnEarlyExit) {
 }
 
 // Sanitizers need memory and system calls that the child is denied otherwise.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(CALLGATE_UBSAN)
 
 TEST(GuardedReadTest, BoundsTheChildsMemory) {
   const absl::Status status = SurvivesReading(0, []() -> std::string {
