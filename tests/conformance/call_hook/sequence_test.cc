@@ -565,6 +565,16 @@ void InstantiatesInHostCall(WatchedStore& store) {
   store.Call("calls_outer");
 }
 
+// As many activations as said, in a Store of its own.
+Script TooDeepAt(uint32_t activations) {
+  return [activations](WatchedStore& store) {
+    Limits limits;
+    limits.activation_depth = activations;
+    WatchedStore tight(store.store().engine(), store.journal(), "", limits);
+    TooDeep(tight);
+  };
+}
+
 constexpr absl::string_view kSegmentsWithoutStart = R"((module
   (func $f)
   (global $g (mut i32) (i32.const 1))
@@ -847,10 +857,16 @@ std::vector<Row> Rows() {
        "value trap"},
       {"X_instantiates_in_a_host_call", InstantiatesInHostCall, {},
        "cw ch H( cw ch H rh rw )H:ok rh rw", "ok", ""},
-      // 64 activations; the refused 65th is no transition.
+      // An activation too many is no transition, whichever side it enters.
       {"X_too_deep", TooDeep, {},
        absl::StrCat(Times(32, "cw ch H("), " ", Times(32, ")H:err rh rw")),
        "activation_depth_exceeded nested", Times(64, "trap")},
+      {"X_too_deep_for_the_guest", TooDeepAt(4), {},
+       "cw ch H( cw ch H( )H:err rh rw )H:err rh rw",
+       "activation_depth_exceeded nested", "trap trap trap trap"},
+      {"X_too_deep_for_the_host", TooDeepAt(3), {},
+       "cw ch H( cw rw )H:err rh rw", "activation_depth_exceeded nested",
+       "trap trap trap"},
   };
   // clang-format on
 }
