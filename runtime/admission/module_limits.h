@@ -26,7 +26,7 @@ struct ModuleLimits {
   uint64_t locals_total = 200000;
   uint64_t params_per_function = 64;
   uint64_t results_per_function = 64;
-  uint64_t nesting_depth = 512;      // blocks open at once inside a function
+  uint64_t nesting_depth = 4096;     // blocks open at once inside a function
   uint64_t br_table_targets = 8192;  // the default target is not counted
   uint64_t function_body_bytes = 1024 * 1024;
   uint64_t memories = 1;

@@ -24,7 +24,7 @@ TEST(ModuleLimitsTest, HaveTheDocumentedDefaults) {
       {"locals_total", 200000},
       {"params_per_function", 64},
       {"results_per_function", 64},
-      {"nesting_depth", 512},
+      {"nesting_depth", 4096},
       {"br_table_targets", 8192},
       {"function_body_bytes", 1048576},
       {"memories", 1},

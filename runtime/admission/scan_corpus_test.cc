@@ -115,7 +115,6 @@ struct Raised {
 
 const absl::flat_hash_map<std::string, Raised>& RaisedByName() {
   static const auto& raised = *new absl::flat_hash_map<std::string, Raised>{
-      {"deb-cmark", {{{"nesting_depth", 1539}}}},
       {"napi-rs-crc32-threads", {{}, true}},
   };
   return raised;

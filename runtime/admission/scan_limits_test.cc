@@ -293,7 +293,7 @@ INSTANTIATE_TEST_SUITE_P(
                  Section(10, Vec({Body(Join({Repeat({0x41, 0x00, 0x04, 0x40},
                                                     200000),
                                              Repeat({0x0b}, 200000)}))}))}),
-         "nesting_depth", 513},
+         "nesting_depth", 4097},
         {"announced_data", Module({Section(12, U(0xfffffff0))}),
          "data_segments", 0xfffffff0},
         {"table_of_all_entries",

@@ -92,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"nested_blocks",
          ModuleWithCode(Join({Repeat({0x02, 0x40}, 100000),
                               Repeat({0x0b}, 100000)})),
-         3 * 512 + kSentence, 3 * 100000 + kSentence},
+         3 * 4096 + kSentence, 3 * 100000 + kSentence},
         {"br_table",
          ModuleWithCode(
              Join({{0x41, 0x00, 0x0e}, U(8192), Repeat({0x00}, 8193)})),
