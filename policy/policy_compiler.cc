@@ -582,8 +582,11 @@ class Compiler {
       if (!entry.id().empty()) CheckId(file, path, entry.id());
       if (verdict == Verdict::kAllow) CheckAllow(file, path, entry);
       if (!import) continue;
-      rule.id = entry.id().empty() ? default_ids_.Next("import:", *import)
-                                   : entry.id();
+      // An entry that allows speaks of its arguments alone.
+      const absl::string_view prefix =
+          verdict == Verdict::kAllow ? "args:" : "import:";
+      rule.id =
+          entry.id().empty() ? default_ids_.Next(prefix, *import) : entry.id();
 
       const auto index = static_cast<uint32_t>(content_.rules.size());
       ImportPolicy& policy = EntryOf(*import);
@@ -694,8 +697,11 @@ class Compiler {
     for (int i = 0; i < file.proto.rate_limits_size(); ++i) {
       const v1::RateLimit& entry = file.proto.rate_limits(i);
       const std::string path = absl::StrCat("rate_limits[", i, "]");
+      // An entry with `when` is refused for that already.
       const std::optional<ImportName> import =
-          ReadImport(file, path, entry.import());
+          entry.import().empty() && !entry.when().empty()
+              ? std::nullopt
+              : ReadImport(file, path, entry.import());
       Verdict verdict = Verdict::kDeny;
       if (entry.action() != v1::ACTION_UNSPECIFIED &&
           CheckAction(file, absl::StrCat(path, ".action"), entry.action(),

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
@@ -254,10 +255,18 @@ void ReadPlaces(const Message& root, const TextFormat::ParseInfoTree& info,
       const int size = reflection.FieldSize(*at.message, field);
       file->positions[path] = place(at, field, 0);
       if (field->is_map()) {
-        const SourcePosition extra = place(at, field, size);
-        if (extra.line > 0) {
-          problems->push_back({file->filename, extra.line, extra.column,
-                               absl::StrCat(path, ": a key is repeated")});
+        const FieldDescriptor* key = field->message_type()->map_key();
+        absl::flat_hash_set<std::string> keys;
+        for (int i = 0; i < size; ++i) {
+          const Message& entry =
+              reflection.GetRepeatedMessage(*at.message, field, i);
+          const std::string& name =
+              entry.GetReflection()->GetString(entry, key);
+          if (keys.insert(name).second) continue;
+          const SourcePosition where = place(at, field, i);
+          problems->push_back(
+              {file->filename, where.line, where.column,
+               absl::StrCat(path, ": key ", Quote(name), " is repeated")});
         }
         continue;
       }
