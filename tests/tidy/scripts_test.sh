@@ -50,7 +50,7 @@ check 'quickstart refuses an unknown argument' \
 check 'quickstart refuses what is no address' \
   fails_saying 'is not HOST:PORT' deploy/quickstart --listen 50051
 check 'test refuses an unknown configuration' \
-  fails_saying 'there are plain, asan, ubsan and tsan' deploy/test msan
+  fails_saying 'there are plain, sanitize, asan, ubsan and tsan' deploy/test msan
 
 # A port that somebody has already.
 exec 5< <(exec python3 -c '
