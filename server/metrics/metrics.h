@@ -27,7 +27,7 @@
 namespace callgate::metrics {
 
 struct MetricsOptions {
-  // callgate_build_info.
+  // callgate_build_info, which adds the compiler.
   std::string version;
   std::string revision;
   absl::Time start_time;
@@ -73,8 +73,8 @@ class Metrics {
   void CountBudgetExceeded(absl::string_view tenant, absl::string_view budget);
 
   // --- Running -----------------------------------------------------------
-  // `import`: "module.name". `outcome`: returned, answered, trapped, failed,
-  // refused.
+  // `import`: "module.name". `outcome`: ran, answered (denied with an errno),
+  // refused (the guest was stopped).
   void CountHostCalls(absl::string_view import, absl::string_view outcome,
                       uint64_t count);
   // `kind`: guest.
@@ -105,8 +105,8 @@ class Metrics {
   // --- Policies ----------------------------------------------------------
   // The policies in force; those that are not in the list any more go.
   void SetPolicies(const std::vector<PolicyInfo>& policies);
-  // A load of the policy directory, or an ApplyPolicy that was to change what
-  // is in force, ended.
+  // The policies were loaded, at start, on request or by ApplyPolicy. Success:
+  // all that there are is in force.
   void CountPolicyReload(bool success, absl::Time when);
 
   // --- Events ------------------------------------------------------------
@@ -140,6 +140,7 @@ class Metrics {
 
  private:
   class Page;
+  // Shared with whoever serves it, and used by them only while this lives.
   const std::shared_ptr<Page> page_;
 };
 

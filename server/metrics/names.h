@@ -9,7 +9,6 @@
 #ifndef CALLGATE_SERVER_METRICS_NAMES_H_
 #define CALLGATE_SERVER_METRICS_NAMES_H_
 
-#include <initializer_list>
 #include <vector>
 
 namespace callgate::metrics {
@@ -18,7 +17,7 @@ enum class Kind { kCounter, kGauge, kHistogram };
 
 struct Label {
   const char* name;
-  // The only values there are; empty if the label is open.
+  // The only values there are, and kOther; empty if the label is open.
   std::vector<const char*> values;
 };
 
@@ -29,12 +28,15 @@ struct Family {
   std::vector<Label> labels;
   // Upper bounds, in the unit of the name. For histograms.
   std::vector<double> buckets;
+  // Label values of the series that are there from the start, at zero: all that
+  // are known beforehand, so that a first event is an increase that a rule can
+  // see, and not the birth of a series.
+  std::vector<std::vector<const char*>> initial;
 };
 
 // What a value that is not allowed, or not allowed any more, becomes.
 inline constexpr char kOther[] = "other";
 
-// In the order of the page.
 struct Families {
   Family build_info;
   Family start_time_seconds;
@@ -87,10 +89,10 @@ struct Families {
   Family process_open_fds;
   Family process_max_fds;
   Family process_start_time_seconds;
-
-  // All of the above, in that order.
-  std::vector<const Family*> all() const;
 };
+
+// Pointers into AllFamilies(), in the order of the page.
+std::vector<const Family*> FamiliesInOrder();
 
 // Made once, never changed.
 const Families& AllFamilies();

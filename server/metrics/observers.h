@@ -4,7 +4,9 @@
 #ifndef CALLGATE_SERVER_METRICS_OBSERVERS_H_
 #define CALLGATE_SERVER_METRICS_OBSERVERS_H_
 
+#include <array>
 #include <cstdint>
+#include <string>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -27,7 +29,7 @@ class StorageCounter final : public storage::StorageObserver {
 
 class EventCounter final : public events::EventObserver {
  public:
-  explicit EventCounter(Metrics& metrics) : metrics_(metrics) {}
+  explicit EventCounter(Metrics& metrics);
   void OnEmitted(v1::EventKind kind) override;
   void OnDelivered(absl::string_view sink, uint64_t count) override;
   void OnDropped(absl::string_view sink, absl::string_view reason,
@@ -35,6 +37,8 @@ class EventCounter final : public events::EventObserver {
 
  private:
   Metrics& metrics_;
+  // By kind. Made once: events are counted under the event log's lock.
+  std::array<std::string, v1::EventKind_ARRAYSIZE> kind_words_;
 };
 
 // Sets the gauges of both sinks; for Metrics::BeforeScrape.

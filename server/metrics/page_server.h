@@ -23,9 +23,9 @@ namespace callgate::metrics {
 
 class PageServer {
  public:
-  // `address` is "HOST:PORT" with HOST 127.0.0.0/8, [::1] or localhost, and
-  // PORT 0 for any free one. InvalidArgument for another address, Unavailable
-  // if it cannot be had (a port in use), saying what to do.
+  // `address` as ParseLoopbackAddress takes it, port 0 for any free one.
+  // InvalidArgument for another address, Unavailable if it cannot be had (a
+  // port in use), saying what to do.
   static absl::StatusOr<std::unique_ptr<PageServer>> Start(
       absl::string_view address, const Metrics& metrics);
 
