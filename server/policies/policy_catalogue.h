@@ -1,20 +1,21 @@
-// The policies in force: those from files in --policy-dir, those that came by
-// ApplyPolicy, and those that come with the daemon.
+// The policies in force: those from files in --policy-dir and those that came
+// by ApplyPolicy, with the ones that come with the daemon for them to include.
 //
 // They are compiled together into one immutable policy::PolicySet, which is
 // swapped whole: a reader takes current() and keeps it for as long as it needs.
-// A name belongs to one origin. Names from the directory belong to it alone,
-// so that what is on disk is what is enforced; if a file appears under a name
-// that was applied before, the file wins and the applied one waits.
+// A name belongs to one origin. Names from the directory belong to it alone, so
+// that what is on disk is what is enforced; if a file appears under a name that
+// was applied before, the file wins and the applied one waits.
 //
 // The directory is read by Reload: at start, and when the operator asks for it
-// (SIGHUP). A file that is wrong stops nothing else. It is kept out, or stays
-// in force as it last was if it was right before; an event names the place of
-// each problem, and callgate_policy_last_reload_success is 0 until every file
-// is right again.
+// (SIGHUP). A file that is wrong stops nothing else. It is kept out, or, if it
+// was right before, stays in force as it was; an event names the place of the
+// problem, and callgate_policy_last_reload_success is 0 until everything is
+// right again.
 //
-// An applied policy is in the catalogue on disk before it is in force. Those
-// that a newer release no longer accepts are reported in the same way and kept.
+// An applied policy is in the catalogue on disk before it is in force. One that
+// does not compile any more, after an upgrade or because what it includes is
+// gone, is reported in the same way and kept on disk.
 //
 // Any thread. Changes take turns and wait for the disk; current() does not
 // wait.
@@ -23,9 +24,10 @@
 #define CALLGATE_SERVER_POLICIES_POLICY_CATALOGUE_H_
 
 #include <cstddef>
-#include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -39,19 +41,14 @@
 #include "proto/callgate/v1/policy_service.pb.h"
 #include "server/events/event_log.h"
 #include "server/metrics/metrics.h"
+#include "server/policies/policy_bundle.h"
+#include "server/policies/policy_directory.h"
 #include "server/storage/catalogue.h"
 
 namespace callgate::policies {
 
-// Files in the directory, and their bytes together: beyond it the load of the
-// directory is refused as a whole and names the bound.
-inline constexpr size_t kPolicyFilesMax = 1'000;
-inline constexpr size_t kPolicyFilesBytesMax = 64 << 20;
-
 // A policy as operators see it.
 struct PolicyView {
-  enum class Origin { kApplied, kDirectory, kBuiltIn };
-
   std::string name;
   std::string version;
   Origin origin = Origin::kApplied;
@@ -69,8 +66,6 @@ struct PolicyCheck {
   std::string version;  // with no problems
 };
 
-// Files whose name ends with ".textproto" are in the text format of protobuf,
-// others YAML. Of the directory, only *.yaml, *.yml and *.textproto are read.
 class PolicyCatalogue {
  public:
   struct Options {
@@ -91,11 +86,12 @@ class PolicyCatalogue {
   // What applies from now on.
   std::shared_ptr<const policy::PolicySet> current() const;
 
-  // Reads the directory again. The result says whether every file was right;
-  // what was right is in force either way.
+  // Reads the directory and the catalogue again. The result says whether all of
+  // it was right; what was right is in force either way.
   absl::Status Reload();
 
-  // Whether the text could be applied, beside the policies in force.
+  // Whether the text could be applied, beside the policies in force. The name
+  // of a file tells its format, as policy::LoadPolicy has it.
   PolicyCheck Validate(absl::string_view source,
                        absl::string_view file_name) const;
 
@@ -113,9 +109,10 @@ class PolicyCatalogue {
     PolicyView policy;
     bool unchanged = false;  // this version was in force already
   };
-  // A policy that is wrong is a result with problems. FailedPrecondition: the
-  // name belongs to the directory or to the daemon. Aborted: another etag.
-  // ResourceExhausted: as many policies as may be. Unavailable: not stored.
+  // A policy that is wrong, or would make one that includes it wrong, is a
+  // result with problems. FailedPrecondition: the name belongs to the
+  // directory. Aborted: another etag. ResourceExhausted: as many policies as
+  // may be. Unavailable: not stored.
   absl::StatusOr<ApplyResult> Apply(const ApplyRequest& request);
 
   // NotFound names the policy and lists those there are.
@@ -128,24 +125,45 @@ class PolicyCatalogue {
   static v1::Policy ToProto(const PolicyView& policy, bool with_source);
 
  private:
-  struct Entry;
   PolicyCatalogue(const Options& options, storage::Catalogue& catalogue,
                   events::EventLog& events, metrics::Metrics& metrics);
+
+  // A text that was held against `policies`.
+  struct Examined {
+    PolicyCheck check;
+    // Without problems: it and those that include it, as they would be.
+    PolicyMap changed;
+  };
+  static Examined Examine(const std::string& source,
+                          const std::string& file_name,
+                          const PolicyMap& policies);
+
+  absl::Status LoadAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  // What the directory holds, each file in its own words or in earlier ones.
+  std::vector<std::shared_ptr<const LoadedPolicy>> LoadFiles(
+      std::vector<PolicyFileText> files, const PolicyMap& before,
+      std::vector<Refusal>& refusals) const;
+  // Puts `policies` in force and tells events and metrics what changed.
+  void Swap(PolicyMap policies) ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  void Report(const Refusal& refusal);
+  std::shared_ptr<const PolicyMap> policies() const;
 
   // Constant after construction; the references outlive this.
   const Options options_;
   storage::Catalogue& catalogue_;
   events::EventLog& events_;
   metrics::Metrics& metrics_;
+  // Those that come with the daemon. They are not in force by themselves.
+  PolicyMap built_in_;
 
   // Held over a change from its first reading to the swap.
   absl::Mutex changing_;
+  // Of each Refusal that still stands: its origin and subject.
+  std::set<std::pair<Origin, std::string>> refused_ ABSL_GUARDED_BY(changing_);
 
   mutable absl::Mutex mu_;
   std::shared_ptr<const policy::PolicySet> current_ ABSL_GUARDED_BY(mu_);
-  // By name.
-  std::map<std::string, std::shared_ptr<const Entry>> entries_
-      ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const PolicyMap> policies_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace callgate::policies

@@ -1,0 +1,80 @@
+// Policies that are compiled together because they may include each other.
+//
+// Build takes what there is and leaves out what is wrong, as little of it as
+// possible: a policy that does not compile falls back to the one that was in
+// force in its place before, and goes if there is none; those that include it
+// are tried again with what is left. Pure: it reads no files and changes
+// nothing. Any thread.
+
+#ifndef CALLGATE_SERVER_POLICIES_POLICY_BUNDLE_H_
+#define CALLGATE_SERVER_POLICIES_POLICY_BUNDLE_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "policy/policy.h"
+#include "policy/policy_compiler.h"
+#include "policy/policy_file.h"
+#include "policy/problem.h"
+
+namespace callgate::policies {
+
+enum class Origin { kApplied, kDirectory, kBuiltIn };
+
+// A policy file of the right form, and where it is from.
+struct LoadedPolicy {
+  Origin origin = Origin::kApplied;
+  // Of kDirectory: the file's name there.
+  std::string file_name;
+  std::string source;
+  absl::Time since;
+  policy::LoadedPolicyFile file;
+
+  const std::string& name() const { return file.proto.metadata().name(); }
+};
+
+// One that compiled. Immutable.
+struct CompiledPolicy {
+  std::shared_ptr<const LoadedPolicy> loaded;
+  std::shared_ptr<const policy::Policy> policy;
+};
+
+// By name.
+using PolicyMap = std::map<std::string, CompiledPolicy, std::less<>>;
+
+// What kept a policy, in the form it was given, from being in force.
+struct Refusal {
+  // "web.yaml" for a file, otherwise the policy's name.
+  std::string subject;
+  Origin origin = Origin::kApplied;
+  std::vector<policy::Problem> problems;
+  // Its earlier form is still in force.
+  bool earlier_stays = false;
+};
+
+struct Bundle {
+  PolicyMap policies;
+  std::vector<Refusal> refusals;
+};
+
+// `given` have different names. `before` is what was in force, to fall back to.
+Bundle BuildBundle(std::vector<std::shared_ptr<const LoadedPolicy>> given,
+                   const PolicyMap& before);
+
+// Names of the policies in `policies` that include `name`, themselves or
+// through others, in order.
+std::vector<std::string> DependentsOf(absl::string_view name,
+                                      const PolicyMap& policies);
+
+// The file of `name`: `replacement` if that is its name, otherwise the one in
+// `policies`, or null.
+policy::IncludeResolver ResolverOf(const PolicyMap& policies,
+                                   const policy::LoadedPolicyFile* replacement);
+
+}  // namespace callgate::policies
+
+#endif  // CALLGATE_SERVER_POLICIES_POLICY_BUNDLE_H_
