@@ -4,58 +4,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "policy/quote.h"
 
 namespace callgate::events {
 namespace {
 
-// One character of UTF-8: its length in bytes, 0 if the text does not begin
-// with one.
-struct Character {
-  uint32_t code = 0;
-  size_t bytes = 0;
-};
-
-uint32_t ByteAt(absl::string_view text, size_t at) {
-  return static_cast<uint8_t>(text[at]);
-}
-
-// `text` is not empty. Takes the shortest form only, no surrogates, nothing
-// past U+10FFFF.
-Character FirstCharacter(absl::string_view text) {
-  const uint32_t first = ByteAt(text, 0);
-  if (first < 0x80) return {first, 1};
-  size_t bytes = 0;
-  uint32_t code = 0;
-  uint32_t least = 0;
-  if (first >= 0xc0 && first < 0xe0) {
-    bytes = 2, code = first & 0x1f, least = 0x80;
-  } else if (first >= 0xe0 && first < 0xf0) {
-    bytes = 3, code = first & 0x0f, least = 0x800;
-  } else if (first >= 0xf0 && first < 0xf8) {
-    bytes = 4, code = first & 0x07, least = 0x10000;
-  } else {
-    return {};
-  }
-  if (text.size() < bytes) return {};
-  for (size_t i = 1; i < bytes; ++i) {
-    const uint32_t next = ByteAt(text, i);
-    if ((next & 0xc0) != 0x80) return {};
-    code = code << 6 | (next & 0x3f);
-  }
-  if (code < least || code > 0x10ffff) return {};
-  if (code >= 0xd800 && code <= 0xdfff) return {};
-  return {code, bytes};
-}
-
-bool IsControl(uint32_t code) {
+bool IsControl(char32_t code) {
   return code < 0x20 || (code >= 0x7f && code < 0xa0);
 }
 
 // Not seen itself, but changes what is seen around it.
-bool IsInvisible(uint32_t code) {
+bool IsInvisible(char32_t code) {
   struct Range {
-    uint32_t first;
-    uint32_t last;
+    char32_t first;
+    char32_t last;
   };
   constexpr Range kRanges[] = {
       {0x00ad, 0x00ad},    // soft hyphen
@@ -80,6 +42,8 @@ bool IsInvisible(uint32_t code) {
   return false;
 }
 
+bool IsShown(char32_t code) { return !IsControl(code) && !IsInvisible(code); }
+
 // The next piece of output, and how much of `text` it stands for.
 struct Piece {
   std::string shown;
@@ -87,36 +51,29 @@ struct Piece {
 };
 
 Piece FirstPiece(absl::string_view text) {
-  const Character character = FirstCharacter(text);
-  if (character.bytes == 0) {
-    return {absl::StrFormat("\\x%02x", ByteAt(text, 0)), 1};
+  const uint32_t byte = static_cast<uint8_t>(text[0]);
+  const auto character = policy::FirstUtf8Character(text);
+  if (!character.has_value() || (byte < 0x80 && IsControl(byte))) {
+    return {absl::StrFormat("\\x%02x", byte), 1};
   }
-  if (IsControl(character.code) && character.code < 0x80) {
-    return {absl::StrFormat("\\x%02x", character.code), 1};
+  if (!IsShown(character->code)) {
+    return {absl::StrFormat("\\u{%x}", uint32_t{character->code}),
+            character->bytes};
   }
-  if (IsControl(character.code) || IsInvisible(character.code)) {
-    return {absl::StrFormat("\\u{%x}", character.code), character.bytes};
-  }
-  return {std::string(text.substr(0, character.bytes)), character.bytes};
+  return {std::string(text.substr(0, character->bytes)), character->bytes};
 }
 
 }  // namespace
 
 bool IsPlainText(absl::string_view text) {
   // Nearly all text is this.
-  size_t at = 0;
-  while (at < text.size() && ByteAt(text, at) >= 0x20 &&
-         ByteAt(text, at) < 0x7f) {
-    ++at;
+  while (!text.empty() && text[0] >= 0x20 && text[0] < 0x7f) {
+    text.remove_prefix(1);
   }
-  text.remove_prefix(at);
   while (!text.empty()) {
-    const Character character = FirstCharacter(text);
-    if (character.bytes == 0 || IsControl(character.code) ||
-        IsInvisible(character.code)) {
-      return false;
-    }
-    text.remove_prefix(character.bytes);
+    const auto character = policy::FirstUtf8Character(text);
+    if (!character.has_value() || !IsShown(character->code)) return false;
+    text.remove_prefix(character->bytes);
   }
   return true;
 }
