@@ -10,6 +10,14 @@
 namespace callgate {
 namespace {
 
+// A bad module like any other: Unimplemented, on the wire, is a daemon that
+// does not know the call.
+absl::Status Unsupported(const absl::Status& status,
+                         const std::map<std::string, std::string>& about = {}) {
+  return WithReason(absl::InvalidArgumentError(status.message()),
+                    reason::kModuleUnsupported, about);
+}
+
 absl::Status StatusOf(const admission::Refusal& refusal) {
   using Kind = admission::Refusal::Kind;
   std::map<std::string, std::string> about = {
@@ -19,8 +27,7 @@ absl::Status StatusOf(const admission::Refusal& refusal) {
       return WithReason(RefusalToStatus(refusal), reason::kModuleMalformed,
                         about);
     case Kind::kUnsupportedFeature:
-      return WithReason(RefusalToStatus(refusal), reason::kModuleUnsupported,
-                        about);
+      return Unsupported(RefusalToStatus(refusal), about);
     case Kind::kOverLimit:
       break;
   }
@@ -90,7 +97,7 @@ absl::StatusOr<std::shared_ptr<const Module>> CompileModule(
     case absl::StatusCode::kFailedPrecondition:
       return WithReason(module.status(), reason::kModuleOverLimit);
     case absl::StatusCode::kUnimplemented:
-      return WithReason(module.status(), reason::kModuleUnsupported);
+      return Unsupported(module.status());
     default:
       return module.status();
   }
