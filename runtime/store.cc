@@ -75,15 +75,10 @@ absl::StatusOr<Memory> Store::NewMemory(const MemoryType& type) {
                      "either ",
                      kPagesMax));
   }
-  const uint64_t bytes = type.pages.min * kWasmPageBytes;
-  if (!impl_->LimitsAllow(GrowthEvent::Kind::kMemory, 0, bytes)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "a memory of ", bytes,
-        " bytes does not fit into the Store's "
-        "`memory_bytes_total` of ",
-        limits().bytes_total, "; ", impl_->bytes_used_, " are used"));
+  if (absl::Status fits = impl_->ReserveMemory(type.pages.min * kWasmPageBytes);
+      !fits.ok()) {
+    return fits;
   }
-  impl_->Grown(ExternKind::kMemory, bytes);
   return Memory(this, impl_->backend_->NewMemory(type));
 }
 
@@ -101,15 +96,9 @@ absl::StatusOr<Table> Store::NewTable(const TableType& type) {
         " elements: the minimum may not exceed the maximum, nor that ",
         kElementsMax));
   }
-  if (!impl_->LimitsAllow(GrowthEvent::Kind::kTable, 0, type.size.min)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a table of ", type.size.min,
-                     " elements does not fit into the "
-                     "Store's `table_elements_total` of ",
-                     limits().table_elements_total, "; ",
-                     impl_->table_elements_, " are used"));
+  if (absl::Status fits = impl_->ReserveTable(type.size.min); !fits.ok()) {
+    return fits;
   }
-  impl_->Grown(ExternKind::kTable, type.size.min);
   return Table(this, impl_->backend_->NewTable(type));
 }
 

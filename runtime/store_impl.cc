@@ -760,9 +760,8 @@ uint32_t StoreImpl::NewBinding(std::shared_ptr<const HostDefinition> definition,
   return identity.binding;
 }
 
-absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
-    const ImportType& import, const Linker& linker,
-    uint32_t func_import_index) {
+absl::StatusOr<StoreImpl::ResolvedImport> StoreImpl::ResolveImport(
+    const ImportType& import, const Linker& linker) const {
   const auto wrong_type = [&](absl::string_view actual) {
     return absl::FailedPreconditionError(absl::StrCat(
         "incompatible import type: ", Quoted(import.module, import.name),
@@ -781,10 +780,7 @@ absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
         import.type.func != entry.host->type) {
       return wrong_type(absl::StrCat("func ", entry.host->type.ToString()));
     }
-    const uint32_t binding = NewBinding(entry.host, import.module, import.name,
-                                        FunctionIdentity::Kind::kHostImport,
-                                        func_import_index, func_import_index);
-    return backend::ExternId{ExternKind::kFunc, bindings_[binding].func};
+    return ResolvedImport{{}, entry.host};
   }
   const Extern& value = *entry.value;
   const auto foreign = [&](const Store* store) { return store != &self_; };
@@ -802,13 +798,9 @@ absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
     }
     // A host function gets its own identity for every import of it.
     if (const std::optional<uint32_t> old = backend_->BindingOf(func)) {
-      const uint32_t binding =
-          NewBinding(bindings_[*old].definition, import.module, import.name,
-                     FunctionIdentity::Kind::kHostImport, func_import_index,
-                     func_import_index);
-      return backend::ExternId{ExternKind::kFunc, bindings_[binding].func};
+      return ResolvedImport{{}, bindings_[*old].definition};
     }
-    return backend::ExternId{ExternKind::kFunc, func};
+    return ResolvedImport{{ExternKind::kFunc, func}, nullptr};
   }
   ExternType actual;
   if (value.memory.has_value()) {
@@ -824,7 +816,7 @@ absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
         !RangeFits(import.type.memory.pages, actual.memory.pages, pages)) {
       return wrong_type(actual.ToString());
     }
-    return backend::ExternId{ExternKind::kMemory, value.memory->id_};
+    return ResolvedImport{{ExternKind::kMemory, value.memory->id_}, nullptr};
   }
   if (value.table.has_value()) {
     if (foreign(value.table->store_)) return foreign_error();
@@ -837,7 +829,7 @@ absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
                    actual.table.size.min)) {
       return wrong_type(actual.ToString());
     }
-    return backend::ExternId{ExternKind::kTable, value.table->id_};
+    return ResolvedImport{{ExternKind::kTable, value.table->id_}, nullptr};
   }
   if (value.global.has_value()) {
     if (foreign(value.global->store_)) return foreign_error();
@@ -848,9 +840,34 @@ absl::StatusOr<backend::ExternId> StoreImpl::ResolveImport(
         import.type.global.is_mutable != actual.global.is_mutable) {
       return wrong_type(actual.ToString());
     }
-    return backend::ExternId{ExternKind::kGlobal, value.global->id_};
+    return ResolvedImport{{ExternKind::kGlobal, value.global->id_}, nullptr};
   }
   return wrong_type("nothing");
+}
+
+absl::Status StoreImpl::ReserveMemory(uint64_t bytes) {
+  if (!LimitsAllow(GrowthEvent::Kind::kMemory, 0, bytes) ||
+      (limiter_ != nullptr && !limiter_->MemoryGrowing(0, bytes))) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a memory of ", bytes,
+        " bytes does not fit into the Store: ", bytes_used_,
+        " of `memory_bytes_total` ", limits_.bytes_total, " are used"));
+  }
+  Grown(ExternKind::kMemory, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status StoreImpl::ReserveTable(uint64_t elements) {
+  if (!LimitsAllow(GrowthEvent::Kind::kTable, 0, elements) ||
+      (limiter_ != nullptr && !limiter_->TableGrowing(0, elements))) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a table of ", elements, " elements does not fit into the Store: ",
+        table_elements_, " of `table_elements_total` ",
+        limits_.table_elements_total, " and ", bytes_used_,
+        " of `memory_bytes_total` ", limits_.bytes_total, " are used"));
+  }
+  Grown(ExternKind::kTable, elements);
+  return absl::OkStatus();
 }
 
 absl::Status StoreImpl::Reserve(const Module& module) {
@@ -859,34 +876,24 @@ absl::Status StoreImpl::Reserve(const Module& module) {
         absl::StrCat("the Store has ", instances_.size(),
                      " instances, its limit `instances`"));
   }
+  const uint64_t bytes_before = bytes_used_;
+  const uint64_t elements_before = table_elements_;
   // The summary's index spaces begin with what is imported.
   const admission::ModuleSummary& summary = module.summary();
-  for (size_t i = summary.imported_memories; i < summary.memories.size(); ++i) {
-    const MemoryType& memory = summary.memories[i];
-    const uint64_t bytes = memory.pages.min * kWasmPageBytes;
-    if (!LimitsAllow(GrowthEvent::Kind::kMemory, 0, bytes) ||
-        (limiter_ != nullptr && !limiter_->MemoryGrowing(0, bytes))) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "a memory of ", bytes,
-          " bytes does not fit into the Store: ", bytes_used_,
-          " of `memory_bytes_total` ", limits_.bytes_total, " are used"));
-    }
-    Grown(ExternKind::kMemory, bytes);
+  absl::Status reserved;
+  for (size_t i = summary.imported_memories;
+       i < summary.memories.size() && reserved.ok(); ++i) {
+    reserved = ReserveMemory(summary.memories[i].pages.min * kWasmPageBytes);
   }
-  for (size_t i = summary.imported_tables; i < summary.tables.size(); ++i) {
-    const TableType& table = summary.tables[i];
-    if (!LimitsAllow(GrowthEvent::Kind::kTable, 0, table.size.min) ||
-        (limiter_ != nullptr && !limiter_->TableGrowing(0, table.size.min))) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "a table of ", table.size.min,
-          " elements does not fit into the Store: ", table_elements_,
-          " of `table_elements_total` ", limits_.table_elements_total, " and ",
-          bytes_used_, " of `memory_bytes_total` ", limits_.bytes_total,
-          " are used"));
-    }
-    Grown(ExternKind::kTable, table.size.min);
+  for (size_t i = summary.imported_tables;
+       i < summary.tables.size() && reserved.ok(); ++i) {
+    reserved = ReserveTable(summary.tables[i].size.min);
   }
-  return absl::OkStatus();
+  if (!reserved.ok()) {
+    bytes_used_ = bytes_before;
+    table_elements_ = elements_before;
+  }
+  return reserved;
 }
 
 absl::StatusOr<Instantiation> StoreImpl::Instantiate(
@@ -898,16 +905,28 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
     return absl::InvalidArgumentError(
         "the module was compiled by another Engine than the Store's");
   }
-  std::vector<backend::ExternId> imports;
-  uint32_t func_imports = 0;
+  std::vector<ResolvedImport> resolved;
   for (const ImportType& import : module->imports()) {
-    absl::StatusOr<backend::ExternId> resolved =
-        ResolveImport(import, linker, func_imports);
-    if (!resolved.ok()) return resolved.status();
-    imports.push_back(*resolved);
-    if (import.type.kind == ExternKind::kFunc) ++func_imports;
+    absl::StatusOr<ResolvedImport> one = ResolveImport(import, linker);
+    if (!one.ok()) return one.status();
+    resolved.push_back(*std::move(one));
   }
   if (absl::Status fits = Reserve(*module); !fits.ok()) return fits;
+  // A module that could not be linked has left nothing behind so far.
+  std::vector<backend::ExternId> imports;
+  uint32_t func_imports = 0;
+  for (size_t i = 0; i < resolved.size(); ++i) {
+    const ImportType& import = module->imports()[i];
+    if (resolved[i].host != nullptr) {
+      const uint32_t binding = NewBinding(
+          resolved[i].host, import.module, import.name,
+          FunctionIdentity::Kind::kHostImport, func_imports, func_imports);
+      resolved[i].id =
+          backend::ExternId{ExternKind::kFunc, bindings_[binding].func};
+    }
+    imports.push_back(resolved[i].id);
+    if (import.type.kind == ExternKind::kFunc) ++func_imports;
+  }
 
   Instantiation result;
   absl::Status failure;

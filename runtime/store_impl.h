@@ -123,11 +123,19 @@ class StoreImpl final : public backend::Host {
   absl::StatusOr<Instantiation> Instantiate(
       const Linker& linker, std::shared_ptr<const Module> module,
       absl::string_view name, const CallOptions& options);
-  absl::StatusOr<backend::ExternId> ResolveImport(const ImportType& import,
-                                                  const Linker& linker,
-                                                  uint32_t func_import_index);
-  // Allocations that the module asks for, against the Limits and the limiter.
+  // What an import is linked to: something of the Store, or a host function
+  // that is bound once nothing can fail any more.
+  struct ResolvedImport {
+    backend::ExternId id;
+    std::shared_ptr<const HostDefinition> host;
+  };
+  absl::StatusOr<ResolvedImport> ResolveImport(const ImportType& import,
+                                               const Linker& linker) const;
+  // Allocations that the module asks for, against the Limits and the limiter:
+  // all of them or none.
   absl::Status Reserve(const Module& module);
+  absl::Status ReserveMemory(uint64_t bytes);
+  absl::Status ReserveTable(uint64_t elements);
 
   // Runs `body` as the outermost or a nested use of the Store: arms and
   // restores the budget, counts the usage.

@@ -381,6 +381,51 @@ TEST_F(StoreTest, InstancesAndExternRefsAreLimited) {
             absl::StatusCode::kResourceExhausted);
 }
 
+class CountingLimiter final : public ResourceLimiter {
+ public:
+  bool MemoryGrowing(uint64_t current, uint64_t desired) override {
+    seen.emplace_back(current, desired);
+    return desired <= 2 * kWasmPageBytes;
+  }
+  bool TableGrowing(uint64_t current, uint64_t desired) override {
+    seen.emplace_back(current, desired);
+    return desired <= 2;
+  }
+  std::vector<std::pair<uint64_t, uint64_t>> seen;
+};
+
+TEST_F(StoreTest, TheLimiterIsAskedOfEveryMemoryAndTable) {
+  CountingLimiter limiter;
+  Store store(*engine_, Limits(), &limiter);
+  ASSERT_TRUE(store.NewMemory(MemoryType{SizeRange{1, {}}, false, false}).ok());
+  EXPECT_EQ(store.NewMemory(MemoryType{SizeRange{3, {}}, false, false})
+                .status()
+                .code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(store.NewTable(TableType{ValType::kFuncRef, SizeRange{3, {}}})
+                .status()
+                .code(),
+            absl::StatusCode::kResourceExhausted);
+  const Instance instance = Instantiate(store, R"((module (memory 1)
+    (func (export "grow") (result i32) (memory.grow (i32.const 2)))))");
+  EXPECT_THAT(Call(instance, "grow").values, ElementsAre(Value::I32(-1)));
+  EXPECT_THAT(
+      limiter.seen,
+      ElementsAre(std::make_pair(0, kWasmPageBytes),
+                  std::make_pair(0, 3 * kWasmPageBytes), std::make_pair(0, 3),
+                  std::make_pair(0, kWasmPageBytes),
+                  std::make_pair(kWasmPageBytes, 3 * kWasmPageBytes)));
+}
+
+TEST_F(StoreTest, AnInstantiationThatFailsLeavesNothingCounted) {
+  CountingLimiter limiter;
+  Store store(*engine_, Limits(), &limiter);
+  const auto made = Linker().Instantiate(
+      store, Compile("(module (memory 2) (table 3 funcref))"), "guest");
+  EXPECT_EQ(made.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(store.bytes_used(), 0u);
+}
+
 TEST_F(StoreTest, AFailedActiveSegmentIsATrap) {
   Store store(*engine_, Limits());
   const auto made = Linker().Instantiate(
