@@ -131,7 +131,7 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
   for (const HostCallCount& calls : end.host_calls) {
     // Names that no host function has, metrics counts as "other".
     const std::string import = absl::StrCat(calls.module, ".", calls.name);
-    if (calls.ran > 0) metrics_.CountHostCalls(import, "returned", calls.ran);
+    if (calls.ran > 0) metrics_.CountHostCalls(import, "ran", calls.ran);
     if (calls.answered > 0) {
       metrics_.CountHostCalls(import, "answered", calls.answered);
     }

@@ -173,6 +173,12 @@ grpc::ServerReadReactor<v1::UploadModuleRequest>* ModuleService::UploadModule(
        [this](const Call::Header& header, std::string bytes,
               v1::UploadModuleResponse* to) {
          return OnUploadBytes(header, std::move(bytes), to);
+       },
+       [this](const absl::Status& status) {
+         parts_.metrics.CountAdmission(
+             "refused", ReasonOf(status) == reason::kModuleOverLimit
+                            ? "limit"
+                            : "incomplete");
        }});
 }
 
@@ -259,7 +265,8 @@ grpc::ServerReadReactor<v1::VerifyModuleRequest>* ModuleService::VerifyModule(
        [this](const Call::Header& header, std::string bytes,
               v1::VerifyModuleResponse* to) {
          return OnVerifyBytes(header, std::move(bytes), to);
-       }});
+       },
+       [](const absl::Status&) {}});
 }
 
 grpc::ServerUnaryReactor* ModuleService::GetModule(

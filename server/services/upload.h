@@ -74,6 +74,8 @@ class Upload final : public grpc::ServerReadReactor<Request> {
     std::function<absl::Status(const Header& header, std::string bytes,
                                Response* response)>
         on_bytes;
+    // The upload ended before on_bytes, with this status.
+    std::function<void(const absl::Status& status)> on_given_up;
   };
 
   static Upload* Start(const ServiceParts& parts, UploadCount& count,
@@ -187,6 +189,7 @@ class Upload final : public grpc::ServerReadReactor<Request> {
       Conclude(status);
       return;
     }
+    complete_ = true;
     if (!parts_.control.TryRun([this] {
           Conclude(method_.on_bytes(header_, buffer_.Take(), response_));
         })) {
@@ -202,6 +205,7 @@ class Upload final : public grpc::ServerReadReactor<Request> {
       if (concluded_) return;
       concluded_ = true;
     }
+    if (!status.ok() && !complete_) method_.on_given_up(status);
     const grpc::Status answer = StatusToGrpc(status);
     record_.Count(answer.error_code());
     // Nothing of this may be touched after it: OnDone may have come already.
@@ -231,6 +235,8 @@ class Upload final : public grpc::ServerReadReactor<Request> {
   bool has_header_ = false;
   Header header_;
   UploadBuffer buffer_;
+  // All bytes came. Set before on_bytes, after which no other thread concludes.
+  std::atomic<bool> complete_{false};
 
   absl::Mutex mu_;
   Timer::Id stall_ ABSL_GUARDED_BY(mu_) = 0;
