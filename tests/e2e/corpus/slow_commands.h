@@ -15,7 +15,10 @@ struct SlowCommand {
 };
 
 inline constexpr SlowCommand kSlowCommands[] = {
-    {"", 0},
+    {"sg-shootout-base64", 60},   {"sg-shootout-ctype", 60},
+    {"sg-shootout-fib2", 600},    {"sg-shootout-heapsort", 600},
+    {"sg-shootout-matrix", 60},   {"sg-shootout-sieve", 300},
+    {"sg-libsodium-verify1", 60}, {"sg-libsodium-core3", 60},
 };
 
 // 0 for a program that is not slow.
