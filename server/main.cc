@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,10 @@ int Main(const std::vector<absl::string_view>& args) {
     case CommandLine::Action::kRun:
       break;
   }
+
+  // What gRPC logs about an address it cannot have is said better below. Who
+  // wants its log sets the variable.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
 
   // Blocked before any thread is made, so that all of them inherit it and the
   // signals come to sigwait alone.
