@@ -1,0 +1,298 @@
+#include <utility>
+
+#include "server/cli/commands.h"
+#include "server/cli/run_options.h"
+
+namespace callgate::cli {
+namespace {
+
+constexpr Flag kJsonFlag = {"json", "", "prints JSON, one object on one line"};
+
+std::vector<Flag> WithStoreFlags(std::vector<Flag> before,
+                                 std::vector<Flag> after) {
+  for (Flag& flag : StoreFlags()) before.push_back(std::move(flag));
+  for (Flag& flag : after) before.push_back(std::move(flag));
+  return before;
+}
+
+constexpr absl::string_view kPushDetails =
+    "Prints the module's digest. A module that the daemon has already is not\n"
+    "sent again. Labels are what policies select modules by.";
+
+constexpr absl::string_view kVerifyDetails =
+    "Scans and validates the module as the daemon would, in this process: no\n"
+    "daemon is needed. Prints what it imports and exports. A module that "
+    "would\n"
+    "be refused ends with exit code 65 and the limit or rule it breaks.";
+
+constexpr absl::string_view kCheckDetails =
+    "Prints every problem as FILE:LINE:COLUMN: MESSAGE and ends with exit "
+    "code\n"
+    "78 if there is one. No daemon is needed. Files given together may "
+    "include\n"
+    "one another.";
+
+constexpr absl::string_view kRunDetails =
+    "Runs the module's _start with stdin, stdout, stderr and the exit code of\n"
+    "the guest. FILE is pushed to the daemon unless it has it already. Each\n"
+    "verdict of the policy and a trap are reported on stderr.\n"
+    "\n"
+    "--invoke calls another export instead and prints its results, one a "
+    "line;\n"
+    "what follows -- is then its arguments: i32:7, i64:-1, f64:0.5,\n"
+    "f64bits:0x3fe0000000000000, v128:0x…, externref:null, or plain 7 and "
+    "0.5.\n"
+    "\n"
+    "HOST in --dir is a directory of the daemon's machine, and must lie under\n"
+    "one of its --allow-dir paths.\n"
+    "\n"
+    "--local runs in this process, without a daemon and with any HOST. "
+    "Without\n"
+    "--policy it allows WASI and the stubs and denies every other import.";
+
+constexpr absl::string_view kStoreCreateDetails =
+    "Makes a Store that lives until it is killed or idle for too long, and\n"
+    "prints its id. What follows -- is the guest's arguments.";
+
+constexpr absl::string_view kStoreCallDetails =
+    "Prints the results, one a line. Arguments are i32:7, i64:-1, f64:0.5,\n"
+    "f64bits:0x3fe0000000000000, v128:0x…, externref:null, or plain 7 and 0.5.";
+
+constexpr absl::string_view kEventsDetails =
+    "Prints the events that the daemon still keeps, and with --follow those "
+    "to\n"
+    "come. Events that were lost show as a gap with their number.";
+
+constexpr absl::string_view kSeverities =
+    "debug|info|notice|warning|error|critical";
+
+CommandTable MakeTable() {
+  constexpr size_t kNoLimit = Command::kNoLimit;
+  CommandTable table;
+  table.groups = {
+      {"module", "Modules: WebAssembly binaries kept by digest"},
+      {"policy", "Policies: what guests may do"},
+      {"store", "Stores: isolated worlds that take many calls"},
+  };
+  table.commands = {
+      {"run",
+       "Runs a module under a policy",
+       "FILE|DIGEST -- ARGS…",
+       1,
+       1,
+       true,
+       Reach::kDaemon,
+       WithStoreFlags(
+           {{"local", "", "runs in this process, without a daemon"},
+            {"invoke", "EXPORT", "calls EXPORT instead of _start"}},
+           {{"json", "",
+             "prints one JSON object that holds the outcome and what the guest "
+             "wrote"}}),
+       kRunDetails,
+       {"callgate run app.wasm --policy strict.yaml --dir ./in::/data -- "
+        "--verbose",
+        "callgate run --local fib.wasm --invoke fib -- i32:10"},
+       Run},
+
+      {"module push",
+       "Sends a module to the daemon",
+       "FILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"label", "k=v", "puts a label on the module", true}},
+       kPushDetails,
+       {"callgate module push app.wasm --label class=connector"},
+       ModulePush},
+      {"module ls",
+       "Lists the daemon's modules",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "",
+       {"callgate module ls"},
+       ModuleLs},
+      {"module show",
+       "Shows one module: imports, exports, what admission measured",
+       "DIGEST",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "",
+       {"callgate module show $(callgate module push app.wasm)"},
+       ModuleShow},
+      {"module rm",
+       "Deletes a module",
+       "DIGEST",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {},
+       "Refused while a Store of the module lives. Its quarantine stays.",
+       {"callgate module rm $(callgate module push app.wasm)"},
+       ModuleRm},
+      {"module verify",
+       "Says whether a module would be admitted",
+       "FILE",
+       1,
+       1,
+       false,
+       Reach::kLocal,
+       {kJsonFlag},
+       kVerifyDetails,
+       {"callgate module verify app.wasm"},
+       ModuleVerify},
+
+      {"policy check",
+       "Checks policy files",
+       "FILE…",
+       1,
+       kNoLimit,
+       false,
+       Reach::kLocal,
+       {},
+       kCheckDetails,
+       {"callgate policy check base.yaml strict.yaml"},
+       PolicyCheck},
+      {"policy apply",
+       "Puts a policy in force",
+       "FILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {},
+       "Prints its name and version. Stores made later use it.",
+       {"callgate policy apply strict.yaml"},
+       PolicyApply},
+      {"policy ls",
+       "Lists the policies in force",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "",
+       {"callgate policy ls"},
+       PolicyLs},
+
+      {"store create",
+       "Makes a Store",
+       "FILE|DIGEST -- ARGS…",
+       1,
+       1,
+       true,
+       Reach::kDaemon,
+       WithStoreFlags({}, {}),
+       kStoreCreateDetails,
+       {"callgate store create app.wasm --policy strict"},
+       StoreCreate},
+      {"store call",
+       "Calls an export of a Store",
+       "ID EXPORT ARGS…",
+       2,
+       kNoLimit,
+       true,
+       Reach::kDaemon,
+       {{"fuel", "N", "ends a call that executes more than N instructions"},
+        {"timeout", "D", "ends a call that takes longer: 500ms, 10s, 2m"},
+        kJsonFlag},
+       kStoreCallDetails,
+       {"callgate store call $ID add i32:2 i32:40"},
+       StoreCall},
+      {"store read",
+       "Reads a Store's memory and prints it in hexadecimal",
+       "ID ADDR LEN",
+       3,
+       3,
+       false,
+       Reach::kDaemon,
+       {},
+       "LEN is at most 1048576.",
+       {"callgate store read $ID 1024 32"},
+       StoreRead},
+      {"store write",
+       "Writes a Store's memory",
+       "ID ADDR HEX",
+       3,
+       3,
+       false,
+       Reach::kDaemon,
+       {},
+       "HEX is two digits a byte, or - to read them from stdin; at most "
+       "1048576\n"
+       "bytes. All of them are written or none.",
+       {"callgate store write $ID 0x400 68656c6c6f"},
+       StoreWrite},
+      {"store ls",
+       "Lists the Stores",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "",
+       {"callgate store ls"},
+       StoreLs},
+      {"store kill",
+       "Ends a Store, whatever runs in it",
+       "ID",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"reason", "TEXT", "why, for events and for `store ls`"}},
+       "",
+       {"callgate store kill $ID"},
+       StoreKill},
+
+      {"events",
+       "Shows what happened",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {{"follow", "", "goes on with events as they happen"},
+        {"output", "text|json", "one line of text or of JSON for each event",
+         false, 'o', "text|json"},
+        {"store", "ID", "only events of this Store"},
+        {"min-severity", "LEVEL",
+         "only events from debug, info, notice, warning, error or critical on",
+         false, 0, kSeverities}},
+       kEventsDetails,
+       {"callgate events --follow -o json"},
+       Events},
+      {"metrics",
+       "Prints the daemon's metrics page",
+       "",
+       0,
+       0,
+       false,
+       Reach::kLocal,
+       {{"metrics", "ADDR",
+         "the page's address [CALLGATE_METRICS, or 127.0.0.1:9464]"}},
+       "",
+       {"callgate metrics"},
+       Metrics},
+  };
+  return table;
+}
+
+}  // namespace
+
+const CommandTable& AllCommands() {
+  static const CommandTable* const table = new CommandTable(MakeTable());
+  return *table;
+}
+
+}  // namespace callgate::cli

@@ -1,0 +1,50 @@
+// What each of the client's commands does. One file for each group; what they
+// take is in all_commands.cc.
+//
+// Each gets arguments that fit its row of the table, and returns the process's
+// exit code.
+
+#ifndef CALLGATE_SERVER_CLI_COMMANDS_H_
+#define CALLGATE_SERVER_CLI_COMMANDS_H_
+
+#include "server/cli/arguments.h"
+#include "server/cli/command.h"
+
+namespace callgate::cli {
+
+// module_command.cc
+int ModulePush(const Arguments& arguments);
+int ModuleLs(const Arguments& arguments);
+int ModuleShow(const Arguments& arguments);
+int ModuleRm(const Arguments& arguments);
+// module_verify.cc
+int ModuleVerify(const Arguments& arguments);
+
+// policy_command.cc
+int PolicyCheck(const Arguments& arguments);
+int PolicyApply(const Arguments& arguments);
+int PolicyLs(const Arguments& arguments);
+
+// run_command.cc
+int Run(const Arguments& arguments);
+
+// store_command.cc
+int StoreCreate(const Arguments& arguments);
+int StoreCall(const Arguments& arguments);
+int StoreRead(const Arguments& arguments);
+int StoreWrite(const Arguments& arguments);
+int StoreLs(const Arguments& arguments);
+int StoreKill(const Arguments& arguments);
+
+// events_command.cc
+int Events(const Arguments& arguments);
+
+// metrics_command.cc
+int Metrics(const Arguments& arguments);
+
+// Every command there is, in the order of --help.
+const CommandTable& AllCommands();
+
+}  // namespace callgate::cli
+
+#endif  // CALLGATE_SERVER_CLI_COMMANDS_H_

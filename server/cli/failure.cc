@@ -1,0 +1,35 @@
+#include "server/cli/failure.h"
+
+#include "server/cli/console.h"
+#include "server/cli/exit_codes.h"
+#include "server/error_reason.h"
+#include "server/outcome.h"
+
+namespace callgate::cli {
+
+int Report(const Failure& failure) {
+  Say(failure.message);
+  for (const std::string& detail : failure.details) SayMore(detail);
+  return failure.exit_code;
+}
+
+Failure WrongUsage(absl::string_view message) {
+  Failure failure;
+  failure.exit_code = kExitUsage;
+  failure.message = std::string(message);
+  return failure;
+}
+
+Failure FailureOf(const absl::Status& status) {
+  return FailureOf(ExitCodeOfStatus(status), status);
+}
+
+Failure FailureOf(int exit_code, const absl::Status& status) {
+  Failure failure;
+  failure.exit_code = exit_code;
+  failure.message = std::string(status.message());
+  failure.reason = ReasonOf(status);
+  return failure;
+}
+
+}  // namespace callgate::cli

@@ -1,0 +1,183 @@
+#include "server/cli/local_run.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "policy/policy_compiler.h"
+#include "runtime/reference/reference_engine.h"
+#include "server/cli/console.h"
+#include "server/cli/exit_codes.h"
+#include "server/cli/module_upload.h"
+#include "server/cli/quoted.h"
+#include "server/cli/values.h"
+#include "server/host_module.h"
+#include "server/module_admission.h"
+#include "server/session.h"
+#include "server/storage/digest.h"
+
+namespace callgate::cli {
+namespace {
+
+using Policies = std::vector<std::shared_ptr<const policy::Policy>>;
+
+std::vector<StubImport> StubsOf(const RunOptions& options) {
+  std::vector<StubImport> stubs;
+  for (const StubOption& stub : options.stubs) {
+    stubs.push_back({stub.module, stub.name});
+  }
+  return stubs;
+}
+
+// The policy of the run. Its applies_to is not asked: whoever runs a module in
+// a process of their own chooses the policy too.
+OrFailure<std::shared_ptr<const policy::Policy>> PolicyOf(
+    const RunOptions& options) {
+  if (options.policy_name.has_value()) {
+    return WrongUsage(absl::StrCat(
+        "--policy ", Quoted(*options.policy_name),
+        ": --local knows no policies by name; give a file, with a suffix such "
+        "as .yaml or with a slash in its path"));
+  }
+  const bool is_file = options.policy_file.has_value();
+  if (!is_file) {
+    Say("no --policy: WASI and the stubs are allowed, every other import is "
+        "denied");
+  }
+  const std::string text = is_file ? options.policy_file->text
+                                   : PermissivePolicyYaml(StubsOf(options));
+  const std::string filename =
+      is_file ? options.policy_file->filename : "the built-in policy";
+  policy::CompileResult compiled = policy::CompilePolicyText(text, filename);
+  if (!compiled.ok()) {
+    Failure failure;
+    failure.exit_code = kExitPolicyRefused;
+    failure.message = absl::StrCat("policy ", Quoted(filename), " is refused");
+    for (const policy::Problem& problem : compiled.problems) {
+      failure.details.push_back(problem.ToString());
+    }
+    return failure;
+  }
+  for (const policy::Problem& warning : compiled.warnings) {
+    Say(absl::StrCat("warning: ", warning.ToString()));
+  }
+  return std::move(compiled.policy);
+}
+
+// The call of --invoke, or of _start.
+OrFailure<CallRequest> CallOf(const RunRequest& request, const Module& module) {
+  CallRequest call;
+  if (!request.invoke.has_value()) {
+    call.export_name = "_start";
+    return call;
+  }
+  const FuncType* type = nullptr;
+  std::vector<std::string> functions;
+  for (const ExportType& each : module.exports()) {
+    if (each.type.kind != ExternKind::kFunc) continue;
+    functions.push_back(each.name);
+    if (each.name == *request.invoke) type = &each.type.func;
+  }
+  if (type == nullptr) return NoSuchExport(*request.invoke, functions);
+  absl::StatusOr<std::vector<Value>> values =
+      ParseValues(request.args, type->params);
+  if (!values.ok()) return WrongUsage(values.status().message());
+  call.export_name = *request.invoke;
+  call.args = *std::move(values);
+  return call;
+}
+
+SessionConfig ConfigOf(const RunRequest& request, RunFacts& facts,
+                       std::shared_ptr<const Module> module, Policies policies,
+                       GuestOutput& output) {
+  SessionConfig config;
+  config.store_id = "local";
+  config.module_digest = facts.module_digest;
+  config.module_name = ProgramName(request.operand);
+  config.module = std::move(module);
+  config.policies = std::move(policies);
+  config.program_name = ProgramName(request.operand);
+  if (!request.invoke.has_value()) config.args = request.args;
+  config.env = request.options.env;
+  for (const DirectoryOption& dir : request.options.dirs) {
+    GuestDirectory directory;
+    directory.host_path = dir.host_path;
+    directory.guest_path = dir.guest_path;
+    config.dirs.push_back(std::move(directory));
+  }
+  config.stubs = StubsOf(request.options);
+  config.fuel_per_call = request.options.fuel;
+  config.wall_per_call = request.options.timeout;
+  config.stdin_fd = STDIN_FILENO;
+  config.terminal = {isatty(STDIN_FILENO) == 1,
+                     !request.keep_output && isatty(STDOUT_FILENO) == 1,
+                     !request.keep_output && isatty(STDERR_FILENO) == 1};
+  config.output = &output;
+  return config;
+}
+
+}  // namespace
+
+RunResult RunLocally(const RunRequest& request, Interrupts& interrupts) {
+  RunFacts facts;
+  if (IsDigest(request.operand)) {
+    return RunResult::Failed(WrongUsage(absl::StrCat(
+        Quoted(request.operand),
+        " names a module that a daemon keeps; --local needs a file")));
+  }
+  OrFailure<std::string> bytes = ReadModuleFile(request.operand);
+  if (!bytes.ok()) return RunResult::Failed(bytes.failure());
+  facts.module_digest = storage::DigestOf(*bytes).ToString();
+
+  OrFailure<std::shared_ptr<const policy::Policy>> policy =
+      PolicyOf(request.options);
+  if (!policy.ok()) return RunResult::Failed(policy.failure(), facts);
+  const Policies policies = {*policy};
+  const std::unique_ptr<Engine> engine = NewReferenceEngine();
+  absl::StatusOr<std::shared_ptr<const Module>> module =
+      CompileModule(*engine, *bytes, LimitsUnder(*engine, policies));
+  if (!module.ok()) {
+    return RunResult::Failed(FailureOf(module.status()), facts);
+  }
+  OrFailure<CallRequest> call = CallOf(request, **module);
+  if (!call.ok()) return RunResult::Failed(call.failure(), facts);
+
+  // Set before anything runs, so that the two callbacks below find it.
+  Session* running = nullptr;
+  GuestOutput output(request.keep_output,
+                     [&] { running->Kill("its output is closed"); });
+  const HostModules no_host_modules;
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(
+      *engine, no_host_modules,
+      ConfigOf(request, facts, *std::move(module), policies, output));
+  if (!session.ok()) {
+    return RunResult::Failed(FailureOf(session.status()), facts);
+  }
+  running = session->get();
+  facts.policies = running->policy_names();
+  facts.warnings = running->warnings();
+
+  interrupts.OnInterrupt([&] { running->Kill("interrupted"); });
+  absl::StatusOr<Outcome> outcome = running->Instantiate();
+  if (outcome.ok() && outcome->kind == OutcomeKind::kReturned) {
+    outcome = running->Call(*call);
+  }
+  interrupts.OnInterrupt(nullptr);
+
+  RunResult result;
+  result.facts = std::move(facts);
+  result.stderr_mid_line = output.stderr_mid_line();
+  result.failure = EndedFromHere(interrupts, output);
+  if (result.failure.has_value()) return result;
+  if (!outcome.ok()) {
+    result.failure = FailureOf(outcome.status());
+    return result;
+  }
+  result.outcome = *std::move(outcome);
+  output.MoveInto(*result.outcome);
+  return result;
+}
+
+}  // namespace callgate::cli

@@ -1,0 +1,171 @@
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "policy/policy_compiler.h"
+#include "policy/policy_file.h"
+#include "proto/callgate/v1/policy_service.grpc.pb.h"
+#include "server/cli/commands.h"
+#include "server/cli/connection.h"
+#include "server/cli/console.h"
+#include "server/cli/duration_message.h"
+#include "server/cli/exit_codes.h"
+#include "server/cli/message_json.h"
+#include "server/cli/quoted.h"
+#include "server/cli/text_table.h"
+#include "server/events/escape.h"
+
+namespace callgate::cli {
+namespace {
+
+using events::EscapeText;
+
+OrFailure<std::string> ReadPolicyText(const std::string& path) {
+  // One byte more than a policy may have, so that the loader can say what is
+  // wrong with it; no more, since the path could name anything.
+  absl::StatusOr<std::string> text =
+      ReadFile(path, policy::kPolicyFileBytesMax + 1);
+  if (!text.ok()) return FailureOf(kExitNoInput, text.status());
+  return *std::move(text);
+}
+
+// As compilers print them, so that editors find the place.
+void PrintProblem(const policy::Problem& problem, absl::string_view kind) {
+  const std::string line =
+      absl::StrCat(EscapeText(problem.file), ":", problem.line, ":",
+                   problem.column, ": ", kind, EscapeText(problem.message));
+  WriteAll(2, line + "\n").IgnoreError();
+}
+
+policy::Problem ProblemOf(const v1::PolicyProblem& message) {
+  return {message.file(), message.line(), message.column(), message.message()};
+}
+
+absl::string_view OriginText(v1::PolicyOrigin origin) {
+  switch (origin) {
+    case v1::POLICY_ORIGIN_APPLIED:
+      return "applied";
+    case v1::POLICY_ORIGIN_DIRECTORY:
+      return "directory";
+    case v1::POLICY_ORIGIN_BUILT_IN:
+      return "built-in";
+    default:
+      return "unknown";
+  }
+}
+
+}  // namespace
+
+int PolicyCheck(const Arguments& arguments) {
+  // Files given together may include one another: the first pass reads them
+  // all, the second looks names up in what was read.
+  std::vector<policy::LoadResult> loaded;
+  int exit_code = kExitOk;
+  for (const std::string& path : arguments.operands()) {
+    OrFailure<std::string> text = ReadPolicyText(path);
+    if (!text.ok()) return Report(text.failure());
+    loaded.push_back(policy::LoadPolicy(*text, path));
+  }
+  const auto find =
+      [&](absl::string_view name) -> const policy::LoadedPolicyFile* {
+    for (const policy::LoadResult& each : loaded) {
+      if (each.ok() &&
+          each.file->proto.metadata().name() == std::string(name)) {
+        return &*each.file;
+      }
+    }
+    return nullptr;
+  };
+  std::string passed;
+  for (size_t i = 0; i < loaded.size(); ++i) {
+    policy::CompileResult compiled;
+    if (loaded[i].ok()) {
+      compiled = policy::CompilePolicy(*loaded[i].file, find);
+    } else {
+      compiled.problems = std::move(loaded[i].problems);
+    }
+    for (const policy::Problem& problem : compiled.problems) {
+      PrintProblem(problem, "");
+    }
+    for (const policy::Problem& warning : compiled.warnings) {
+      PrintProblem(warning, "warning: ");
+    }
+    if (compiled.ok()) {
+      absl::StrAppend(&passed, EscapeText(arguments.operands()[i]), ": ok, ",
+                      EscapeText(compiled.policy->name()), "@",
+                      compiled.policy->version(), "\n");
+    } else {
+      exit_code = kExitPolicyRefused;
+    }
+  }
+  const int printed = Print(passed);
+  return exit_code != kExitOk ? exit_code : printed;
+}
+
+int PolicyApply(const Arguments& arguments) {
+  const std::string& path = arguments.operands()[0];
+  OrFailure<Connection> connection = Connection::Open(arguments);
+  if (!connection.ok()) return Report(connection.failure());
+  OrFailure<std::string> text = ReadPolicyText(path);
+  if (!text.ok()) return Report(text.failure());
+  grpc::ClientContext context;
+  SetCallDeadline(context);
+  v1::ApplyPolicyRequest request;
+  request.set_source(*std::move(text));
+  request.set_file_name(path);
+  v1::ApplyPolicyResponse response;
+  const grpc::Status status = v1::PolicyService::NewStub(connection->channel())
+                                  ->ApplyPolicy(&context, request, &response);
+  if (!status.ok()) return Report(connection->Explain(status));
+  for (const v1::PolicyProblem& warning : response.warnings()) {
+    PrintProblem(ProblemOf(warning), "warning: ");
+  }
+  std::string name = response.policy().name();
+  if (const size_t slash = name.rfind('/'); slash != std::string::npos) {
+    name.erase(0, slash + 1);
+  }
+  return Print(absl::StrCat(EscapeText(name), "@", response.policy().version(),
+                            response.unchanged() ? " unchanged" : "", "\n"));
+}
+
+int PolicyLs(const Arguments& arguments) {
+  OrFailure<Connection> connection = Connection::Open(arguments);
+  if (!connection.ok()) return Report(connection.failure());
+  const std::unique_ptr<v1::PolicyService::Stub> stub =
+      v1::PolicyService::NewStub(connection->channel());
+  const bool json = arguments.Has("json");
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "VERSION", "MODE", "ORIGIN", "APPLIED", "DESCRIPTION"}};
+  std::string lines;
+  v1::ListPoliciesRequest request;
+  do {
+    grpc::ClientContext context;
+    SetCallDeadline(context);
+    v1::ListPoliciesResponse response;
+    const grpc::Status status =
+        stub->ListPolicies(&context, request, &response);
+    if (!status.ok()) return Report(connection->Explain(status));
+    for (const v1::Policy& policy : response.policies()) {
+      if (json) {
+        absl::StrAppend(&lines, MessageJson(policy), "\n");
+        continue;
+      }
+      std::string name = policy.name();
+      if (const size_t slash = name.rfind('/'); slash != std::string::npos) {
+        name.erase(0, slash + 1);
+      }
+      constexpr size_t kDescriptionBytesMax = 60;
+      rows.push_back({EscapeText(name), policy.version().substr(0, 12),
+                      EscapeText(policy.mode()),
+                      std::string(OriginText(policy.origin())),
+                      TimeText(policy.apply_time()),
+                      EscapeText(policy.description(), kDescriptionBytesMax)});
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return Print(json ? lines : TextTable(rows));
+}
+
+}  // namespace callgate::cli
