@@ -151,6 +151,11 @@ TEST_F(PrometheusTest, ScrapesEvaluatesAndFindsADenial) {
   EXPECT_EQ(value("sum(callgate_module_admissions_total{result=\"refused\"})"),
             1);
 
+  // A rate needs two scrapes; the third is for the slow.
+  ASSERT_TRUE(Eventually(kPatience, [&] {
+    return value("count_over_time(up{job=\"callgate\"}[1h])") >= 3;
+  }));
+
   // Every expression of the dashboard, with its variables filled in as Grafana
   // would. An error of syntax or type is an HTTP error.
   const auto text = ReadWholeFile(Deployed("grafana/callgate.json"));
