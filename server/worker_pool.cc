@@ -17,10 +17,11 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads) thread.join();
 }
 
-bool WorkerPool::TryRun(std::function<void()> job) {
+bool WorkerPool::TryRun(std::function<void()> job,
+                        std::function<void()> after) {
   const absl::MutexLock lock(&mu_);
   if (stopping_ || running_ + queue_.size() >= capacity()) return false;
-  queue_.push_back(std::move(job));
+  queue_.push_back({std::move(job), std::move(after)});
   if (running_ + queue_.size() > threads_.size() &&
       threads_.size() < threads_max_) {
     threads_.emplace_back([this] { Work(); });
@@ -48,15 +49,20 @@ void WorkerPool::Work() {
         },
         this));
     if (queue_.empty()) return;
-    std::function<void()> job = std::move(queue_.front());
+    Job job = std::move(queue_.front());
     queue_.pop_front();
     ++running_;
     mu_.Unlock();
-    job();
+    job.work();
     // What the job holds goes before it counts as done.
-    job = nullptr;
+    job.work = nullptr;
     mu_.Lock();
     --running_;
+    if (job.after == nullptr) continue;
+    mu_.Unlock();
+    job.after();
+    job.after = nullptr;
+    mu_.Lock();
   }
 }
 

@@ -28,7 +28,9 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // False if every thread is busy and the queue is full: then `job` is dropped.
-  bool TryRun(std::function<void()> job);
+  // `after`, where there is one, runs on the same thread when the job no longer
+  // counts: who learns from it that the job is done finds its place free.
+  bool TryRun(std::function<void()> job, std::function<void()> after = nullptr);
 
   // Waits until no job runs or waits, or for `deadline`. Whether it is so.
   bool WaitUntilIdle(absl::Time deadline);
@@ -37,6 +39,11 @@ class WorkerPool {
   size_t capacity() const { return threads_max_ + queue_max_; }
 
  private:
+  struct Job {
+    std::function<void()> work;
+    std::function<void()> after;
+  };
+
   void Work();
 
   // Constant after construction.
@@ -44,7 +51,7 @@ class WorkerPool {
   const size_t queue_max_;
 
   mutable absl::Mutex mu_;
-  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
+  std::deque<Job> queue_ ABSL_GUARDED_BY(mu_);
   size_t running_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mu_);

@@ -249,6 +249,15 @@ absl::StatusOr<Outcome> RunReactor::RunGuest() {
   if (outcome.ok() && outcome->kind == OutcomeKind::kReturned) {
     outcome = session->Call(call);
   }
+  if (!outcome.ok() && ReasonOf(outcome.status()) == reason::kStoreEnded) {
+    // Killed before the guest began: what its caller learns must not depend on
+    // how far it had come.
+    Outcome killed;
+    killed.kind = OutcomeKind::kKilled;
+    killed.exit_code = kExitCodeTrapped;
+    killed.store_usable = false;
+    outcome = std::move(killed);
+  }
   parts_.stores.End(
       *entry, outcome.ok() ? EndReason::kFinished : EndReason::kFailed,
       outcome.ok() ? "its run is over" : outcome.status().message());

@@ -675,12 +675,15 @@ TEST_F(ServicesTest, ACancelledCallInterruptsTheGuest) {
         StatusCode::CANCELLED);
   });
   v1::Store seen;
+  const absl::Time patience = absl::Now() + absl::Seconds(30);
   do {
     grpc::ClientContext get;
     v1::GetStoreRequest request;
     request.set_name(store);
     ASSERT_TRUE(client().stores().GetStore(&get, request, &seen).ok());
-  } while (seen.state() != v1::STORE_STATE_RUNNING);
+  } while (seen.state() != v1::STORE_STATE_RUNNING &&
+           absl::Now() < patience);
+  EXPECT_EQ(seen.state(), v1::STORE_STATE_RUNNING);
   context.TryCancel();
   caller.join();
   v1::InvokeResponse response;
@@ -695,12 +698,15 @@ TEST_F(ServicesTest, KillReachesAGuestThatRuns) {
   std::thread caller(
       [&] { status = client().Invoke(store, "spin", {}, &response); });
   v1::Store seen;
+  const absl::Time patience = absl::Now() + absl::Seconds(30);
   do {
     grpc::ClientContext get;
     v1::GetStoreRequest request;
     request.set_name(store);
     ASSERT_TRUE(client().stores().GetStore(&get, request, &seen).ok());
-  } while (seen.state() != v1::STORE_STATE_RUNNING);
+  } while (seen.state() != v1::STORE_STATE_RUNNING &&
+           absl::Now() < patience);
+  EXPECT_EQ(seen.state(), v1::STORE_STATE_RUNNING);
   v1::Store killed;
   ASSERT_TRUE(client().Kill(store, &killed).ok());
   caller.join();
@@ -1238,12 +1244,15 @@ TEST(DaemonTest, BoundsAreHeldAndSecondDaemonsRefused) {
   std::thread caller(
       [&] { status = client.Invoke(store.name(), "spin", {}, &spun); });
   v1::Store seen;
+  const absl::Time patience = absl::Now() + absl::Seconds(30);
   do {
     grpc::ClientContext get;
     v1::GetStoreRequest wanted;
     wanted.set_name(store.name());
     ASSERT_TRUE(client.stores().GetStore(&get, wanted, &seen).ok());
-  } while (seen.state() != v1::STORE_STATE_RUNNING);
+  } while (seen.state() != v1::STORE_STATE_RUNNING &&
+           absl::Now() < patience);
+  EXPECT_EQ(seen.state(), v1::STORE_STATE_RUNNING);
   v1::InvokeResponse response;
   EXPECT_EQ(Show(client.Invoke(store.name(), "add", {1, 2}, &response)),
             "8 TOO_MANY_RUNS");

@@ -19,8 +19,12 @@ grpc::ServerUnaryReactor* UnaryCall::Start(const ServiceParts& parts,
   auto* call = new UnaryCall(parts, service, method, DeadlineOf(*context));
   if (pool == nullptr) {
     call->Run(work);
+    call->Answer(call->status_);
   } else if (!pool->TryRun(
-                 [call, work = std::move(work)] { call->Run(work); })) {
+                 [call, work = std::move(work)] { call->Run(work); },
+                 // So that a caller with its answer does not find the thread
+                 // that made it still taken.
+                 [call] { call->Answer(call->status_); })) {
     call->Answer(ErrorWithReason(
         absl::StatusCode::kResourceExhausted, reason::kTooManyRuns,
         absl::StrCat(pool->capacity(),
@@ -31,12 +35,11 @@ grpc::ServerUnaryReactor* UnaryCall::Start(const ServiceParts& parts,
 }
 
 void UnaryCall::Run(const Work& work) {
-  const absl::Status status = work(*this);
+  status_ = work(*this);
   OnCancelled(nullptr);
-  Answer(status);
 }
 
-void UnaryCall::Answer(const absl::Status& status) {
+void UnaryCall::Answer(absl::Status status) {
   const grpc::Status answer = StatusToGrpc(status);
   record_.Count(answer.error_code());
   Finish(answer);

@@ -42,12 +42,15 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
             absl::Time deadline);
 
   void Run(const Work& work);
-  void Answer(const absl::Status& status);
+  // By value: this may be gone before it returns.
+  void Answer(absl::Status status);
   void OnCancel() override;
   void OnDone() override { delete this; }
 
   RpcRecord record_;
   const absl::Time deadline_;
+  // What the work came to.
+  absl::Status status_;
 
   absl::Mutex mu_;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;

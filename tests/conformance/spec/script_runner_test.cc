@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(Scripts, ScriptRunnerTest,
            (assert_trap (invoke "two") "unreachable")
            (assert_trap (invoke "oob") "integer overflow")
            (assert_invalid (module) "type mismatch")
-           (assert_malformed (module quote "(func)") "anything")
+           (assert_malformed (module quote "(func) ") "anything")
            (assert_unlinkable (module) "unknown import")
            (assert_return (invoke "none")))",
                               1, 6},
