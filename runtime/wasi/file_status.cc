@@ -53,7 +53,7 @@ Filetype FiletypeOf(mode_t mode) {
 }
 
 Filetype FiletypeOfEntry(unsigned char type) {
-  return FiletypeOf(DTTOIF(type));
+  return FiletypeOf(static_cast<mode_t>(DTTOIF(type)));
 }
 
 OutcomeOr<Filestat> FilestatOf(int fd) {
