@@ -38,6 +38,8 @@ const HostFunctionSpec kSendSpec = {
     {{"sock", 0, ArgKind::kHandle},
      {"data", 1, ArgKind::kBytes, 2, kNoIndex, 1000}},
     true};
+const HostFunctionSpec kFloatSpec = {{{"x", 0, ArgKind::kF64}}, false};
+const HostFunctionSpec kHandleSpec = {{{"data", 0, ArgKind::kHandle}}, true};
 const FuncType kTickType = {{}, {}};
 const HostFunctionSpec kTickSpec = {{}, false};
 const FuncType kFloatType = {{ValType::kF64, ValType::kI64}, {ValType::kI32}};
@@ -117,8 +119,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"not_described", "{name: data}", &kSendType, nullptr,
          "the host names no argument \"data\" of this function; give index "
          "and type"},
-        {"described_otherwise", "{name: data}", &kFloatType,
-         new HostFunctionSpec{{{"x", 0, ArgKind::kF64}}, false},
+        {"described_otherwise", "{name: data}", &kFloatType, &kFloatSpec,
          "the host names no argument \"data\" of this function; give index "
          "and type, or use one that it names: x"},
         {"no_such_parameter", "{name: data, index: 3, type: u32}", &kSendType,
@@ -146,8 +147,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"right_width", "{name: data, index: 1, type: s64}", &kFloatType,
          nullptr, ""},
         {"length_of_a_handle", "{name: data, max_bytes: 5}", &kSendType,
-         new HostFunctionSpec{{{"data", 0, ArgKind::kHandle}}, true},
-         "max_bytes and len_index do not go with type handle"},
+         &kHandleSpec, "max_bytes and len_index do not go with type handle"},
         {"no_such_directory",
          "{name: data, index: 1, type: path, len_index: 2, dir_index: 3}",
          &kSendType, nullptr,
