@@ -211,6 +211,7 @@ class Reader final : public wabt::BinaryReaderNop {
   Result BeginFunctionBody(Index index, Offset size) override {
     info_.bodies.emplace_back();
     info_.bodies.back().bytes = size;
+    open_ = 1;
     return validator_.BeginFunctionBody(At(), index);
   }
   Result OnLocalDecl(Index, Index count, Type type) override {
@@ -222,6 +223,11 @@ class Reader final : public wabt::BinaryReaderNop {
 
   Result OnOpcode(Opcode opcode) override {
     opcode_ = opcode;
+    if (init_ == nullptr && open_ == 0) {
+      errors_.emplace_back(wabt::ErrorLevel::Error, At(),
+                           "instruction after the end of the function");
+      return Result::Error;
+    }
     if (init_ == nullptr && !info_.bodies.empty()) {
       ++info_.bodies.back().operators;
     }
@@ -243,6 +249,7 @@ class Reader final : public wabt::BinaryReaderNop {
     return validator_.OnBinary(At(), opcode);
   }
   Result OnBlockExpr(Type type) override {
+    ++open_;
     return validator_.OnBlock(At(), type);
   }
   Result OnBrExpr(Index depth) override {
@@ -279,12 +286,15 @@ class Reader final : public wabt::BinaryReaderNop {
     return validator_.OnConvert(At(), opcode);
   }
   Result OnDelegateExpr(Index depth) override {
+    --open_;
     return validator_.OnDelegate(At(), Var(depth, At()));
   }
   Result OnDropExpr() override { return validator_.OnDrop(At()); }
   Result OnElseExpr() override { return validator_.OnElse(At()); }
   Result OnEndExpr() override {
     if (init_ != nullptr) return Result::Ok;
+    // The function's own end is EndFunctionBody's.
+    if (--open_ == 0) return Result::Ok;
     return validator_.OnEnd(At());
   }
   Result OnF32ConstExpr(uint32_t bits) override {
@@ -317,7 +327,10 @@ class Reader final : public wabt::BinaryReaderNop {
     Const(ConstOp::I64_CONST, value);
     return validator_.OnConst(At(), Type::I64);
   }
-  Result OnIfExpr(Type type) override { return validator_.OnIf(At(), type); }
+  Result OnIfExpr(Type type) override {
+    ++open_;
+    return validator_.OnIf(At(), type);
+  }
   Result OnLocalGetExpr(Index index) override {
     return validator_.OnLocalGet(At(), Var(index, At()));
   }
@@ -328,6 +341,7 @@ class Reader final : public wabt::BinaryReaderNop {
     return validator_.OnLocalTee(At(), Var(index, At()));
   }
   Result OnLoopExpr(Type type) override {
+    ++open_;
     return validator_.OnLoop(At(), type);
   }
   Result OnLoadExpr(Opcode opcode, Index memory, Address align,
@@ -445,7 +459,10 @@ class Reader final : public wabt::BinaryReaderNop {
   Result OnThrowExpr(Index tag) override {
     return validator_.OnThrow(At(), Var(tag, At()));
   }
-  Result OnTryExpr(Type type) override { return validator_.OnTry(At(), type); }
+  Result OnTryExpr(Type type) override {
+    ++open_;
+    return validator_.OnTry(At(), type);
+  }
   Result OnUnaryExpr(Opcode opcode) override {
     return validator_.OnUnary(At(), opcode);
   }
@@ -545,6 +562,7 @@ class Reader final : public wabt::BinaryReaderNop {
   ModuleInfo& info_;
   CompiledModule& answer_;
   Opcode opcode_;
+  uint64_t open_ = 0;  // constructs of the body, itself included
   Type init_type_ = Type::I32;
   // The constant expression being read; null inside function bodies.
   google::protobuf::RepeatedPtrField<ConstOp>* init_ = nullptr;

@@ -71,6 +71,7 @@ class Translator final : public wabt::BinaryReaderNop {
   using Opcode = wabt::Opcode;
   using Type = wabt::Type;
 
+  bool OnError(const wabt::Error&) override { return true; }
   Result BeginFunctionBody(Index index, wabt::Offset size) override;
   Result OnLocalDeclCount(Index count) override;
   Result OnLocalDecl(Index decl, Index count, Type type) override;
