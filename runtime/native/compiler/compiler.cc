@@ -1,0 +1,223 @@
+#include "runtime/native/compiler/compiler.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "runtime/native/abi.h"
+#include "runtime/native/compiled_module.pb.h"
+#include "runtime/native/compiler/code_generator.h"
+#include "runtime/native/compiler/module_info.h"
+#include "runtime/native/compiler/module_reader.h"
+#include "runtime/native/compiler/thunks.h"
+#include "runtime/native/compiler/translator.h"
+#include "wabt/binary-reader.h"
+
+namespace callgate::native {
+namespace {
+
+// Enough for LLVM's cost per module not to show, few enough to share the work.
+constexpr uint64_t kPartitionBytes = 32 << 10;
+constexpr unsigned kThreadsMax = 4;
+// The optimised level's time grows faster than the size of a function.
+constexpr uint32_t kOptimisedOperatorsMax = 40'000;
+
+struct Partition {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+};
+
+std::vector<Partition> Divide(const ModuleInfo& info) {
+  std::vector<Partition> partitions;
+  uint64_t bytes = 0;
+  Partition current = {info.imported_functions, info.imported_functions};
+  for (const BodyInfo& body : info.bodies) {
+    bytes += body.bytes;
+    ++current.end;
+    if (bytes >= kPartitionBytes) {
+      partitions.push_back(current);
+      current.begin = current.end;
+      bytes = 0;
+    }
+  }
+  if (current.begin != current.end || partitions.empty()) {
+    partitions.push_back(current);
+  }
+  return partitions;
+}
+
+struct PartitionResult {
+  absl::Status status;
+  std::string object;
+  std::vector<FunctionFacts> facts;
+  uint32_t not_optimised = 0;
+};
+
+class PartitionCompiler {
+ public:
+  PartitionCompiler(const CompileRequest& request,
+                    absl::Span<const uint8_t> bytes, const ModuleInfo& info)
+      : request_(request), bytes_(bytes), info_(info) {}
+
+  PartitionResult Compile(const Partition& partition, bool with_thunks) const {
+    PartitionResult result;
+    FrameSizes large;
+    // A frame's size shows only in the code; code that needs a larger check is
+    // made again with it.
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      result = Once(partition, with_thunks, large);
+      if (!result.status.ok()) return result;
+      bool enough = true;
+      for (const FunctionFacts& facts : result.facts) {
+        if (facts.frame_bytes <= kFrameSlack) continue;
+        const auto known = large.find(facts.index);
+        if (known != large.end() && known->second >= facts.frame_bytes) {
+          continue;
+        }
+        large[facts.index] = facts.frame_bytes + 4096;
+        enough = false;
+      }
+      if (enough) return result;
+    }
+    result.status = absl::InternalError("frame sizes do not settle");
+    return result;
+  }
+
+ private:
+  PartitionResult Once(const Partition& partition, bool with_thunks,
+                       const FrameSizes& large) const {
+    PartitionResult result;
+    llvm::LLVMContext context;
+    context.setDiscardValueNames(true);
+    llvm::Module module("module", context);
+    const CodeGenerator generator(request_);
+    generator.Prepare(module);
+    if (with_thunks) {
+      const FunctionTypes types(context, request_.fuel);
+      for (uint32_t i = 0; i < info_.types.size(); ++i) {
+        WriteEntryTrampoline(types, info_.types[i], i, module);
+        WriteHostThunk(types, info_.types[i], i, module);
+      }
+    }
+    {
+      Translator translator(info_, request_, large, module, partition.begin,
+                            partition.end);
+      wabt::ReadBinaryOptions options(ToWabt(request_.features), nullptr,
+                                      /*read_debug_names=*/false,
+                                      /*stop_on_first_error=*/true,
+                                      /*fail_on_custom_section_error=*/false);
+      if (wabt::Failed(wabt::ReadBinary(bytes_.data(), bytes_.size(),
+                                        &translator, options))) {
+        result.status =
+            translator.unsupported().empty()
+                ? absl::InternalError("the module changed between two readings")
+                : absl::UnimplementedError(absl::StrCat(
+                      "not supported: ", translator.unsupported()));
+        return result;
+      }
+    }
+    if (request_.level == Level::kOptimised) {
+      for (uint32_t i = partition.begin; i < partition.end; ++i) {
+        if (info_.bodies[i - info_.imported_functions].operators <=
+            kOptimisedOperatorsMax) {
+          continue;
+        }
+        ++result.not_optimised;
+        for (const char* const kind : {"f", "b"}) {
+          llvm::Function* const function =
+              module.getFunction(absl::StrCat(kind, i));
+          if (function == nullptr) continue;
+          function->addFnAttr(llvm::Attribute::OptimizeNone);
+          function->addFnAttr(llvm::Attribute::NoInline);
+        }
+      }
+    }
+    absl::StatusOr<std::string> object = generator.Generate(module);
+    if (!object.ok()) {
+      result.status = object.status();
+      return result;
+    }
+    result.object = *std::move(object);
+    absl::StatusOr<std::vector<FunctionFacts>> facts = ReadFacts(result.object);
+    if (!facts.ok()) {
+      result.status = facts.status();
+      return result;
+    }
+    result.facts = *std::move(facts);
+    return result;
+  }
+
+  const CompileRequest& request_;
+  const absl::Span<const uint8_t> bytes_;
+  const ModuleInfo& info_;
+};
+
+void AddFacts(const FunctionFacts& facts, CompiledModule& answer) {
+  FunctionCode& code = *answer.add_code();
+  code.set_index(facts.index);
+  code.set_body(facts.body);
+  code.set_frame_bytes(static_cast<uint32_t>(
+      std::min<uint64_t>(facts.frame_bytes, ~uint32_t{0})));
+  uint64_t place = 0;
+  uint64_t offset = 0;
+  for (const auto& [at, module_offset] : facts.places) {
+    code.add_code_delta(static_cast<uint32_t>(at - place));
+    code.add_offset_delta(static_cast<int32_t>(
+        static_cast<int64_t>(module_offset) - static_cast<int64_t>(offset)));
+    place = at;
+    offset = module_offset;
+  }
+}
+
+}  // namespace
+
+void LlvmCompiler::Initialise() { InitialiseLlvm(); }
+
+absl::StatusOr<std::string> LlvmCompiler::Compile(
+    const CompileRequest& request, absl::Span<const uint8_t> module) {
+  ModuleInfo info;
+  CompiledModule answer;
+  answer.set_abi_version(kAbiVersion);
+  if (absl::Status read = ReadModule(module, request.features, info, answer);
+      !read.ok()) {
+    return read;
+  }
+  const std::vector<Partition> partitions = Divide(info);
+  std::vector<PartitionResult> results(partitions.size());
+  const PartitionCompiler compiler(request, module, info);
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next.fetch_add(1); i < partitions.size();
+         i = next.fetch_add(1)) {
+      results[i] = compiler.Compile(partitions[i], /*with_thunks=*/i == 0);
+    }
+  };
+  const unsigned threads = static_cast<unsigned>(std::min<size_t>(
+      {partitions.size(), kThreadsMax,
+       std::max(1u, std::thread::hardware_concurrency())}));
+  std::vector<std::thread> others;
+  for (unsigned i = 1; i < threads; ++i) others.emplace_back(work);
+  work();
+  for (std::thread& other : others) other.join();
+
+  uint32_t not_optimised = 0;
+  for (PartitionResult& result : results) {
+    if (!result.status.ok()) return result.status;
+    for (const FunctionFacts& facts : result.facts) AddFacts(facts, answer);
+    answer.add_objects(std::move(result.object));
+    not_optimised += result.not_optimised;
+  }
+  answer.set_functions_not_optimised(not_optimised);
+  std::string serialised;
+  if (!answer.SerializeToString(&serialised)) {
+    return absl::InternalError("the answer is too large to write");
+  }
+  return serialised;
+}
+
+}  // namespace callgate::native
