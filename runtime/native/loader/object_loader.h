@@ -28,7 +28,7 @@ struct LoadOptions {
 
 struct CodePlace {
   uint32_t function = 0;
-  uint64_t offset = 0;
+  uint64_t offset_in_symbol = 0;
   bool body = false;
 };
 
