@@ -13,6 +13,10 @@ absl::Status Wrong(uint32_t function, absl::string_view what) {
       absl::StrCat("the compiler's map of function ", function, " ", what));
 }
 
+size_t SymbolOf(uint32_t own_function, bool body) {
+  return size_t{2} * own_function + (body ? 1 : 0);
+}
+
 }  // namespace
 
 absl::StatusOr<CodeMap> CodeMap::Make(
@@ -20,28 +24,28 @@ absl::StatusOr<CodeMap> CodeMap::Make(
     uint32_t imported, uint32_t functions, uint64_t module_bytes) {
   CodeMap map;
   map.imported_ = imported;
-  const size_t own = functions - imported;
-  std::vector<const FunctionCode*> by_function(own, nullptr);
+  const size_t symbols = size_t{2} * (functions - imported);
+  std::vector<const FunctionCode*> by_symbol(symbols, nullptr);
   uint64_t total = 0;
   for (const FunctionCode& one : code) {
     const uint32_t index = one.index();
     if (index < imported || index >= functions) {
       return Wrong(index, "is of no function of the module's own");
     }
-    if (by_function[index - imported] != nullptr) {
-      return Wrong(index, "is there twice");
-    }
+    const FunctionCode*& place =
+        by_symbol[SymbolOf(index - imported, one.body())];
+    if (place != nullptr) return Wrong(index, "is there twice");
     if (one.code_delta_size() != one.offset_delta_size()) {
       return Wrong(index, "has columns of different lengths");
     }
-    by_function[index - imported] = &one;
+    place = &one;
     total += static_cast<uint64_t>(one.code_delta_size());
   }
   if (total > ~uint32_t{0}) return Wrong(0, "is too long");
 
-  map.first_.reserve(own + 1);
+  map.first_.reserve(symbols + 1);
   map.steps_.reserve(static_cast<size_t>(total));
-  for (const FunctionCode* one : by_function) {
+  for (const FunctionCode* one : by_symbol) {
     map.first_.push_back(static_cast<uint32_t>(map.steps_.size()));
     if (one == nullptr) continue;
     int64_t offset = 0;
@@ -60,21 +64,21 @@ absl::StatusOr<CodeMap> CodeMap::Make(
   return map;
 }
 
-std::optional<uint64_t> CodeMap::ModuleOffset(uint32_t function,
+std::optional<uint64_t> CodeMap::ModuleOffset(uint32_t function, bool body,
                                               uint64_t code_offset) const {
-  if (function < imported_ || function - imported_ + 1 >= first_.size()) {
-    return std::nullopt;
-  }
-  const size_t own = function - imported_;
+  if (function < imported_) return std::nullopt;
+  const size_t symbol = SymbolOf(function - imported_, body);
+  if (symbol + 1 >= first_.size()) return std::nullopt;
+  std::optional<uint64_t> found;
   uint64_t code = 0;
   int64_t module = 0;
-  for (uint32_t i = first_[own]; i < first_[own + 1]; ++i) {
+  for (uint32_t i = first_[symbol]; i < first_[symbol + 1]; ++i) {
     code += steps_[i].code;
-    module += steps_[i].module;
-    if (code == code_offset) return static_cast<uint64_t>(module);
     if (code > code_offset) break;
+    module += steps_[i].module;
+    found = static_cast<uint64_t>(module);
   }
-  return std::nullopt;
+  return found;
 }
 
 }  // namespace callgate::native

@@ -27,8 +27,9 @@ class CodeMap {
       const google::protobuf::RepeatedPtrField<FunctionCode>& code,
       uint32_t imported, uint32_t functions, uint64_t module_bytes);
 
-  // The module offset of exactly this place, if the compiler noted it.
-  std::optional<uint64_t> ModuleOffset(uint32_t function,
+  // The module offset of the operator whose code holds this byte of f<function>
+  // or, with `body`, of b<function>; if the compiler noted one at or before it.
+  std::optional<uint64_t> ModuleOffset(uint32_t function, bool body,
                                        uint64_t code_offset) const;
 
  private:
@@ -37,7 +38,8 @@ class CodeMap {
     int32_t module = 0;
   };
   uint32_t imported_ = 0;
-  // Of each own function, and one past the last: where its steps begin.
+  // Of both symbols of each own function, and one past the last: where its
+  // steps begin.
   std::vector<uint32_t> first_;
   std::vector<Step> steps_;
 };

@@ -34,11 +34,11 @@ class NativeStore::FrameList {
   std::vector<backend::RawFrame> Take() { return std::move(frames_); }
 
   // An address behind a call, or the one of an instruction that faulted.
-  void AddReturn(uintptr_t address) { Add(address - 1, 1); }
-  void AddFault(uintptr_t address) { Add(address, 0); }
+  void AddReturn(uintptr_t address) { Add(address - 1); }
+  void AddFault(uintptr_t address) { Add(address); }
 
  private:
-  void Add(uintptr_t pc, uint64_t past) {
+  void Add(uintptr_t pc) {
     const CodeRange* range = store_.FindRange(pc);
     if (range == nullptr) return;
     const std::optional<CodePlace> place =
@@ -55,10 +55,8 @@ class NativeStore::FrameList {
     backend::RawFrame frame;
     frame.instance = range->instance->id();
     frame.func_index = place->function;
-    if (has_body == place->body) {
-      frame.module_offset = range->instance->version().map().ModuleOffset(
-          place->function, place->offset + past);
-    }
+    frame.module_offset = range->instance->version().map().ModuleOffset(
+        place->function, place->body, place->offset_in_symbol);
     frames_.push_back(frame);
   }
 
