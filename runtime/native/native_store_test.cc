@@ -17,17 +17,16 @@
 #include "gtest/gtest.h"
 #include "runtime/linker.h"
 #include "runtime/module.h"
-#include "runtime/native/in_process_compiler.h"
+#include "runtime/native/compiler/compiler.h"
 #include "runtime/native/native_code.h"
-#include "runtime/native/native_engine.h"
 #include "runtime/store.h"
+#include "tests/support/native_engine.h"
 #include "tests/support/wat.h"
 
 namespace callgate {
 namespace {
 
 using native::CompileRequest;
-using native::InProcessCompiler;
 using native::Level;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -48,11 +47,10 @@ class NativeStoreTest : public testing::TestWithParam<Variant> {
     options.features.memory64 = true;
     options.module_limits.tables = 10;
     options.module_limits.memories = 10;
-    NativeOptions native;
-    native.request.level = GetParam().level;
-    native.request.fuel = GetParam().fuel;
-    native.source = &InProcessCompiler::Shared();
-    engine_ = NewNativeEngine(options, native);
+    CompileRequest request;
+    request.level = GetParam().level;
+    request.fuel = GetParam().fuel;
+    engine_ = NewInProcessNativeEngine(options, request);
     store_ = std::make_unique<Store>(*engine_, Limits());
   }
 
@@ -803,8 +801,7 @@ TEST_P(NativeStoreTest, TakesBetterCodeBetweenCalls) {
   request.level = Level::kOptimised;
   request.fuel = GetParam().fuel;
   request.features = engine_->options().features;
-  const auto better =
-      InProcessCompiler::Shared().Compile(request, *AssembleWat(wat));
+  const auto better = native::LlvmCompiler::Compile(request, *AssembleWat(wat));
   ASSERT_TRUE(better.ok()) << better.status();
   const auto& code = static_cast<const native::NativeCode&>(module->code());
   // In the middle of a call: it goes on with what it began with.
