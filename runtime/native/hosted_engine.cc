@@ -21,6 +21,12 @@ using native::CompileRequest;
 using native::Level;
 using native::Priority;
 
+CacheKey::Bytes DigestOf(absl::Span<const uint8_t> bytes) {
+  CacheKey::Bytes digest;
+  SHA256(bytes.data(), bytes.size(), digest.data());
+  return digest;
+}
+
 // What the compiler's code is, as far as the cache needs to know: code of
 // another compiler is not the same code.
 absl::StatusOr<std::string> IdentityOf(const std::string& path) {
@@ -29,23 +35,16 @@ absl::StatusOr<std::string> IdentityOf(const std::string& path) {
     return absl::UnavailableError(absl::StrCat(
         "cannot read the compiler ", path, ": ", std::strerror(errno)));
   }
-  SHA256_CTX hash;
-  SHA256_Init(&hash);
-  std::vector<char> buffer(1 << 16);
+  std::vector<uint8_t> bytes;
+  std::vector<uint8_t> buffer(1 << 16);
   size_t got = 0;
   while ((got = std::fread(buffer.data(), 1, buffer.size(), file)) > 0) {
-    SHA256_Update(&hash, buffer.data(), got);
+    bytes.insert(bytes.end(), buffer.begin(),
+                 buffer.begin() + static_cast<std::ptrdiff_t>(got));
   }
   std::fclose(file);
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256_Final(digest, &hash);
-  return std::string(reinterpret_cast<const char*>(digest), sizeof(digest));
-}
-
-CacheKey::Bytes DigestOf(absl::Span<const uint8_t> bytes) {
-  CacheKey::Bytes digest;
-  SHA256(bytes.data(), bytes.size(), digest.data());
-  return digest;
+  const CacheKey::Bytes digest = DigestOf(bytes);
+  return std::string(digest.begin(), digest.end());
 }
 
 }  // namespace
