@@ -22,6 +22,8 @@ namespace {
 
 constexpr uint64_t kUnitsPerFuel = 64;
 constexpr uint64_t kPiece = 1 << 20;
+// See NativeStore::ResumeSlice. A growth makes system calls.
+constexpr int64_t kGrowthToll = 20'000;
 // Of 64-bit answers: both kinds of memory, and tables.
 constexpr int64_t kRefused = -1;
 // More than this many pages no host has, whatever the address type.
@@ -194,7 +196,7 @@ class Builtins {
       return store.Stopped(TrapCode::kOutOfFuel, frame, store.context().fuel);
     }
     const backend::Growth growth = ask();
-    store.NewSlice();
+    store.ResumeSlice(kGrowthToll);
     if (growth == backend::Growth::kTrap) {
       return store.Stopped(TrapCode::kGrowthLimited, frame,
                            store.context().fuel);

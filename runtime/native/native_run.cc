@@ -19,6 +19,9 @@ namespace {
 
 // Between two looks at the interrupt: about a tenth of a millisecond.
 constexpr uint64_t kSlice = 200'000;
+// How much a host call shortens the slice, so that a guest which does nothing
+// but call the host comes to its end, too.
+constexpr int64_t kHostCallToll = 500;
 
 }  // namespace
 
@@ -130,6 +133,13 @@ bool NativeStore::Settle(int64_t fuel) {
   const uint64_t left = host_.FuelLeft();
   host_.ConsumeFuel(std::min(used, left));
   return used <= left;
+}
+
+void NativeStore::ResumeSlice(int64_t toll) {
+  const int64_t rest = std::max<int64_t>(slice_ - toll, 0);
+  slice_ = static_cast<int64_t>(
+      std::min(host_.FuelLeft(), static_cast<uint64_t>(rest)));
+  context().fuel = slice_;
 }
 
 int64_t NativeStore::NewSlice() {
@@ -354,7 +364,7 @@ __attribute__((noinline)) bool NativeStore::HostCalled(const HostContext& host,
   GuestView view(*this, frame);
   std::optional<backend::Stop> stop = host_.CallHost(
       host.binding, view, absl::MakeConstSpan(args, count), results);
-  NewSlice();
+  ResumeSlice(kHostCallToll);
   if (stop.has_value()) {
     return Stopped(*std::move(stop), frame, context().fuel);
   }

@@ -165,6 +165,10 @@ class NativeStore final : public backend::Store {
   // there was.
   bool Settle(int64_t fuel);
   int64_t NewSlice();
+  // The rest of the slice, which host code may have left less fuel for. It gets
+  // shorter by `toll`, and the fuel does not: host code takes time and costs
+  // the guest no operators.
+  void ResumeSlice(int64_t toll);
   // Notes why the innermost activation ends. Always false.
   bool Stopped(backend::Stop stop, const void* frame, int64_t fuel);
   bool Stopped(TrapCode code, const void* frame, int64_t fuel) {

@@ -3,6 +3,7 @@
 
 #include "runtime/native/native_store.h"
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -296,11 +297,15 @@ TEST_P(NativeStoreTest, LetsHostFunctionsRunAtTheStacksEnd) {
 TEST_P(NativeStoreTest, InterruptsALoop) {
   const Instance guest = Instantiate(R"((module
     (func (export "spin") (loop $again (br $again)))))");
-  std::thread other([this] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    store_->Interrupt();
+  std::atomic<bool> ended{false};
+  std::thread other([this, &ended] {
+    while (!ended.load()) {
+      store_->Interrupt();
+      std::this_thread::yield();
+    }
   });
   const CallResult result = Call(guest, "spin");
+  ended.store(true);
   other.join();
   ASSERT_FALSE(result.returned());
   EXPECT_EQ(result.trap->code(), TrapCode::kInterrupted);

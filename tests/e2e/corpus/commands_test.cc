@@ -1,11 +1,5 @@
 // Real programs for WASI run through the daemon with the output, exit code and
 // files that they should have.
-//
-// The reference engine interprets, so some take minutes (slow_commands.h). They
-// are left out here, with their time, unless CALLGATE_SLOW_COMMANDS is set:
-// then they alone run.
-
-#include <stdlib.h>
 
 #include <iostream>
 #include <string>
@@ -13,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/e2e/corpus/corpus.h"
-#include "tests/e2e/corpus/slow_commands.h"
 #include "tests/e2e/with_daemon.h"
 
 namespace callgate::e2e {
@@ -21,12 +14,8 @@ namespace {
 
 using google::protobuf::Value;
 
-bool WantsSlow() { return getenv("CALLGATE_SLOW_COMMANDS") != nullptr; }
-
 // How long one program may take.
-absl::Duration Limit() {
-  return WantsSlow() ? absl::Minutes(30) : absl::Seconds(120);
-}
+absl::Duration Limit() { return absl::Seconds(120); }
 
 constexpr char kPolicy[] = R"yaml(
 api_version: callgate.policy/v1
@@ -66,12 +55,6 @@ void ExpectStream(const Value& expect, const std::string& stream,
 
 TEST_P(CommandsTest, DoesItsJob) {
   const CorpusItem& item = GetParam();
-  const double slow_seconds = SlowCommandSeconds(item.name());
-  if ((slow_seconds > 0) != WantsSlow()) {
-    GTEST_SKIP() << (WantsSlow() ? "skipped: is not slow"
-                                 : "skipped: takes the reference engine long; "
-                                   "//tests/e2e/corpus:slow_commands_test");
-  }
   const Value& run = item.Get("run");
   const Value& expect = item.Get("expect");
 
