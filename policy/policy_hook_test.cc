@@ -1,9 +1,7 @@
 #include "policy/policy_hook.h"
 
-#include <cstdlib>
 #include <deque>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,20 +12,7 @@
 #include "gtest/gtest.h"
 #include "policy/fake_call.h"
 #include "policy/policy_compiler.h"
-
-// Counts allocations, to show that allowing a call makes none.
-namespace {
-uint64_t allocations = 0;
-}  // namespace
-
-void* operator new(size_t size) {
-  ++allocations;
-  void* memory = std::malloc(size);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/support/allocations.h"
 
 namespace callgate::policy {
 namespace {
@@ -1049,15 +1034,15 @@ TEST(PolicyHookTest, AllowingAllocatesNothing) {
   FakeCall tick(Transition::kCallingHost, *h.tick_,
                 {RawValue::I32(0), RawValue::I32(0)});
   h.hook_.OnTransition(send);  // the first is timed, and the sink allocates
-  const uint64_t before = allocations;
+  const uint64_t before = AllocationCount();
   for (int i = 0; i < 1000; ++i) {
     ASSERT_EQ(h.hook_.OnTransition(send), Disposition::kProceed);
   }
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(AllocationCount(), before);
   for (int i = 0; i < 20; ++i) {
     ASSERT_EQ(h.hook_.OnTransition(tick), Disposition::kProceed);
   }
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(AllocationCount(), before);
 }
 
 TEST(PolicyHookTest, TimesTheFirstDecisionAndThenOneInMany) {

@@ -1,5 +1,9 @@
 #include "runtime/extern_type.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace callgate {
@@ -8,6 +12,14 @@ namespace {
 std::string RangeText(const SizeRange& range) {
   return range.max.has_value() ? absl::StrCat(range.min, "..", *range.max)
                                : absl::StrCat(range.min, "..");
+}
+
+// As policy files have it, where names with these stand in quotes, too.
+bool IsPlain(absl::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '"' &&
+           c != '\\' && c != '*';
+  });
 }
 
 }  // namespace
@@ -46,6 +58,15 @@ std::string ExternType::ToString() const {
       return absl::StrCat("tag ", func.ToString());
   }
   return "unknown";
+}
+
+std::string ImportText(absl::string_view module, absl::string_view name) {
+  if (IsPlain(module) && IsPlain(name) &&
+      module.find('.') == absl::string_view::npos) {
+    return absl::StrCat(module, ".", name);
+  }
+  return absl::StrCat("\"", absl::CHexEscape(module), "\".\"",
+                      absl::CHexEscape(name), "\"");
 }
 
 }  // namespace callgate

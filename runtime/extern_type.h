@@ -63,6 +63,10 @@ struct ImportType {
   ExternType type;
 };
 
+// How messages write an import: module.name, or "module"."name" with escapes if
+// one of them has characters that mislead.
+std::string ImportText(absl::string_view module, absl::string_view name);
+
 struct ExportType {
   std::string name;
   // In the index space of its kind.

@@ -2,17 +2,16 @@
 
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/extern_type.h"
 #include "runtime/store_impl.h"
 
 namespace callgate {
 namespace {
 
 absl::Status AlreadyDefined(absl::string_view module, absl::string_view name) {
-  return absl::AlreadyExistsError(absl::StrCat("\"", absl::CHexEscape(module),
-                                               "\".\"", absl::CHexEscape(name),
-                                               "\" is defined already"));
+  return absl::AlreadyExistsError(
+      absl::StrCat(ImportText(module, name), " is defined already"));
 }
 
 }  // namespace
@@ -21,9 +20,8 @@ absl::Status Linker::DefineFunc(absl::string_view module,
                                 absl::string_view name,
                                 HostDefinition definition) {
   if (definition.body == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the host function \"", absl::CHexEscape(module), "\".\"",
-                     absl::CHexEscape(name), "\" has no body"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the host function ", ImportText(module, name), " has no body"));
   }
   Entry entry;
   entry.host = std::make_shared<const HostDefinition>(std::move(definition));

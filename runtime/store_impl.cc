@@ -8,10 +8,10 @@
 #include <cerrno>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "runtime/check.h"
+#include "runtime/extern_type.h"
 #include "runtime/module.h"
 
 namespace callgate {
@@ -29,11 +29,6 @@ bool RangeFits(const SizeRange& wanted, const SizeRange& actual,
   if (size_now < wanted.min) return false;
   if (!wanted.max.has_value()) return true;
   return actual.max.has_value() && *actual.max <= *wanted.max;
-}
-
-std::string Quoted(absl::string_view module, absl::string_view name) {
-  return absl::StrCat("\"", absl::CHexEscape(module), "\".\"",
-                      absl::CHexEscape(name), "\"");
 }
 
 // What a call's stop was, to the hook. Asked of the stop and not of the Trap
@@ -765,14 +760,14 @@ absl::StatusOr<StoreImpl::ResolvedImport> StoreImpl::ResolveImport(
     const ImportType& import, const Linker& linker) const {
   const auto wrong_type = [&](absl::string_view actual) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "incompatible import type: ", Quoted(import.module, import.name),
+        "incompatible import type: ", ImportText(import.module, import.name),
         " is wanted as ", import.type.ToString(), " and defined as ", actual));
   };
   const auto found =
       linker.entries_.find(std::make_pair(import.module, import.name));
   if (found == linker.entries_.end()) {
     return absl::NotFoundError(absl::StrCat(
-        "unknown import: ", Quoted(import.module, import.name), ", a ",
+        "unknown import: ", ImportText(import.module, import.name), ", a ",
         import.type.ToString(), ", is defined by nothing on this host"));
   }
   const Linker::Entry& entry = found->second;
@@ -786,9 +781,9 @@ absl::StatusOr<StoreImpl::ResolvedImport> StoreImpl::ResolveImport(
   const Extern& value = *entry.value;
   const auto foreign = [&](const Store* store) { return store != &self_; };
   const auto foreign_error = [&] {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the definition of ", Quoted(import.module, import.name),
-                     " belongs to another Store"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the definition of ", ImportText(import.module, import.name),
+        " belongs to another Store"));
   };
   if (value.func.has_value()) {
     if (foreign(value.func->store_)) return foreign_error();

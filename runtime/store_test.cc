@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "runtime/extern_type.h"
 #include "runtime/module.h"
 #include "runtime/reference/reference_engine.h"
 #include "tests/support/wat.h"
@@ -113,6 +114,16 @@ TEST_F(StoreTest, NamesTheFirstMissingImport) {
   EXPECT_EQ(made.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(made.status().message()),
               HasSubstr("\"env\".\"b\\n\", a func (i32) -> ()"));
+}
+
+TEST(ImportTextTest, QuotesOnlyWhatMisleads) {
+  EXPECT_EQ(ImportText("net", "connect"), "net.connect");
+  EXPECT_EQ(ImportText("net", "v1.send"), "net.v1.send");
+  EXPECT_EQ(ImportText("net.v1", "send"), R"("net.v1"."send")");
+  EXPECT_EQ(ImportText("", "send"), R"(""."send")");
+  EXPECT_EQ(ImportText("net", "*"), R"("net"."*")");
+  EXPECT_EQ(ImportText("a\"", "b c"), R"("a\""."b c")");
+  EXPECT_EQ(ImportText("\x1b[2J", "\xff"), R"("\x1b[2J"."\xff")");
 }
 
 TEST_F(StoreTest, RefusesAnImportOfAnotherType) {

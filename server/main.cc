@@ -59,7 +59,9 @@ int Main(const std::vector<absl::string_view>& args) {
     sigaddset(&signals, signal);
   }
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  // Errors of a write, not our death: guests write, too.
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 
   absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(line->config);
   if (!daemon.ok()) {

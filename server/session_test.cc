@@ -371,7 +371,8 @@ TEST(SessionInstantiateTest, AMissingImportIsNamed) {
   const absl::Status status = session->Instantiate().status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_EQ(ReasonOf(status), reason::kMissingImport);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("net"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("unknown import: net.send, a func"));
   EXPECT_EQ(ReasonOf(CallExport(*session, "x").status()), reason::kStoreEnded);
 }
 

@@ -1,11 +1,9 @@
 // The scan allocates by what it has read and a limit has allowed, never by what
-// a number in the module claims. Counts every allocation of the process.
+// a number in the module claims.
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
-#include <cstdlib>
-#include <new>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,30 +11,16 @@
 #include "runtime/admission/module_bytes.h"
 #include "runtime/admission/scan.h"
 #include "runtime/admission/scan_testing.h"
-
-namespace {
-
-std::atomic<size_t> allocated_bytes{0};
-
-}  // namespace
-
-// All bytes ever asked for, not those in use: an upper bound of the peak.
-void* operator new(size_t size) {
-  allocated_bytes += size;
-  void* const memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/support/allocations.h"
 
 namespace callgate::admission {
 namespace {
 
 size_t AllocatedByScan(const Bytes& bytes, const ModuleLimits& limits) {
-  const size_t before = allocated_bytes;
+  const uint64_t before = AllocatedBytes();
   const ScanResult result = Scan(bytes, limits, EveryFeature());
-  return allocated_bytes - before;
+  // All bytes ever asked for, not those in use: an upper bound of the peak.
+  return AllocatedBytes() - before;
 }
 
 struct Row {

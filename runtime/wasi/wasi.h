@@ -17,6 +17,8 @@
 //   more than 1024 iovecs, or 1024 subscriptions of poll_oneoff   INVAL
 //   paths over 4095 bytes       NAMETOOLONG
 //   a pointer outside memory    FAULT, and nothing was done
+//   a file over the process's RLIMIT_FSIZE   FBIG, where the process ignores
+//                               SIGXFSZ as it should; else that ends it
 // WASI's two CPU-time clocks are INVAL: the host's count other guests too.
 //
 // proc_exit ends the call with a GuestExit. proc_raise does what the signal

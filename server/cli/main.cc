@@ -15,8 +15,10 @@
 
 int main(int argc, char** argv) {
   using namespace callgate::cli;  // NOLINT: this file is all of it
-  // A reader that goes away is an error of a write, not a death.
+  // A reader that goes away, and a file that a guest of ours makes too large,
+  // are errors of a write, not a death.
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
   // gRPC's own log would mix with the guest's stderr; errors arrive as
   // statuses. The user's wish wins.
   setenv("GRPC_VERBOSITY", "NONE", 0);

@@ -1,6 +1,9 @@
 #include "server/metrics/names.h"
 
+#include <iterator>
+
 #include "server/events/event_observer.h"
+#include "server/status_code_name.h"
 #include "server/storage/storage_observer.h"
 
 namespace callgate::metrics {
@@ -35,23 +38,8 @@ const Values kTerminations = {
     "finished", "killed",   "policy_killed", "policy_quarantined",
     "idle",     "draining", "failed"};
 const Values kEventKinds = {"decision", "budget", "lifecycle", "policy", "gap"};
-const Values kGrpcCodes = {"OK",
-                           "CANCELLED",
-                           "UNKNOWN",
-                           "INVALID_ARGUMENT",
-                           "DEADLINE_EXCEEDED",
-                           "NOT_FOUND",
-                           "ALREADY_EXISTS",
-                           "PERMISSION_DENIED",
-                           "RESOURCE_EXHAUSTED",
-                           "FAILED_PRECONDITION",
-                           "ABORTED",
-                           "OUT_OF_RANGE",
-                           "UNIMPLEMENTED",
-                           "INTERNAL",
-                           "UNAVAILABLE",
-                           "DATA_LOSS",
-                           "UNAUTHENTICATED"};
+const Values kGrpcCodes(std::begin(kStatusCodeNames),
+                        std::end(kStatusCodeNames));
 const Values kStorageOps = {
     storage::kOpPutModule,     storage::kOpGetModule,
     storage::kOpListModules,   storage::kOpDeleteModule,

@@ -1,11 +1,14 @@
 #include "server/services/status_to_grpc.h"
 
+#include <iterator>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"
+#include "server/status_code_name.h"
 
 namespace callgate {
 namespace {
@@ -26,27 +29,9 @@ void AddDetail(const Detail& detail, google::rpc::Status* status) {
 }  // namespace
 
 const char* GrpcCodeName(grpc::StatusCode code) {
-  static constexpr const char* kNames[] = {
-      "OK",
-      "CANCELLED",
-      "UNKNOWN",
-      "INVALID_ARGUMENT",
-      "DEADLINE_EXCEEDED",
-      "NOT_FOUND",
-      "ALREADY_EXISTS",
-      "PERMISSION_DENIED",
-      "RESOURCE_EXHAUSTED",
-      "FAILED_PRECONDITION",
-      "ABORTED",
-      "OUT_OF_RANGE",
-      "UNIMPLEMENTED",
-      "INTERNAL",
-      "UNAVAILABLE",
-      "DATA_LOSS",
-      "UNAUTHENTICATED",
-  };
   const auto index = static_cast<size_t>(code);
-  return index < sizeof(kNames) / sizeof(kNames[0]) ? kNames[index] : "UNKNOWN";
+  return index < std::size(kStatusCodeNames) ? kStatusCodeNames[index]
+                                             : "UNKNOWN";
 }
 
 absl::Status WithViolations(

@@ -1,6 +1,7 @@
 // What `--dir` may name: directories under an --allow-dir, as they resolve on
 // the daemon's machine, and nothing that a name merely looks like.
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,6 +136,73 @@ TEST_F(DirectoriesTest, WhatAGuestWritesIsThere) {
   const auto made = ReadWholeFile(scratch().Path("allowed/out/made-by-guest"));
   ASSERT_TRUE(made.ok()) << made.status();
   EXPECT_EQ(*made, "made-by-guest");
+}
+
+// Exits with 0 if a file can neither be made 8 MiB large nor be written to
+// there, with FBIG both times.
+std::string MakesAFileTooLarge() {
+  return Assemble(R"((module
+    (import "wasi_snapshot_preview1" "path_open"
+      (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_filestat_set_size"
+      (func $set_size (param i32 i64) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_pwrite"
+      (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "large")
+    (func (export "_start")
+      ;; fd_seek, fd_write, fd_filestat_set_size
+      (if (call $open (i32.const 3) (i32.const 0) (i32.const 16) (i32.const 5)
+                      (i32.const 1) (i64.const 0x400044) (i64.const 0)
+                      (i32.const 0) (i32.const 8))
+        (then (call $exit (i32.const 1))))
+      (if (i32.ne (i32.const 22)
+                  (call $set_size (i32.load (i32.const 8))
+                                  (i64.const 0x800000)))
+        (then (call $exit (i32.const 2))))
+      (i32.store (i32.const 0) (i32.const 16))
+      (i32.store (i32.const 4) (i32.const 5))
+      (if (i32.ne (i32.const 22)
+                  (call $pwrite (i32.load (i32.const 8)) (i32.const 0)
+                                (i32.const 1) (i64.const 0x800000)
+                                (i32.const 12)))
+        (then (call $exit (i32.const 3))))
+      (call $exit (i32.const 0))))
+)");
+}
+
+TEST_F(DirectoriesTest, AFileThatIsTooLargeForTheDaemonIsTheGuestsError) {
+  const ScratchDir own;
+  own.Write("policies/open.yaml", kOpenPolicy);
+  DaemonSetup setup;
+  setup.data = own.Path("data");
+  setup.policy_dir = own.Path("policies");
+  setup.allow_dirs = {own.MakeDir("allowed")};
+  const auto limited = DaemonUnderTest::Start(setup);
+  ASSERT_TRUE(limited.ok()) << limited.status();
+  const rlimit four_mib = {4 << 20, 4 << 20};
+  ASSERT_EQ(
+      prlimit((*limited)->process().pid(), RLIMIT_FSIZE, &four_mib, nullptr),
+      0);
+  EXPECT_THAT((*limited)->Client(
+                  {"run", ModuleFile(MakesAFileTooLarge()), "--policy", "open",
+                   "--dir", absl::StrCat(setup.allow_dirs.front(), "::/")}),
+              EndsWithCode(0));
+  EXPECT_TRUE((*limited)->Healthy());
+}
+
+TEST_F(DirectoriesTest, NorDoesItEndARunWithoutADaemon) {
+  // In blocks of 512 bytes.
+  const Command command = {
+      {"/bin/sh", "-c", R"(ulimit -f 8192; exec "$0" "$@")", ClientBinary(),
+       "run", "--local", "--dir",
+       absl::StrCat(scratch().MakeDir("too-large"), "::/"),
+       ModuleFile(MakesAFileTooLarge())},
+      {},
+      "",
+      false};
+  EXPECT_THAT(RunToEnd(command), EndsWithCode(0));
 }
 
 }  // namespace

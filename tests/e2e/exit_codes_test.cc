@@ -131,7 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"missing_import",
          {"run", "@missing.wasm", "--policy", "open"},
          65,
-         "\"net\".\"connect\""},
+         "net.connect"},
         {"no_start",
          {"run", "@library.wasm", "--policy", "open"},
          65,

@@ -102,6 +102,14 @@ def declared_metrics(source):
     return set(re.findall(r'"((?:callgate|process)_[a-z0-9_]+)"', source))
 
 
+def told_actions(source):
+    """Actions of events that C++ source publishes."""
+    calls = re.findall(
+        r"\b(?:set_action|PublishLifecycle|PublishDaemonEvent)\(([^;]*?)\);", source
+    )
+    return {name for call in calls for name in re.findall(r'"([a-z]+_[a-z_]+)"', call)}
+
+
 class Tidy(unittest.TestCase):
     def check(self, found):
         self.assertEqual(found, [], "\n" + "\n".join(found))
@@ -216,6 +224,28 @@ class Tidy(unittest.TestCase):
         used = {name for _, expression in rule_expressions(text) for name in RECORDED.findall(expression)}
         self.assertTrue(used)
         self.check(sorted(used - recorded))
+
+    def test_the_contract_lists_every_action_and_every_reason_of_a_gap(self):
+        self.assertEqual(
+            told_actions('e.set_action(f ? "a_b" : "c_d");\nPublishLifecycle(\n    "e_f", kX, "g");'),
+            {"a_b", "c_d", "e_f"},
+        )
+        contract = (ROOT / "proto/callgate/v1/event_service.proto").read_text()
+        words = set(re.findall(r"[a-z_]+", contract))
+        actions = {
+            name
+            for path in tree_files()
+            if path.suffix == ".cc"
+            and not path.name.endswith("_test.cc")
+            and path.is_relative_to(ROOT / "server")
+            for name in told_actions(path.read_text(encoding="utf-8"))
+        }
+        self.assertGreater(len(actions), 10)
+        observer = (ROOT / "server/events/event_observer.h").read_text()
+        reasons = set(re.findall(r'kGap\w+\[\] = "(\w+)"|kDrop\w+\[\] = "(\w+)"', observer))
+        reasons = {a or b for a, b in reasons} - {"closed"}  # nobody is left to tell
+        self.assertGreater(len(reasons), 3)
+        self.check(sorted((actions | reasons) - words))
 
     def test_packages_are_listed_once_and_explained(self):
         seen, found = set(), []
