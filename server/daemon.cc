@@ -22,6 +22,7 @@
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
 #include "server/allowed_dirs.h"
+#include "server/engine_gauges.h"
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
 #include "server/loopback_address.h"
@@ -148,6 +149,7 @@ class Daemon::Impl {
   metrics::EventCounter event_counter_;
   events::EventLog events_;
   std::unique_ptr<HostedEngine> engine_;
+  std::unique_ptr<EngineGauges> engine_gauges_;
   AllowedDirs allowed_dirs_;
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
@@ -203,10 +205,12 @@ absl::Status Daemon::Impl::Start() {
       HostedEngine::Start(std::move(engine));
   if (!hosted.ok()) return hosted.status();
   engine_ = *std::move(hosted);
-  modules_ = std::make_unique<ModuleLibrary>(engine_->engine(), *storage_, *policies_,
-                                             events_, metrics_);
+  modules_ = std::make_unique<ModuleLibrary>(engine_->engine(), *storage_,
+                                             *policies_, events_, metrics_);
 
+  engine_gauges_ = std::make_unique<EngineGauges>(*engine_, metrics_);
   metrics_.BeforeScrape([this] {
+    engine_gauges_->Refresh();
     stores_.RefreshGauges();
     modules_->RefreshGauges();
     metrics::RefreshEventGauges(events_, metrics_);
@@ -218,17 +222,18 @@ absl::Status Daemon::Impl::Start() {
   if (!page.ok()) return page.status();
   page_server_ = *std::move(page);
   SweepIdle();
-  PublishDaemonEvent(
-      "daemon_started",
-      absl::StrCat("listening at ", listen_, ", engine ", engine_->engine().name()));
+  PublishDaemonEvent("daemon_started",
+                     absl::StrCat("listening at ", listen_, ", engine ",
+                                  engine_->engine().name()));
   return Announce();
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{config_,   engine_->engine(),   host_modules_, allowed_dirs_,
-                           *storage_, *policies_, *modules_,     stores_,
-                           events_,   metrics_,   timer_,        runs_,
-                           control_,  watchers_,  draining_};
+  const ServiceParts parts{
+      config_,   engine_->engine(), host_modules_, allowed_dirs_,
+      *storage_, *policies_,        *modules_,     stores_,
+      events_,   metrics_,          timer_,        runs_,
+      control_,  watchers_,         draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);

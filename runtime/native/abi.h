@@ -224,8 +224,8 @@ enum class Builtin : uint32_t {
 };
 inline constexpr size_t kBuiltinCount = static_cast<size_t>(Builtin::kCount);
 
-// A probe on one function of one instance. The loader sends the function's calls
-// to a stub that puts the ProbeContext's address into r10 and goes on at
+// A probe on one function of one instance. The loader sends the function's
+// calls to a stub that puts the ProbeContext's address into r10 and goes on at
 // `p<type>`, which calls `enter`, then `code` with the same arguments, then
 // `leave`. `leave` is not called when the activation ends in between; a tail
 // call has left. For functions with a body symbol, the body is what is probed.

@@ -125,8 +125,8 @@ absl::StatusOr<std::unique_ptr<HostedEngine>> HostedEngine::Start(
     if (!opened.ok()) return opened.status();
     hosted->cache_ = *std::move(opened);
   }
-  hosted->source_ = std::unique_ptr<Source>(new Source(
-      *hosted->service_, hosted->cache_.get(), std::move(identity)));
+  hosted->source_ = std::unique_ptr<Source>(
+      new Source(*hosted->service_, hosted->cache_.get(), std::move(identity)));
   NativeOptions native;
   native.request.level = options.level;
   native.request.fuel = options.fuel;
@@ -134,10 +134,10 @@ absl::StatusOr<std::unique_ptr<HostedEngine>> HostedEngine::Start(
   native.request.cpu = HostCpuLevel();
   native.source = hosted->source_.get();
   native.optimise_in_background = options.optimise_in_background;
-  native.on_optimised = [source = hosted->source_.get()](
-                            const absl::Status& status) {
-    source->Optimised(status);
-  };
+  native.on_optimised =
+      [source = hosted->source_.get()](const absl::Status& status) {
+        source->Optimised(status);
+      };
   hosted->engine_ = NewNativeEngine(std::move(options.engine), native);
   return hosted;
 }

@@ -54,12 +54,11 @@ class NativeEngine final : public backend::Engine {
 
  private:
   void Optimise(const std::shared_ptr<NativeModule>& module,
-                CompileRequest request,
-                absl::Span<const uint8_t> bytes) const {
+                CompileRequest request, absl::Span<const uint8_t> bytes) const {
     request.level = Level::kOptimised;
     const std::weak_ptr<NativeModule> weak = module;
-    const auto copy =
-        std::make_shared<const std::vector<uint8_t>>(bytes.begin(), bytes.end());
+    const auto copy = std::make_shared<const std::vector<uint8_t>>(
+        bytes.begin(), bytes.end());
     const auto compile = [this, weak, copy, request] {
       absl::StatusOr<std::string> answer =
           options_.source->Compile(request, *copy);
@@ -75,7 +74,8 @@ class NativeEngine final : public backend::Engine {
       if (options_.on_optimised) options_.on_optimised(status);
       return status;
     };
-    optimiser_->Add(bytes.size(), [weak] { return !weak.expired(); }, compile);
+    optimiser_->Add(
+        bytes.size(), [weak] { return !weak.expired(); }, compile);
   }
 
   const NativeOptions options_;

@@ -67,6 +67,10 @@ struct AllSeries {
   Histograms module_scan_duration{f.module_scan_duration_seconds, max};
   Histograms module_compile_duration{f.module_compile_duration_seconds, max};
   Gauges modules{f.modules, max};
+  Counters compilations{f.compilations_total, max};
+  Counters modules_optimised{f.modules_optimised_total, max};
+  Counters code_cache_lookups{f.code_cache_lookups_total, max};
+  Gauges code_cache_bytes{f.code_cache_bytes, max};
 
   Gauges policy_info{f.policy_info, max};
   Gauges policy_last_reload_success{f.policy_last_reload_success, max};
@@ -118,6 +122,10 @@ struct AllSeries {
     visit(module_scan_duration);
     visit(module_compile_duration);
     visit(modules);
+    visit(compilations);
+    visit(modules_optimised);
+    visit(code_cache_lookups);
+    visit(code_cache_bytes);
     visit(policy_info);
     visit(policy_last_reload_success);
     visit(policy_last_reload_timestamp);
@@ -336,6 +344,25 @@ void Metrics::ObserveCompile(absl::Duration took) {
 
 void Metrics::SetModules(absl::string_view state, uint64_t count) {
   page_->Set(page_->series().modules, {state}, static_cast<double>(count));
+}
+
+void Metrics::CountCompilations(absl::string_view outcome, uint64_t count) {
+  page_->Add(page_->series().compilations, {outcome},
+             static_cast<double>(count));
+}
+
+void Metrics::CountOptimised(absl::string_view result, uint64_t count) {
+  page_->Add(page_->series().modules_optimised, {result},
+             static_cast<double>(count));
+}
+
+void Metrics::CountCacheLookups(absl::string_view result, uint64_t count) {
+  page_->Add(page_->series().code_cache_lookups, {result},
+             static_cast<double>(count));
+}
+
+void Metrics::SetCacheBytes(uint64_t bytes) {
+  page_->Set(page_->series().code_cache_bytes, {}, static_cast<double>(bytes));
 }
 
 void Metrics::SetPolicies(const std::vector<PolicyInfo>& policies) {

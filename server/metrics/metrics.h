@@ -101,6 +101,11 @@ class Metrics {
   void ObserveCompile(absl::Duration took);
   // `state`: stored, quarantined.
   void SetModules(absl::string_view state, uint64_t count);
+  // The words of the labels are in names.cc.
+  void CountCompilations(absl::string_view outcome, uint64_t count);
+  void CountOptimised(absl::string_view result, uint64_t count);
+  void CountCacheLookups(absl::string_view result, uint64_t count);
+  void SetCacheBytes(uint64_t bytes);
 
   // --- Policies ----------------------------------------------------------
   // The policies in force; those that are not in the list any more go.

@@ -195,6 +195,41 @@ Families MakeFamilies() {
                {{"state", {"stored", "quarantined"}}},
                {},
                Each({"stored", "quarantined"})};
+  const std::vector<const char*> compilation_outcomes = {
+      "compiled",    "refused",    "crashed",     "timed_out",
+      "over_memory", "bad_answer", "unavailable", "queue_full"};
+  f.compilations_total = {
+      "callgate_compilations_total",
+      "Compilations of modules, by how they ended: compiled; refused, by the "
+      "compiler with a reason; crashed, timed_out, over_memory, bad_answer: "
+      "the worker process failed on the module; unavailable, queue_full: there "
+      "was no worker to be had.",
+      Kind::kCounter,
+      {{"outcome", compilation_outcomes}},
+      {},
+      Each(compilation_outcomes)};
+  f.modules_optimised_total = {
+      "callgate_modules_optimised_total",
+      "Modules compiled again for better code, in the background; one that "
+      "failed runs on as it is.",
+      Kind::kCounter,
+      {{"result", {"done", "failed"}}},
+      {},
+      Each({"done", "failed"})};
+  f.code_cache_lookups_total = {
+      "callgate_code_cache_lookups_total",
+      "Looks for compiled code on disk; corrupt: it was there, and not as it "
+      "had been stored.",
+      Kind::kCounter,
+      {{"result", {"hit", "miss", "corrupt"}}},
+      {},
+      Each({"hit", "miss", "corrupt"})};
+  f.code_cache_bytes = {"callgate_code_cache_bytes",
+                        "Compiled code on disk now.",
+                        Kind::kGauge,
+                        {},
+                        {},
+                        {{}}};
 
   f.policy_info = {"callgate_policy_info",
                    "A policy in force. Always 1; a version that is replaced "
@@ -393,6 +428,10 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.module_scan_duration_seconds,
       &f.module_compile_duration_seconds,
       &f.modules,
+      &f.compilations_total,
+      &f.modules_optimised_total,
+      &f.code_cache_lookups_total,
+      &f.code_cache_bytes,
       &f.policy_info,
       &f.policy_last_reload_success,
       &f.policy_last_reload_timestamp_seconds,

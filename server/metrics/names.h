@@ -60,6 +60,10 @@ struct Families {
   Family module_scan_duration_seconds;
   Family module_compile_duration_seconds;
   Family modules;
+  Family compilations_total;
+  Family modules_optimised_total;
+  Family code_cache_lookups_total;
+  Family code_cache_bytes;
 
   Family policy_info;
   Family policy_last_reload_success;

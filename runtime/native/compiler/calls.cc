@@ -27,8 +27,8 @@ Translator::Callee Translator::DirectCallee(uint32_t function) {
 llvm::Value* Translator::TableSlot(Index table, llvm::Value* index,
                                    TrapCode trap) {
   llvm::Value* const def = TableDefPointer(table);
-  llvm::Value* const size = b().CreateLoad(
-      b().getInt64Ty(), FieldOf(def, offsetof(TableDef, size)));
+  llvm::Value* const size =
+      b().CreateLoad(b().getInt64Ty(), FieldOf(def, offsetof(TableDef, size)));
   llvm::Value* wide = b().CreateZExt(index, b().getInt64Ty());
   TrapIf(b().CreateICmpUGE(wide, size), trap);
   wide = b().CreateAnd(wide, SpeculationMask(wide, size));
@@ -45,18 +45,16 @@ Translator::Callee Translator::IndirectCallee(uint32_t type, Index table,
       TableSlot(table, Pop(), TrapCode::kUndefinedElement);
   llvm::Value* const record = b().CreateLoad(b().getPtrTy(), slot);
   TrapIf(b().CreateIsNull(record), TrapCode::kUninitializedElement);
-  llvm::Value* const ids = ContextField(offsetof(InstanceContext, type_ids),
-                                        b().getPtrTy());
+  llvm::Value* const ids =
+      ContextField(offsetof(InstanceContext, type_ids), b().getPtrTy());
   llvm::Value* const wanted =
       LoadConst(b().getInt32Ty(), FieldOf(ids, uint64_t{type} * 4));
   llvm::Value* const actual = b().CreateLoad(
       b().getInt32Ty(), FieldOf(record, offsetof(FuncRecord, type_id)));
-  TrapIf(b().CreateICmpNE(actual, wanted),
-         TrapCode::kIndirectCallTypeMismatch);
+  TrapIf(b().CreateICmpNE(actual, wanted), TrapCode::kIndirectCallTypeMismatch);
   callee.code = b().CreateLoad(
-      b().getPtrTy(),
-      FieldOf(record, tail ? offsetof(FuncRecord, tail_code)
-                           : offsetof(FuncRecord, code)));
+      b().getPtrTy(), FieldOf(record, tail ? offsetof(FuncRecord, tail_code)
+                                           : offsetof(FuncRecord, code)));
   callee.context = b().CreateLoad(
       b().getPtrTy(), FieldOf(record, offsetof(FuncRecord, context)));
   return callee;
@@ -118,15 +116,14 @@ void Translator::EmitTailCall(const Callee& callee) {
   b().CreateStore(entry_function,
                   StoreField(offsetof(StoreContext, tail_entry)));
   llvm::Type* const direct = types_.DirectResult(*type_);
-  types_.Return(b(), *type_, request_.fuel ? FuelNow() : nullptr,
-                direct == nullptr ? nullptr
-                                  : llvm::Constant::getNullValue(direct));
+  types_.Return(
+      b(), *type_, request_.fuel ? FuelNow() : nullptr,
+      direct == nullptr ? nullptr : llvm::Constant::getNullValue(direct));
   EndReachable();
 }
 
 void Translator::WriteTailCallLoop(llvm::Function* wrapper,
-                                   llvm::Function* body,
-                                   const FuncType& type) {
+                                   llvm::Function* body, const FuncType& type) {
   const llvm::IRBuilderBase::InsertPointGuard guard(b());
   llvm::Type* const i64 = b().getInt64Ty();
   llvm::BasicBlock* const entry =
@@ -203,10 +200,10 @@ Translator::Result Translator::OnReturnCallExpr(Index function) {
   if (skipping_ || !reachable_) return Result::Ok;
   Callee callee = DirectCallee(function);
   if (function < info_.imported_functions) {
-    callee.code = ContextField(layout_.imports +
-                                   uint64_t{function} * sizeof(FuncImport) +
-                                   offsetof(FuncImport, tail_code),
-                               b().getPtrTy());
+    callee.code =
+        ContextField(layout_.imports + uint64_t{function} * sizeof(FuncImport) +
+                         offsetof(FuncImport, tail_code),
+                     b().getPtrTy());
   } else {
     callee.code = FunctionAddress(function, true);
   }

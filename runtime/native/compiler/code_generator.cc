@@ -123,8 +123,9 @@ absl::StatusOr<std::vector<FunctionFacts>> ReadFacts(
     place.facts.index = index;
     place.facts.body = (*name)[0] == 'b';
   }
-  std::sort(places.begin(), places.end(),
-            [](const Place& a, const Place& b) { return a.address < b.address; });
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
+    return a.address < b.address;
+  });
   const auto find = [&places](uint64_t address) -> Place* {
     auto after = std::upper_bound(
         places.begin(), places.end(), address,
@@ -142,8 +143,7 @@ absl::StatusOr<std::vector<FunctionFacts>> ReadFacts(
     if (!contents) return Broken(".stack_sizes", contents.takeError());
     for (const llvm::object::RelocationRef& relocation :
          section.relocations()) {
-      auto addend =
-          llvm::object::ELFRelocationRef(relocation).getAddend();
+      auto addend = llvm::object::ELFRelocationRef(relocation).getAddend();
       if (!addend) return Broken(".stack_sizes", addend.takeError());
       auto base = relocation.getSymbol()->getAddress();
       if (!base) return Broken(".stack_sizes", base.takeError());

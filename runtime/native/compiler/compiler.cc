@@ -204,8 +204,8 @@ absl::StatusOr<std::string> LlvmCompiler::Compile(
       results[i] = compiler.Compile(partitions[i], /*with_thunks=*/i == 0);
     }
   };
-  const unsigned threads = static_cast<unsigned>(std::min<size_t>(
-      {partitions.size(), kThreadsMax, processors.load()}));
+  const unsigned threads = static_cast<unsigned>(
+      std::min<size_t>({partitions.size(), kThreadsMax, processors.load()}));
   std::vector<std::thread> others;
   for (unsigned i = 1; i < threads; ++i) others.emplace_back(work);
   work();

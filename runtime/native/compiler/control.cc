@@ -168,9 +168,8 @@ Translator::Result Translator::OnEndExpr() {
     } else if (frame.kind == Frame::Kind::kTry ||
                frame.kind == Frame::Kind::kCatch) {
       // What none of its catches took goes on outwards.
-      llvm::BasicBlock* const rest = frame.kind == Frame::Kind::kTry
-                                         ? frame.landing
-                                         : frame.next_catch;
+      llvm::BasicBlock* const rest =
+          frame.kind == Frame::Kind::kTry ? frame.landing : frame.next_catch;
       if (rest != nullptr) {
         Enter(rest);
         RaiseTo(EnclosingTry(frames_.size() - 1));

@@ -25,8 +25,8 @@ Translator::Frame* Translator::EnclosingTry(size_t below) {
 llvm::Value* Translator::Scratch(size_t values) {
   if (scratch_ == nullptr) {
     scratch_ = llvm::cast<llvm::AllocaInst>(AtEntry([this]() -> llvm::Value* {
-      llvm::AllocaInst* const slots = b().CreateAlloca(
-          llvm::ArrayType::get(b().getInt64Ty(), 2), I32(1));
+      llvm::AllocaInst* const slots =
+          b().CreateAlloca(llvm::ArrayType::get(b().getInt64Ty(), 2), I32(1));
       slots->setAlignment(llvm::Align(16));
       return slots;
     }));
@@ -52,16 +52,15 @@ void Translator::EmitCatchingCall(const Callee& callee,
   llvm::Type* const pointer = b().getPtrTy();
   llvm::Value* const threw = CallBuiltin(
       Builtin::kTryCall,
-      llvm::FunctionType::get(b().getInt32Ty(),
-                              {pointer, b().getInt64Ty(), pointer, pointer,
-                               pointer, pointer},
-                              false),
+      llvm::FunctionType::get(
+          b().getInt32Ty(),
+          {pointer, b().getInt64Ty(), pointer, pointer, pointer, pointer},
+          false),
       {context_value_, FuelNow(), callee.code, slots, callee.context, entry});
   if (request_.fuel) {
-    b().CreateStore(
-        b().CreateLoad(b().getInt64Ty(),
-                       StoreField(offsetof(StoreContext, fuel))),
-        fuel_);
+    b().CreateStore(b().CreateLoad(b().getInt64Ty(),
+                                   StoreField(offsetof(StoreContext, fuel))),
+                    fuel_);
   }
   ForgetMemoryLength();
   llvm::BasicBlock* const caught = NewBlock("caught");
@@ -84,9 +83,8 @@ void Translator::RaiseTo(Frame* handler) {
   ChargeFuel();
   if (handler == nullptr) {
     CallBuiltin(Builtin::kThrow,
-                llvm::FunctionType::get(b().getVoidTy(),
-                                        {b().getPtrTy(), b().getInt64Ty()},
-                                        false),
+                llvm::FunctionType::get(
+                    b().getVoidTy(), {b().getPtrTy(), b().getInt64Ty()}, false),
                 {context_value_, FuelNow()});
     b().CreateUnreachable();
   } else {
@@ -138,8 +136,8 @@ void Translator::BeginCatch(Index tag, bool all) {
   }
   frame.next_catch = nullptr;
   if (all) return;
-  llvm::Value* const mine = ContextField(
-      layout_.tag_pointers + uint64_t{tag} * 8, b().getPtrTy());
+  llvm::Value* const mine =
+      ContextField(layout_.tag_pointers + uint64_t{tag} * 8, b().getPtrTy());
   llvm::Value* const thrown = b().CreateLoad(b().getPtrTy(), frame.caught);
   llvm::BasicBlock* const matches = NewBlock("catch");
   frame.next_catch = NewBlock("next");

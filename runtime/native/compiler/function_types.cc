@@ -54,8 +54,7 @@ llvm::Value* FunctionTypes::FuelOf(llvm::IRBuilder<>& b, const FuncType& type,
                                        : b.CreateExtractValue(returned, 0);
 }
 
-llvm::Value* FunctionTypes::ResultOf(llvm::IRBuilder<>& b,
-                                     const FuncType& type,
+llvm::Value* FunctionTypes::ResultOf(llvm::IRBuilder<>& b, const FuncType& type,
                                      llvm::Value* returned) const {
   if (DirectResult(type) == nullptr) return nullptr;
   return fuel_ ? b.CreateExtractValue(returned, 1) : returned;
@@ -76,8 +75,8 @@ void FunctionTypes::Return(llvm::IRBuilder<>& b, const FuncType& type,
     b.CreateRet(fuel);
     return;
   }
-  llvm::Value* both = llvm::PoisonValue::get(
-      llvm::StructType::get(fuel->getType(), direct));
+  llvm::Value* both =
+      llvm::PoisonValue::get(llvm::StructType::get(fuel->getType(), direct));
   both = b.CreateInsertValue(both, fuel, 0);
   b.CreateRet(b.CreateInsertValue(both, result, 1));
 }

@@ -84,11 +84,20 @@ Translator::Result Translator::OnLoadExpr(Opcode opcode, Index memory, Address,
   if (SimdLoad(opcode, memory, offset)) return Result::Ok;
   ValType type = ValType::kI32;
   switch (opcode.GetResultType()) {
-    case Type::I64: type = ValType::kI64; break;
-    case Type::F32: type = ValType::kF32; break;
-    case Type::F64: type = ValType::kF64; break;
-    case Type::V128: type = ValType::kV128; break;
-    default: break;
+    case Type::I64:
+      type = ValType::kI64;
+      break;
+    case Type::F32:
+      type = ValType::kF32;
+      break;
+    case Type::F64:
+      type = ValType::kF64;
+      break;
+    case Type::V128:
+      type = ValType::kV128;
+      break;
+    default:
+      break;
   }
   llvm::Value* const address =
       CheckedAddress(memory, offset, opcode.GetMemorySize());
@@ -96,8 +105,7 @@ Translator::Result Translator::OnLoadExpr(Opcode opcode, Index memory, Address,
   llvm::Type* const full = LlvmType(type);
   llvm::Type* const loaded =
       access.bits == 0 ? full : b().getIntNTy(access.bits);
-  llvm::Value* value =
-      b().CreateAlignedLoad(loaded, address, llvm::Align(1));
+  llvm::Value* value = b().CreateAlignedLoad(loaded, address, llvm::Align(1));
   if (access.bits != 0) {
     value = access.is_signed ? b().CreateSExt(value, full)
                              : b().CreateZExt(value, full);
@@ -106,8 +114,8 @@ Translator::Result Translator::OnLoadExpr(Opcode opcode, Index memory, Address,
   return Result::Ok;
 }
 
-Translator::Result Translator::OnStoreExpr(Opcode opcode, Index memory,
-                                           Address, Address offset) {
+Translator::Result Translator::OnStoreExpr(Opcode opcode, Index memory, Address,
+                                           Address offset) {
   if (skipping_ || !reachable_) return Result::Ok;
   llvm::Value* value = Pop();
   llvm::Value* const address =
@@ -135,17 +143,15 @@ Translator::Result Translator::OnMemoryGrowExpr(Index memory) {
       CallBuiltinWithFuel(Builtin::kMemoryGrow, b().getInt64Ty(),
                           {context_value_, I32(memory), delta});
   ForgetMemoryLength();
-  Push(info_.memory_is_64[memory]
-           ? before
-           : b().CreateTrunc(before, b().getInt32Ty()));
+  Push(info_.memory_is_64[memory] ? before
+                                  : b().CreateTrunc(before, b().getInt32Ty()));
   return Result::Ok;
 }
 
 Translator::Result Translator::OnMemoryCopyExpr(Index from, Index to) {
   if (skipping_ || !reachable_) return Result::Ok;
   // The length is as wide as the narrower of the two memories.
-  llvm::Value* const length =
-      b().CreateZExtOrBitCast(Pop(), b().getInt64Ty());
+  llvm::Value* const length = b().CreateZExtOrBitCast(Pop(), b().getInt64Ty());
   llvm::Value* const source = PopIndex(from);
   llvm::Value* const target = PopIndex(to);
   CallBuiltinWithFuel(
@@ -178,9 +184,8 @@ Translator::Result Translator::OnMemoryInitExpr(Index segment, Index memory) {
 Translator::Result Translator::OnDataDropExpr(Index segment) {
   if (skipping_ || !reachable_) return Result::Ok;
   CallBuiltin(Builtin::kDataDrop,
-              llvm::FunctionType::get(b().getVoidTy(),
-                                      {b().getPtrTy(), b().getInt32Ty()},
-                                      false),
+              llvm::FunctionType::get(
+                  b().getVoidTy(), {b().getPtrTy(), b().getInt32Ty()}, false),
               {context_value_, I32(segment)});
   return Result::Ok;
 }

@@ -21,9 +21,9 @@ using wabt::Result;
 using wabt::Type;
 using wabt::Var;
 
-#define CALLGATE_VALID(call)                        \
-  do {                                              \
-    if (wabt::Failed(call)) return Result::Error;   \
+#define CALLGATE_VALID(call)                      \
+  do {                                            \
+    if (wabt::Failed(call)) return Result::Error; \
   } while (false)
 
 ValType ToValType(Type type) {
@@ -186,9 +186,9 @@ class Reader final : public wabt::BinaryReaderNop {
     DataSegment& segment = *answer_.add_data_segments();
     segment.set_active(!passive);
     segment.set_memory(memory_index);
-    return validator_.OnDataSegment(At(), Var(memory_index, At()),
-                                    passive ? wabt::SegmentKind::Passive
-                                            : wabt::SegmentKind::Active);
+    return validator_.OnDataSegment(
+        At(), Var(memory_index, At()),
+        passive ? wabt::SegmentKind::Passive : wabt::SegmentKind::Active);
   }
   Result BeginDataSegmentInitExpr(Index) override {
     DataSegment& segment = Data();
@@ -237,13 +237,26 @@ class Reader final : public wabt::BinaryReaderNop {
   Result OnBinaryExpr(Opcode opcode) override {
     if (init_ != nullptr) {
       switch (opcode) {
-        case Opcode::I32Add: Const(ConstOp::I32_ADD); break;
-        case Opcode::I32Sub: Const(ConstOp::I32_SUB); break;
-        case Opcode::I32Mul: Const(ConstOp::I32_MUL); break;
-        case Opcode::I64Add: Const(ConstOp::I64_ADD); break;
-        case Opcode::I64Sub: Const(ConstOp::I64_SUB); break;
-        case Opcode::I64Mul: Const(ConstOp::I64_MUL); break;
-        default: break;  // the validator says no
+        case Opcode::I32Add:
+          Const(ConstOp::I32_ADD);
+          break;
+        case Opcode::I32Sub:
+          Const(ConstOp::I32_SUB);
+          break;
+        case Opcode::I32Mul:
+          Const(ConstOp::I32_MUL);
+          break;
+        case Opcode::I64Add:
+          Const(ConstOp::I64_ADD);
+          break;
+        case Opcode::I64Sub:
+          Const(ConstOp::I64_SUB);
+          break;
+        case Opcode::I64Mul:
+          Const(ConstOp::I64_MUL);
+          break;
+        default:
+          break;  // the validator says no
       }
     }
     return validator_.OnBinary(At(), opcode);
@@ -347,8 +360,7 @@ class Reader final : public wabt::BinaryReaderNop {
   Result OnLoadExpr(Opcode opcode, Index memory, Address align,
                     Address) override {
     Uses(memory);
-    return validator_.OnLoad(At(), opcode, Var(memory, At()),
-                             Alignment(align));
+    return validator_.OnLoad(At(), opcode, Var(memory, At()), Alignment(align));
   }
   Result OnStoreExpr(Opcode opcode, Index memory, Address align,
                      Address) override {
@@ -399,8 +411,7 @@ class Reader final : public wabt::BinaryReaderNop {
     return validator_.OnMemoryGrow(At(), Var(memory, At()));
   }
   Result OnMemoryInitExpr(Index segment, Index memory) override {
-    return validator_.OnMemoryInit(At(), Var(segment, At()),
-                                   Var(memory, At()));
+    return validator_.OnMemoryInit(At(), Var(segment, At()), Var(memory, At()));
   }
   Result OnMemorySizeExpr(Index memory) override {
     Uses(memory);
@@ -515,9 +526,9 @@ class Reader final : public wabt::BinaryReaderNop {
   Result Tag(Index sig_index) {
     CALLGATE_VALID(validator_.OnTag(At(), Var(sig_index, At())));
     if (info_.types[sig_index].params.size() > kTagParamsMax) {
-      unsupported_ = absl::StrCat("a tag with ",
-                                  info_.types[sig_index].params.size(),
-                                  " parameters; at most ", kTagParamsMax);
+      unsupported_ =
+          absl::StrCat("a tag with ", info_.types[sig_index].params.size(),
+                       " parameters; at most ", kTagParamsMax);
       return Result::Error;
     }
     info_.tags.push_back(sig_index);

@@ -39,8 +39,8 @@ void WriteEntryTrampoline(const FunctionTypes& types, const FuncType& type,
                           uint32_t index, llvm::Module& module) {
   llvm::Function* const function =
       Define(types.Entry(), absl::StrCat("e", index), module);
-  llvm::IRBuilder<> b(llvm::BasicBlock::Create(module.getContext(), "entry",
-                                               function));
+  llvm::IRBuilder<> b(
+      llvm::BasicBlock::Create(module.getContext(), "entry", function));
   llvm::Value* const context = function->getArg(0);
   llvm::Value* const fuel = function->getArg(1);
   llvm::Value* const values = function->getArg(3);
@@ -65,8 +65,8 @@ void WriteHostThunk(const FunctionTypes& types, const FuncType& type,
                     uint32_t index, llvm::Module& module) {
   llvm::Function* const function =
       Define(types.Of(type), absl::StrCat("t", index), module);
-  llvm::IRBuilder<> b(llvm::BasicBlock::Create(module.getContext(), "entry",
-                                               function));
+  llvm::IRBuilder<> b(
+      llvm::BasicBlock::Create(module.getContext(), "entry", function));
   llvm::Value* const context = function->getArg(0);
   llvm::Value* const store = Store(b, context);
   const size_t slots =
@@ -75,16 +75,14 @@ void WriteHostThunk(const FunctionTypes& types, const FuncType& type,
       llvm::ArrayType::get(b.getInt64Ty(), slots * sizeof(RawValue) / 8));
   values->setAlignment(llvm::Align(16));
   for (size_t i = 0; i < type.params.size(); ++i) {
-    types.StoreRaw(b,
-                   function->getArg(types.FirstParam() +
-                                    static_cast<unsigned>(i)),
-                   Field(b, values, i * sizeof(RawValue)));
+    types.StoreRaw(
+        b, function->getArg(types.FirstParam() + static_cast<unsigned>(i)),
+        Field(b, values, i * sizeof(RawValue)));
   }
-  llvm::Value* const fuel_field =
-      Field(b, store, offsetof(StoreContext, fuel));
+  llvm::Value* const fuel_field = Field(b, store, offsetof(StoreContext, fuel));
   if (types.fuel()) b.CreateStore(function->getArg(1), fuel_field);
-  llvm::Value* const frame = b.CreateIntrinsic(
-      llvm::Intrinsic::frameaddress, {b.getPtrTy()}, {b.getInt32(0)});
+  llvm::Value* const frame = b.CreateIntrinsic(llvm::Intrinsic::frameaddress,
+                                               {b.getPtrTy()}, {b.getInt32(0)});
   llvm::Value* const enter = b.CreateLoad(
       b.getPtrTy(), Field(b, context, offsetof(HostContext, enter)));
   b.CreateCall(
@@ -104,10 +102,10 @@ void WriteHostThunk(const FunctionTypes& types, const FuncType& type,
                      Field(b, out, i * sizeof(RawValue)));
     }
   }
-  types.Return(b, type,
-               types.fuel() ? b.CreateLoad(b.getInt64Ty(), fuel_field)
-                            : nullptr,
-               result);
+  types.Return(
+      b, type,
+      types.fuel() ? b.CreateLoad(b.getInt64Ty(), fuel_field) : nullptr,
+      result);
 }
 
 void WriteProbeWrapper(const FunctionTypes& types, const FuncType& type,
@@ -121,12 +119,12 @@ void WriteProbeWrapper(const FunctionTypes& types, const FuncType& type,
              absl::StrCat("p", index), module);
   // The static chain: r10, which no other argument uses.
   function->addParamAttr(0, llvm::Attribute::Nest);
-  llvm::IRBuilder<> b(llvm::BasicBlock::Create(module.getContext(), "entry",
-                                               function));
+  llvm::IRBuilder<> b(
+      llvm::BasicBlock::Create(module.getContext(), "entry", function));
   llvm::Value* const probe = function->getArg(0);
   llvm::Value* const context = function->getArg(1);
-  llvm::Value* const frame = b.CreateIntrinsic(
-      llvm::Intrinsic::frameaddress, {b.getPtrTy()}, {b.getInt32(0)});
+  llvm::Value* const frame = b.CreateIntrinsic(llvm::Intrinsic::frameaddress,
+                                               {b.getPtrTy()}, {b.getInt32(0)});
   b.CreateCall(
       llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer},
                               false),

@@ -67,11 +67,10 @@ Translator::Translator(const ModuleInfo& info, const CompileRequest& request,
   // One call of it is smaller than a call through the table of builtins, and
   // there are many trap sites.
   trap_function_ = llvm::Function::Create(
-      llvm::FunctionType::get(
-          b().getVoidTy(),
-          {b().getPtrTy(), b().getInt32Ty(), b().getInt64Ty(),
-           b().getInt64Ty()},
-          false),
+      llvm::FunctionType::get(b().getVoidTy(),
+                              {b().getPtrTy(), b().getInt32Ty(),
+                               b().getInt64Ty(), b().getInt64Ty()},
+                              false),
       llvm::GlobalValue::InternalLinkage, "trap", module_);
   SetFunctionAttributes(*trap_function_);
   trap_function_->addFnAttr(llvm::Attribute::NoInline);
@@ -121,9 +120,9 @@ llvm::Value* Translator::FunctionAddress(uint32_t function, bool body) {
   const bool is_body = body && info_.HasTailCalls(function);
   const std::string name = absl::StrCat(is_body ? "b" : "f", function);
   if (llvm::Function* known = module_.getFunction(name)) return known;
-  llvm::Function* const made = llvm::Function::Create(
-      types_.Of(info_.TypeOf(function)), llvm::GlobalValue::ExternalLinkage,
-      name, module_);
+  llvm::Function* const made =
+      llvm::Function::Create(types_.Of(info_.TypeOf(function)),
+                             llvm::GlobalValue::ExternalLinkage, name, module_);
   made->setVisibility(llvm::GlobalValue::HiddenVisibility);
   made->setDSOLocal(true);
   SetFunctionAttributes(*made);
@@ -145,8 +144,7 @@ Translator::Result Translator::OnLocalDeclCount(Index) { return Result::Ok; }
 
 Translator::Result Translator::OnLocalDecl(Index, Index count, Type type) {
   if (skipping_) return Result::Ok;
-  const auto val_type =
-      static_cast<ValType>(static_cast<int32_t>(type) & 0x7f);
+  const auto val_type = static_cast<ValType>(static_cast<int32_t>(type) & 0x7f);
   local_types_.insert(local_types_.end(), count, val_type);
   return Result::Ok;
 }
@@ -159,9 +157,9 @@ Translator::Result Translator::OnOpcode(Opcode opcode) {
     started_ = true;
     llvm::DISubroutineType* const type =
         debug_->createSubroutineType(debug_->getOrCreateTypeArray({}));
-    subprogram_ = debug_->createFunction(
-        debug_file_, "", "", debug_file_, 0, type, 0,
-        llvm::DINode::FlagZero, llvm::DISubprogram::SPFlagDefinition);
+    subprogram_ = debug_->createFunction(debug_file_, "", "", debug_file_, 0,
+                                         type, 0, llvm::DINode::FlagZero,
+                                         llvm::DISubprogram::SPFlagDefinition);
     function_->setSubprogram(subprogram_);
     store_pointer_ = builtins_pointer_ = nullptr;
     memory0_def_ = memory0_base_ = nullptr;
@@ -324,9 +322,9 @@ llvm::Value* Translator::ContextField(uint64_t offset, llvm::Type* type) {
 
 llvm::Value* Translator::CallBuiltin(Builtin builtin, llvm::FunctionType* type,
                                      llvm::ArrayRef<llvm::Value*> args) {
-  llvm::Value* const table = LoadConst(
-      b().getPtrTy(),
-      FieldOf(context_value_, offsetof(ContextHeader, builtins)));
+  llvm::Value* const table =
+      LoadConst(b().getPtrTy(),
+                FieldOf(context_value_, offsetof(ContextHeader, builtins)));
   llvm::Value* const code = LoadConst(
       b().getPtrTy(), FieldOf(table, static_cast<uint64_t>(builtin) * 8));
   llvm::CallInst* const call = b().CreateCall(type, code, args);
@@ -408,19 +406,18 @@ void Translator::CheckFuel() {
 }
 
 void Translator::CheckStack(bool at_loop) {
-  llvm::Value* frame = b().CreatePtrToInt(
-      b().CreateIntrinsic(llvm::Intrinsic::frameaddress, {b().getPtrTy()},
-                          {I32(0)}),
-      b().getInt64Ty());
+  llvm::Value* frame =
+      b().CreatePtrToInt(b().CreateIntrinsic(llvm::Intrinsic::frameaddress,
+                                             {b().getPtrTy()}, {I32(0)}),
+                         b().getInt64Ty());
   if (!at_loop) {
     const auto large = frame_sizes_.find(function_index_);
     if (large != frame_sizes_.end()) {
       frame = b().CreateSub(frame, I64(large->second));
     }
   }
-  llvm::LoadInst* const limit =
-      b().CreateLoad(b().getInt64Ty(),
-                     StoreField(offsetof(StoreContext, stack_limit)));
+  llvm::LoadInst* const limit = b().CreateLoad(
+      b().getInt64Ty(), StoreField(offsetof(StoreContext, stack_limit)));
   // Another thread writes it, and it must be looked at every time.
   limit->setVolatile(true);
   llvm::BasicBlock* const below = NewBlock("below");
@@ -473,9 +470,8 @@ llvm::Value* Translator::MemoryLength(Index memory) {
   if (memory == 0 && memory0_bytes_ != nullptr) {
     return b().CreateLoad(b().getInt64Ty(), memory0_bytes_);
   }
-  return b().CreateLoad(
-      b().getInt64Ty(),
-      FieldOf(MemoryDefPointer(memory), offsetof(MemoryDef, bytes)));
+  return b().CreateLoad(b().getInt64Ty(), FieldOf(MemoryDefPointer(memory),
+                                                  offsetof(MemoryDef, bytes)));
 }
 
 void Translator::ForgetMemoryLength() {

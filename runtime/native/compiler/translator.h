@@ -164,8 +164,15 @@ class Translator final : public wabt::BinaryReaderNop {
 
  private:
   struct Frame {
-    enum class Kind : uint8_t { kFunction, kBlock, kLoop, kIf, kElse, kTry,
-                                kCatch };
+    enum class Kind : uint8_t {
+      kFunction,
+      kBlock,
+      kLoop,
+      kIf,
+      kElse,
+      kTry,
+      kCatch
+    };
     Kind kind = Kind::kBlock;
     // Its code could not be reached when it began: nothing is emitted for it.
     bool dead = false;
@@ -227,9 +234,7 @@ class Translator final : public wabt::BinaryReaderNop {
   // Branches to the label `depth`, taking its values off the stack or leaving
   // them there.
   void BranchTo(Index depth, bool take);
-  Frame& Label(Index depth) {
-    return frames_[frames_.size() - 1 - depth];
-  }
+  Frame& Label(Index depth) { return frames_[frames_.size() - 1 - depth]; }
   void FinishFrame();
   void EmitReturn();
 
@@ -305,9 +310,7 @@ class Translator final : public wabt::BinaryReaderNop {
   // ---- simd (simd.cc, simd_binary.cc, simd_lanes.cc)
   static constexpr uint8_t kSimdPrefix = 0xfd;
   // How an operator divides a v128.
-  enum class Shape : uint8_t {
-    kI8x16, kI16x8, kI32x4, kI64x2, kF32x4, kF64x2
-  };
+  enum class Shape : uint8_t { kI8x16, kI16x8, kI32x4, kI64x2, kF32x4, kF64x2 };
   // What the operator's name begins with; kI64x2 for those of v128.
   static Shape ShapeOf(Opcode opcode);
   static Arithmetic ArithmeticOf(Shape shape);
@@ -327,8 +330,7 @@ class Translator final : public wabt::BinaryReaderNop {
   llvm::Value* WithZeroHalf(llvm::Value* lanes);
   llvm::Value* TruncateLanes(llvm::Value* lanes, bool is_signed);
   llvm::Value* IntLanes(Opcode opcode, llvm::Value* left, llvm::Value* right);
-  llvm::Value* MixedLanes(Opcode opcode, llvm::Value* left,
-                          llvm::Value* right);
+  llvm::Value* MixedLanes(Opcode opcode, llvm::Value* left, llvm::Value* right);
   static Shape ShapeInMemory(Opcode opcode);
   llvm::Value* LoadLane(Opcode opcode, Index memory, Address offset);
   // False when the operator is not one of SIMD's.

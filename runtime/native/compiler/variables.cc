@@ -81,11 +81,11 @@ Translator::Result Translator::OnRefIsNullExpr() {
 
 Translator::Result Translator::OnRefFuncExpr(Index function) {
   if (type_ == nullptr || skipping_ || !reachable_) return Result::Ok;
-  Push(CallBuiltin(Builtin::kRefFunc,
-                   llvm::FunctionType::get(
-                       b().getPtrTy(), {b().getPtrTy(), b().getInt32Ty()},
-                       false),
-                   {context_value_, I32(function)}));
+  Push(CallBuiltin(
+      Builtin::kRefFunc,
+      llvm::FunctionType::get(b().getPtrTy(),
+                              {b().getPtrTy(), b().getInt32Ty()}, false),
+      {context_value_, I32(function)}));
   return Result::Ok;
 }
 
@@ -120,9 +120,9 @@ Translator::Result Translator::OnTableSetExpr(Index table) {
 
 Translator::Result Translator::OnTableSizeExpr(Index table) {
   if (skipping_ || !reachable_) return Result::Ok;
-  llvm::Value* const size = b().CreateLoad(
-      b().getInt64Ty(),
-      FieldOf(TableDefPointer(table), offsetof(TableDef, size)));
+  llvm::Value* const size =
+      b().CreateLoad(b().getInt64Ty(),
+                     FieldOf(TableDefPointer(table), offsetof(TableDef, size)));
   Push(b().CreateTrunc(size, b().getInt32Ty()));
   return Result::Ok;
 }
@@ -173,9 +173,8 @@ Translator::Result Translator::OnTableInitExpr(Index segment, Index table) {
 Translator::Result Translator::OnElemDropExpr(Index segment) {
   if (skipping_ || !reachable_) return Result::Ok;
   CallBuiltin(Builtin::kElemDrop,
-              llvm::FunctionType::get(b().getVoidTy(),
-                                      {b().getPtrTy(), b().getInt32Ty()},
-                                      false),
+              llvm::FunctionType::get(
+                  b().getVoidTy(), {b().getPtrTy(), b().getInt32Ty()}, false),
               {context_value_, I32(segment)});
   return Result::Ok;
 }
