@@ -208,6 +208,8 @@ class Upload final : public grpc::ServerReadReactor<Request> {
     if (!status.ok() && !complete_) method_.on_given_up(status);
     const grpc::Status answer = StatusToGrpc(status);
     record_.Count(answer.error_code());
+    // Before the answer goes out: who has it may begin another.
+    count_.fetch_sub(1);
     // Nothing of this may be touched after it: OnDone may have come already.
     this->Finish(answer);
   }
@@ -219,7 +221,6 @@ class Upload final : public grpc::ServerReadReactor<Request> {
       stall = stall_;
     }
     if (stall != 0) parts_.timer.Cancel(stall);
-    count_.fetch_sub(1);
     delete this;
   }
 
