@@ -102,6 +102,7 @@ class PartitionCompiler {
       for (uint32_t i = 0; i < info_.types.size(); ++i) {
         WriteEntryTrampoline(types, info_.types[i], i, module);
         WriteHostThunk(types, info_.types[i], i, module);
+        WriteProbeWrapper(types, info_.types[i], i, module);
       }
     }
     {
