@@ -30,10 +30,19 @@
 
 namespace callgate::backend {
 
-// A compiled module, immutable.
+// How a module runs.
+struct CodeFacts {
+  // "baseline", "optimised"; empty where nothing is compiled.
+  absl::string_view level;
+  uint64_t code_bytes = 0;
+};
+
+// A compiled module, immutable but for better code that comes later.
 class Code {
  public:
   virtual ~Code() = default;
+  // What runs when a call begins now. Any thread.
+  virtual CodeFacts facts() const { return CodeFacts(); }
 };
 
 // Something that lives in a backend store.

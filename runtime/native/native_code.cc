@@ -138,4 +138,13 @@ absl::Status NativeCode::Publish(absl::string_view answer, Level level) const {
   return absl::OkStatus();
 }
 
+backend::CodeFacts NativeCode::facts() const {
+  const std::shared_ptr<const CodeVersion> version = module_->current();
+  backend::CodeFacts facts;
+  facts.level =
+      version->level() == Level::kOptimised ? "optimised" : "baseline";
+  facts.code_bytes = version->loaded()->code_bytes();
+  return facts;
+}
+
 }  // namespace callgate::native

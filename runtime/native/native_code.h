@@ -91,6 +91,7 @@ class NativeCode final : public backend::Code {
              std::shared_ptr<std::atomic<uint64_t>> publications)
       : module_(std::move(module)), publications_(std::move(publications)) {}
 
+  backend::CodeFacts facts() const override;
   const std::shared_ptr<NativeModule>& module() const { return module_; }
   // NativeModule::Publish, and tells the engine's Stores to look.
   absl::Status Publish(absl::string_view answer, Level level) const;

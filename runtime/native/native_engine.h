@@ -7,9 +7,11 @@
 #define CALLGATE_RUNTIME_NATIVE_NATIVE_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/engine.h"
@@ -21,7 +23,8 @@ namespace callgate::native {
 class CodeSource {
  public:
   virtual ~CodeSource() = default;
-  // A serialised CompiledModule. InvalidArgument when `module` is not valid;
+  // A serialised CompiledModule; baseline requests are urgent, optimised ones
+  // can wait. InvalidArgument when `module` is not valid;
   // Unavailable when it could not be told; ResourceExhausted over the
   // compiler's own limits.
   virtual absl::StatusOr<std::string> Compile(
@@ -39,6 +42,10 @@ struct NativeOptions {
   native::CodeSource* source = nullptr;
   // Of one module.
   uint64_t code_bytes_max = 256 << 20;
+  // Compile modules again at the optimised level while their baseline runs.
+  bool optimise_in_background = false;
+  // Called on the optimiser's thread: what became of a module.
+  std::function<void(const absl::Status&)> on_optimised;
 };
 
 // Named "native".

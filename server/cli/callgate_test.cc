@@ -526,7 +526,7 @@ INSTANTIATE_TEST_SUITE_P(
          kExitTrapped,
          "",
          "callgate: trap: integer divide by zero\n"
-         "  #0 func 2 (divide)\n"},
+         "  #0 func 2 (divide) at 0x95\n"},
         {"fuel",
          Calculator,
          {"--invoke", "spin", "--fuel", "100000"},

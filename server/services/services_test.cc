@@ -42,6 +42,9 @@ std::string Scratch() {
 
 Config TestConfig() {
   Config config;
+  config.compiler = absl::StrCat(getenv("TEST_SRCDIR"), "/",
+                                 getenv("TEST_WORKSPACE"),
+                                 "/server/callgate-compile");
   config.listen = "127.0.0.1:0";
   config.metrics = "127.0.0.1:0";
   config.data = Scratch() + "/data";

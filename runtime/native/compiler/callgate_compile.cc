@@ -1,5 +1,9 @@
 // The program `callgate-compile`: the only one that links LLVM.
 
+#include <malloc.h>
+
+#include <limits>
+
 #include "runtime/native/compiler/compiler.h"
 #include "runtime/native/worker/compiler.h"
 #include "runtime/native/worker/worker_main.h"
@@ -16,7 +20,12 @@ constexpr uint8_t kRehearsal[] = {
 
 class Llvm final : public Compiler {
  public:
-  void WarmUp() const override { LlvmCompiler::Initialise(); }
+  void WarmUp() const override {
+    // Giving memory back makes glibc look into /proc, which ends a worker; and
+    // a worker's memory goes back when it ends, soon.
+    mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+    LlvmCompiler::Initialise();
+  }
 
   void Rehearse() const override {
     // One partition: no thread is started.

@@ -1,6 +1,8 @@
 #include "tests/conformance/call_hook/engines.h"
 
+#include "runtime/native/compile_request.h"
 #include "runtime/reference/reference_engine.h"
+#include "tests/support/native_engine.h"
 
 namespace callgate {
 namespace {
@@ -11,11 +13,19 @@ EngineOptions WithTailCalls() {
   return options;
 }
 
+std::unique_ptr<Engine> Native(native::Level level) {
+  native::CompileRequest request;
+  request.level = level;
+  return NewInProcessNativeEngine(WithTailCalls(), request);
+}
+
 }  // namespace
 
 std::vector<EngineUnderTest> EnginesUnderTest() {
   return {
       {"reference", [] { return NewReferenceEngine(WithTailCalls()); }},
+      {"native_baseline", [] { return Native(native::Level::kBaseline); }},
+      {"native_optimised", [] { return Native(native::Level::kOptimised); }},
   };
 }
 
