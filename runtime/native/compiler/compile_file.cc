@@ -25,6 +25,10 @@ int main(int argc, char** argv) {
       request.fuel = false;
     } else if (arg == "--v3") {
       request.cpu = callgate::native::CpuLevel::kX86_64_v3;
+    } else if (arg == "--keep-nans") {
+      request.canonical_nans = false;
+    } else if (arg == "--relaxed-simd") {
+      request.features.relaxed_simd = true;
     } else if (arg == "--objects" && i + 1 < argc) {
       objects = argv[++i];
     } else {

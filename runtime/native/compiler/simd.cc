@@ -194,15 +194,53 @@ llvm::Value* Translator::WithZeroHalf(llvm::Value* lanes) {
       lanes, llvm::Constant::getNullValue(lanes->getType()), {0, 1, 2, 3});
 }
 
-// i32 lanes of f32 lanes, or of f64 lanes with zeros above them.
+// i32 lanes of f32 lanes, or of f64 lanes with zeros above them. LLVM would
+// take the lanes apart for its saturating conversions. The instructions here
+// answer 0x80000000 for what does not fit.
 llvm::Value* Translator::TruncateLanes(llvm::Value* lanes, bool is_signed) {
-  const auto* const type = llvm::cast<llvm::FixedVectorType>(lanes->getType());
-  llvm::Type* const to =
-      llvm::FixedVectorType::get(b().getInt32Ty(), type->getNumElements());
-  llvm::Value* const result = b().CreateIntrinsic(
-      is_signed ? llvm::Intrinsic::fptosi_sat : llvm::Intrinsic::fptoui_sat,
-      {to, lanes->getType()}, {lanes});
-  return type->getNumElements() == 2 ? WithZeroHalf(result) : result;
+  llvm::Type* const from = lanes->getType();
+  const bool wide = from->getScalarType()->isDoubleTy();
+  const auto constant = [from](double value) {
+    return llvm::ConstantFP::get(from, value);
+  };
+  const auto convert = [&](llvm::Value* value) {
+    return CallIntrinsic(wide ? llvm::Intrinsic::x86_sse2_cvttpd2dq
+                              : llvm::Intrinsic::x86_sse2_cvttps2dq,
+                         {value});
+  };
+  const auto mask = [&](llvm::Value* condition) {
+    return b().CreateSExt(condition, LanesType(Shape::kI32x4));
+  };
+  const auto at_most = [&](llvm::Value* value, double limit) {
+    return b().CreateSelect(b().CreateFCmpOLT(value, constant(limit)), value,
+                            constant(limit));
+  };
+  if (is_signed) {
+    llvm::Value* const number =
+        b().CreateSelect(b().CreateFCmpORD(lanes, lanes), lanes, constant(0));
+    if (wide) return convert(at_most(number, 0x1p31 - 1));
+    // All bits of 0x80000000 change where it should be the highest.
+    return b().CreateXor(convert(number),
+                         mask(b().CreateFCmpOGE(number, constant(0x1p31))));
+  }
+  // NaNs become 0, too.
+  llvm::Value* const number = b().CreateSelect(
+      b().CreateFCmpOGT(lanes, constant(0)), lanes, constant(0));
+  if (wide) {
+    // The low bits of 2^52 + x are x.
+    llvm::Value* const whole = b().CreateUnaryIntrinsic(
+        llvm::Intrinsic::trunc, at_most(number, 0x1p32 - 1));
+    llvm::Value* const bits =
+        AsLanes(b().CreateFAdd(whole, constant(0x1p52)), Shape::kI32x4);
+    return b().CreateShuffleVector(
+        bits, llvm::Constant::getNullValue(bits->getType()), {0, 2, 4, 5});
+  }
+  // The upper half of the range is converted 2^31 lower.
+  llvm::Value* const low = convert(number);
+  llvm::Value* const high = convert(b().CreateFSub(number, constant(0x1p31)));
+  return b().CreateOr(
+      b().CreateOr(low, b().CreateAnd(high, b().CreateAShr(low, 31))),
+      mask(b().CreateFCmpOGE(number, constant(0x1p32))));
 }
 
 // ---------------------------------------------------------------- operators
