@@ -1,0 +1,3 @@
+static inline int twice(const int* where) {
+  return 2 * *where;
+}
