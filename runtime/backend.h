@@ -7,7 +7,7 @@
 // store. Nothing above runtime/ includes this header.
 //
 // Threads: backend::Engine and Code from any thread; backend::Store on the
-// Store's thread.
+// Store's thread, Store::Interrupt from any.
 
 #ifndef CALLGATE_RUNTIME_BACKEND_H_
 #define CALLGATE_RUNTIME_BACKEND_H_
@@ -30,10 +30,19 @@
 
 namespace callgate::backend {
 
-// A compiled module, immutable.
+// How a module runs.
+struct CodeFacts {
+  // "baseline", "optimised"; empty where nothing is compiled.
+  absl::string_view level;
+  uint64_t code_bytes = 0;
+};
+
+// A compiled module, immutable but for better code that comes later.
 class Code {
  public:
   virtual ~Code() = default;
+  // What runs when a call begins now. Any thread.
+  virtual CodeFacts facts() const { return CodeFacts(); }
 };
 
 // Something that lives in a backend store.
@@ -113,7 +122,8 @@ class Store {
   virtual ~Store() = default;
 
   virtual uint32_t NewHostFunc(const FuncType& type, uint32_t binding) = 0;
-  virtual uint32_t NewMemory(const MemoryType& type) = 0;
+  // ResourceExhausted when the host has no room for it.
+  virtual absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) = 0;
   virtual uint32_t NewTable(const TableType& type) = 0;
   virtual uint32_t NewGlobal(const GlobalType& type, const RawValue& value) = 0;
 
@@ -162,6 +172,13 @@ class Store {
   virtual const GlobalType& TypeOfGlobal(uint32_t global) const = 0;
   virtual RawValue GlobalGet(uint32_t global) const = 0;
   virtual void GlobalSet(uint32_t global, const RawValue& value) = 0;
+
+  // What an exception with this tag carries: a type without results.
+  virtual const FuncType& TypeOfTag(uint32_t tag) const = 0;
+
+  // From any thread, after Host::Interrupted() has become true: a running guest
+  // looks at it soon.
+  virtual void Interrupt() = 0;
 };
 
 class Engine {
@@ -173,9 +190,11 @@ class Engine {
   virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
       const admission::Features& features) const = 0;
-  // `host` must outlive the store.
-  virtual std::unique_ptr<Store> NewStore(
-      Host& host, const admission::Features& features) const = 0;
+  // `host` must outlive the store. Of `limits` the engine keeps those that only
+  // it can keep: call_depth or stack_bytes.
+  virtual std::unique_ptr<Store> NewStore(Host& host,
+                                          const admission::Features& features,
+                                          const Limits& limits) const = 0;
 };
 
 }  // namespace callgate::backend

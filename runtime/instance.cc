@@ -202,6 +202,12 @@ absl::Status Global::Set(const Value& value) const {
   return absl::OkStatus();
 }
 
+// ---------------------------------------------------------------- Tag
+
+const FuncType& Tag::type() const {
+  return store_->impl().backend_->TypeOfTag(id_);
+}
+
 // ---------------------------------------------------------------- Instance
 
 absl::string_view Instance::name() const {
@@ -235,9 +241,8 @@ absl::StatusOr<Extern> Instance::GetExport(absl::string_view name) const {
       value.global = Global(store_, id.id);
       break;
     case ExternKind::kTag:
-      return absl::UnimplementedError(
-          absl::StrCat("export \"", absl::CHexEscape(name),
-                       "\" is a tag, which hosts cannot use"));
+      value.tag = Tag(store_, id.id);
+      break;
   }
   return value;
 }

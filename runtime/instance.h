@@ -1,5 +1,5 @@
 // Handles to what lives in a Store: Instance, Func, TypedFunc, Memory, Table,
-// Global.
+// Global, Tag.
 //
 // Each is two words, cheap to copy, owns nothing, and is valid as long as its
 // Store. Use them on the Store's thread only. Mixing Stores is refused with
@@ -124,12 +124,29 @@ class Global {
   uint32_t id_;
 };
 
-// One of the four, or nothing of the kind asked for.
+// What exceptions are told apart by. Hosts can only pass it on, from a module
+// that exports it to one that imports it.
+class Tag {
+ public:
+  // What its exceptions carry; without results.
+  const FuncType& type() const;
+
+ private:
+  friend class Store;
+  friend class StoreImpl;
+  friend class Instance;
+  Tag(Store* store, uint32_t id) : store_(store), id_(id) {}
+  Store* store_;
+  uint32_t id_;
+};
+
+// One of the five, or nothing of the kind asked for.
 struct Extern {
   std::optional<Func> func;
   std::optional<Memory> memory;
   std::optional<Table> table;
   std::optional<Global> global;
+  std::optional<Tag> tag;
 };
 
 class Instance {

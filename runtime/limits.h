@@ -22,8 +22,12 @@ struct Limits {
   uint32_t instances = 100;
   // Live activations: embedder into guest and guest into host, nested.
   uint32_t activation_depth = 64;
-  // Wasm frames of one activation.
+  // Wasm frames of one activation. The reference engine's: the native engine
+  // bounds the bytes of its stack instead.
   uint32_t call_depth = 1'500;
+  // What guests may use of the stack that they run on, nested activations
+  // together; host functions have room beyond it. The native engine's.
+  uint64_t stack_bytes = 1 << 20;
   uint32_t extern_refs = 10'000;
   // Bytes that host functions move between guest and host in one call.
   uint64_t host_bytes_per_call = 1 << 30;

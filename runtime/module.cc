@@ -57,6 +57,9 @@ Module::Module(const Engine& engine, admission::ModuleSummary summary,
 
 Module::~Module() = default;
 
+absl::string_view Module::code_level() const { return code_->facts().level; }
+uint64_t Module::code_bytes() const { return code_->facts().code_bytes; }
+
 absl::string_view Module::FunctionName(uint32_t func_index) const {
   return func_index < function_names_.size() ? function_names_[func_index]
                                              : absl::string_view();

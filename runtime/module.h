@@ -46,6 +46,10 @@ class Module {
   const std::vector<ExportType>& exports() const { return summary_.exports; }
   const admission::ModuleSummary& summary() const { return summary_; }
   const backend::Code& code() const { return *code_; }
+  // The level of the code that a call which begins now would run: "baseline",
+  // "optimised"; empty where the engine compiles nothing. And its size.
+  absl::string_view code_level() const;
+  uint64_t code_bytes() const;
   // From the name section or else the exports; empty if there is none. At most
   // 256 untrusted bytes.
   absl::string_view FunctionName(uint32_t func_index) const;

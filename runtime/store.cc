@@ -79,7 +79,12 @@ absl::StatusOr<Memory> Store::NewMemory(const MemoryType& type) {
       !fits.ok()) {
     return fits;
   }
-  return Memory(this, impl_->backend_->NewMemory(type));
+  const absl::StatusOr<uint32_t> memory = impl_->backend_->NewMemory(type);
+  if (!memory.ok()) {
+    impl_->bytes_used_ -= type.pages.min * kWasmPageBytes;
+    return memory.status();
+  }
+  return Memory(this, *memory);
 }
 
 absl::StatusOr<Table> Store::NewTable(const TableType& type) {
@@ -145,6 +150,7 @@ std::shared_ptr<void> Store::ExternRefObject(const Value& ref) const {
 
 void Store::Interrupt() {
   impl_->interrupted_.store(true, std::memory_order_relaxed);
+  impl_->backend_->Interrupt();
   const std::lock_guard<std::mutex> lock(impl_->wait_mu_);
   if (impl_->wake_fd_ >= 0) {
     const uint64_t one = 1;

@@ -275,7 +275,8 @@ StoreImpl::StoreImpl(Store& self, const Engine& engine, const Limits& limits,
       engine_(engine),
       limits_(limits),
       limiter_(limiter),
-      backend_(engine.execution().NewStore(*this, engine.options().features)) {}
+      backend_(engine.execution().NewStore(*this, engine.options().features,
+                                           limits)) {}
 
 StoreImpl::~StoreImpl() {
   CALLGATE_CHECK(depth_ == 0, "a Store outlives the calls into it");
@@ -841,6 +842,16 @@ absl::StatusOr<StoreImpl::ResolvedImport> StoreImpl::ResolveImport(
       return wrong_type(actual.ToString());
     }
     return ResolvedImport{{ExternKind::kGlobal, value.global->id_}, nullptr};
+  }
+  if (value.tag.has_value()) {
+    if (foreign(value.tag->store_)) return foreign_error();
+    actual.kind = ExternKind::kTag;
+    actual.func = backend_->TypeOfTag(value.tag->id_);
+    if (import.type.kind != ExternKind::kTag ||
+        import.type.func != actual.func) {
+      return wrong_type(actual.ToString());
+    }
+    return ResolvedImport{{ExternKind::kTag, value.tag->id_}, nullptr};
   }
   return wrong_type("nothing");
 }

@@ -64,6 +64,7 @@ class StoreImpl final : public backend::Host {
   friend class Memory;
   friend class Table;
   friend class Global;
+  friend class Tag;
   friend class Instance;
   friend class HookCall;
   friend class HostCaller;

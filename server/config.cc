@@ -59,6 +59,9 @@ constexpr Flag kFlags[] = {
      "an upload that is so far behind 16 KiB/s is ended [10s]"},
     {"wall-per-call", "TIME",
      "limits a call where neither policy nor caller does [60s]"},
+    {"compiler", "FILE", "the program callgate-compile [beside this one]"},
+    {"code-cache-mib", "N",
+     "compiled code kept under --data, in MiB; 0 keeps none [2048]"},
 };
 
 const Flag* FindFlag(absl::string_view name) {
@@ -254,6 +257,10 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
   }
   if (given.has_wall_per_call()) {
     positive("wall-per-call", given.wall_per_call(), &config->wall_per_call);
+  }
+  config->compiler = given.compiler();
+  if (given.has_code_cache_mib()) {
+    config->code_cache_mib = given.code_cache_mib();
   }
   const auto in_range = [&wrong](absl::string_view flag, uint32_t value,
                                  uint32_t max, uint32_t* out) {

@@ -29,6 +29,8 @@ struct Config {
   absl::Duration store_idle = absl::Hours(1);
   absl::Duration upload_stall = absl::Seconds(10);
   absl::Duration wall_per_call = absl::Seconds(60);
+  std::string compiler;  // empty: beside the program
+  uint32_t code_cache_mib = 2048;
 };
 
 // What the command line asks for.

@@ -19,7 +19,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
-#include "runtime/reference/reference_engine.h"
+#include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
 #include "server/allowed_dirs.h"
 #include "server/events/alert_file.h"
@@ -114,7 +114,6 @@ class Daemon::Impl {
         storage_counter_(metrics_),
         event_counter_(metrics_),
         events_(EventOptions()),
-        engine_(NewReferenceEngine()),
         stores_(config_.max_stores, events_, metrics_),
         runs_(config_.max_runs, 0),
         control_(kControlThreads, kControlQueue),
@@ -148,7 +147,7 @@ class Daemon::Impl {
   metrics::StorageCounter storage_counter_;
   metrics::EventCounter event_counter_;
   events::EventLog events_;
-  const std::unique_ptr<Engine> engine_;
+  std::unique_ptr<HostedEngine> engine_;
   AllowedDirs allowed_dirs_;
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
@@ -194,7 +193,17 @@ absl::Status Daemon::Impl::Start() {
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
-  modules_ = std::make_unique<ModuleLibrary>(*engine_, *storage_, *policies_,
+  HostedEngineOptions engine;
+  engine.service.worker_path = config_.compiler;
+  if (config_.code_cache_mib > 0) {
+    engine.cache_folder = absl::StrCat(config_.data, "/code");
+    engine.cache_bytes_max = uint64_t{config_.code_cache_mib} << 20;
+  }
+  absl::StatusOr<std::unique_ptr<HostedEngine>> hosted =
+      HostedEngine::Start(std::move(engine));
+  if (!hosted.ok()) return hosted.status();
+  engine_ = *std::move(hosted);
+  modules_ = std::make_unique<ModuleLibrary>(engine_->engine(), *storage_, *policies_,
                                              events_, metrics_);
 
   metrics_.BeforeScrape([this] {
@@ -211,12 +220,12 @@ absl::Status Daemon::Impl::Start() {
   SweepIdle();
   PublishDaemonEvent(
       "daemon_started",
-      absl::StrCat("listening at ", listen_, ", engine ", engine_->name()));
+      absl::StrCat("listening at ", listen_, ", engine ", engine_->engine().name()));
   return Announce();
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{config_,   *engine_,   host_modules_, allowed_dirs_,
+  const ServiceParts parts{config_,   engine_->engine(),   host_modules_, allowed_dirs_,
                            *storage_, *policies_, *modules_,     stores_,
                            events_,   metrics_,   timer_,        runs_,
                            control_,  watchers_,  draining_};

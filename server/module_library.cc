@@ -179,6 +179,15 @@ absl::StatusOr<LoadedModule> ModuleLibrary::Load(
   return loaded;
 }
 
+std::shared_ptr<const Module> ModuleLibrary::Loaded(
+    const storage::Digest& digest) const {
+  const absl::MutexLock lock(&mu_);
+  for (const Cached& each : cache_) {
+    if (each.digest == digest) return each.loaded.module;
+  }
+  return nullptr;
+}
+
 void ModuleLibrary::Remember(const storage::Digest& digest,
                              const LoadedModule& loaded) {
   const absl::MutexLock lock(&mu_);

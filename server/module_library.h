@@ -76,6 +76,9 @@ class ModuleLibrary {
   // Its compiled form.
   absl::StatusOr<LoadedModule> Load(absl::string_view tenant,
                                     const storage::Digest& digest);
+  // Its compiled form if it is at hand; null otherwise. Waits for nothing.
+  std::shared_ptr<const Module> Loaded(const storage::Digest& digest) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The bytes.
   absl::StatusOr<std::string> Read(absl::string_view tenant,
                                    const storage::Digest& digest);

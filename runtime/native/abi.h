@@ -224,6 +224,20 @@ enum class Builtin : uint32_t {
 };
 inline constexpr size_t kBuiltinCount = static_cast<size_t>(Builtin::kCount);
 
+// A probe on one function of one instance. The loader sends the function's calls
+// to a stub that puts the ProbeContext's address into r10 and goes on at
+// `p<type>`, which calls `enter`, then `code` with the same arguments, then
+// `leave`. `leave` is not called when the activation ends in between; a tail
+// call has left. For functions with a body symbol, the body is what is probed.
+struct ProbeContext {
+  const void* code = nullptr;
+  void (*enter)(ProbeContext* probe, void* context,
+                const void* frame) = nullptr;
+  void (*leave)(ProbeContext* probe, void* context) = nullptr;
+  void* owner = nullptr;
+  uint32_t function = 0;
+};
+
 // An entry trampoline, `e<type>` in the object: calls `code`, a function of
 // that type, with arguments from `args` and leaves the results in
 // StoreContext::values. Without metering, fuel is passed and returned as it is.
@@ -236,6 +250,7 @@ using EntryTrampoline = int64_t (*)(void* context, int64_t fuel,
 //          contain tail calls; the others have none
 //   e<T>   entry trampoline of type T
 //   t<T>   host thunk of type T
+//   p<T>   probe wrapper of type T
 // Undefined symbols that an object may need: memcpy, memmove, memset.
 
 }  // namespace callgate::native

@@ -274,7 +274,7 @@ uint32_t Interpreter::NewHostFunc(const FuncType& type, uint32_t binding) {
   return id;
 }
 
-uint32_t Interpreter::NewMemory(const MemoryType& type) {
+absl::StatusOr<uint32_t> Interpreter::NewMemory(const MemoryType& type) {
   wabt::Limits limits = LimitsOf(type.pages);
   limits.is_64 = type.is64;
   return Root(Memory::New(store_, wabt::interp::MemoryType(limits)).ref());
@@ -519,6 +519,14 @@ void Interpreter::GlobalSet(uint32_t global, const RawValue& value) {
   } else {
     object->UnsafeSet(ValueOf(type, value));
   }
+}
+
+const FuncType& Interpreter::TypeOfTag(uint32_t tag) const {
+  const auto found = tag_types_.find(tag);
+  if (found != tag_types_.end()) return found->second;
+  const wabt::interp::TagType& type = Object<wabt::interp::Tag>(tag)->type();
+  return tag_types_.emplace(tag, FuncType{TypesOf(type.signature), {}})
+      .first->second;
 }
 
 // ---------------------------------------------------------------- running

@@ -46,7 +46,7 @@ class Interpreter final : public backend::Store {
   ~Interpreter() override;
 
   uint32_t NewHostFunc(const FuncType& type, uint32_t binding) override;
-  uint32_t NewMemory(const MemoryType& type) override;
+  absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) override;
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
   absl::StatusOr<backend::Instantiated> Instantiate(
@@ -77,6 +77,9 @@ class Interpreter final : public backend::Store {
   const GlobalType& TypeOfGlobal(uint32_t global) const override;
   RawValue GlobalGet(uint32_t global) const override;
   void GlobalSet(uint32_t global, const RawValue& value) override;
+  const FuncType& TypeOfTag(uint32_t tag) const override;
+  // Looks between any two slices anyway.
+  void Interrupt() override {}
 
  private:
   class ThreadView;
@@ -128,6 +131,7 @@ class Interpreter final : public backend::Store {
   absl::flat_hash_set<uint64_t> extern_refs_;
   // Types in the runtime's form, where they stay put.
   mutable std::map<uint32_t, FuncType> func_types_;
+  mutable std::map<uint32_t, FuncType> tag_types_;
   mutable std::map<uint32_t, MemoryType> memory_types_;
   mutable std::map<uint32_t, TableType> table_types_;
   mutable std::map<uint32_t, GlobalType> global_types_;

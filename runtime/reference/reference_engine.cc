@@ -63,7 +63,8 @@ class ReferenceEngine final : public backend::Engine {
   }
 
   std::unique_ptr<backend::Store> NewStore(
-      backend::Host& host, const admission::Features& features) const override {
+      backend::Host& host, const admission::Features& features,
+      const Limits& /*limits*/) const override {
     return std::make_unique<Interpreter>(host, features);
   }
 

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/reference/reference_engine.h"
 #include "server/cli/console.h"
+#include "server/cli/local_engine.h"
 #include "server/cli/local_guest.h"
 #include "server/cli/module_upload.h"
 #include "server/cli/quoted.h"
@@ -103,7 +103,9 @@ RunResult RunLocally(const RunRequest& request, Interrupts& interrupts) {
       PolicyOf(request.options);
   if (!policy.ok()) return RunResult::Failed(policy.failure(), facts);
   const Policies policies = {*policy};
-  const std::unique_ptr<Engine> engine = NewReferenceEngine();
+  OrFailure<std::unique_ptr<HostedEngine>> hosted = StartLocalEngine();
+  if (!hosted.ok()) return RunResult::Failed(hosted.failure(), facts);
+  const Engine* const engine = &(*hosted)->engine();
   absl::StatusOr<std::shared_ptr<const Module>> module =
       CompileModule(*engine, *bytes, LimitsUnder(*engine, policies));
   if (!module.ok()) {

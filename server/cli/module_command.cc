@@ -60,6 +60,10 @@ std::string ModuleText(const v1::Module& module) {
       {"stored", TimeText(module.create_time())},
       {"labels", LabelsText(module.labels())},
       {"live Stores", absl::StrCat(module.live_stores())},
+      {"code", module.code_level().empty()
+                   ? std::string("not in memory")
+                   : absl::StrCat(module.code_level(), ", ",
+                                  module.code_bytes(), " bytes")},
   };
   if (module.has_quarantine()) {
     const v1::Quarantine& quarantine = module.quarantine();

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/admission/module_limits.h"
 #include "runtime/module.h"
-#include "runtime/reference/reference_engine.h"
+#include "server/cli/local_engine.h"
 #include "server/cli/commands.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
@@ -95,7 +95,9 @@ int ModuleVerify(const Arguments& arguments) {
   OrFailure<std::string> bytes = ReadModuleFile(arguments.operands()[0]);
   if (!bytes.ok()) return refuse(bytes.failure());
   facts.module_digest = storage::DigestOf(*bytes).ToString();
-  const std::unique_ptr<Engine> engine = NewReferenceEngine();
+  OrFailure<std::unique_ptr<HostedEngine>> hosted = StartLocalEngine();
+  if (!hosted.ok()) return refuse(hosted.failure());
+  const Engine* const engine = &(*hosted)->engine();
   const absl::StatusOr<std::shared_ptr<const Module>> module =
       CompileModule(*engine, *bytes, engine->options().module_limits);
   if (!module.ok()) return refuse(FailureOf(module.status()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "runtime/admission/module_limits.h"
 #include "server/error_reason.h"
 
@@ -237,6 +238,13 @@ v1::Outcome ToProto(const Outcome& outcome) {
   message.set_stderr_bytes(outcome.stderr_bytes);
   message.set_output_omitted_bytes(outcome.output_omitted_bytes);
   return message;
+}
+
+absl::Status CheckDeadline(const Outcome& outcome, absl::Time deadline) {
+  const bool stopped = outcome.kind == OutcomeKind::kKilled ||
+                       outcome.kind == OutcomeKind::kBudgetExceeded;
+  if (!stopped || absl::Now() < deadline) return absl::OkStatus();
+  return absl::DeadlineExceededError("the deadline passed while the guest ran");
 }
 
 v1::ModuleImport ToProto(const ImportType& import) {

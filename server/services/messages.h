@@ -34,6 +34,11 @@ absl::StatusOr<std::vector<Value>> ValuesFromProto(
 
 v1::Outcome ToProto(const Outcome& outcome);
 
+// DeadlineExceeded if the RPC's deadline has passed and the guest was stopped:
+// then the caller learns the same whether its own clock or the daemon's was
+// first.
+absl::Status CheckDeadline(const Outcome& outcome, absl::Time deadline);
+
 // Imports, exports and measurements of a module.
 void DescribeModule(const admission::ModuleSummary& summary,
                     const admission::ModuleLimits& limits, v1::Module* module);

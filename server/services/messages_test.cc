@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "server/error_reason.h"
 
@@ -88,6 +89,19 @@ TEST(OutcomeMessageTest, CarriesTheTrapAndTheVerdicts) {
   EXPECT_EQ(message.usage().fuel(), 9u);
   EXPECT_EQ(message.verdicts(0).count(), 2u);
   EXPECT_FALSE(message.store_usable());
+}
+
+TEST(OutcomeMessageTest, AGuestThatTheDeadlineStoppedIsNoOutcome) {
+  Outcome outcome;
+  outcome.kind = OutcomeKind::kBudgetExceeded;
+  EXPECT_TRUE(CheckDeadline(outcome, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(CheckDeadline(outcome, absl::Now() + absl::Hours(1)).ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(CheckDeadline(outcome, absl::Now())));
+  outcome.kind = OutcomeKind::kKilled;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(CheckDeadline(outcome, absl::Now())));
+  // It was in time after all.
+  outcome.kind = OutcomeKind::kReturned;
+  EXPECT_TRUE(CheckDeadline(outcome, absl::Now()).ok());
 }
 
 }  // namespace

@@ -84,6 +84,11 @@ absl::Status ModuleService::SetRecord(const storage::ModuleRecord& record,
   module->mutable_labels()->insert(record.labels.begin(), record.labels.end());
   *module->mutable_create_time() = ToProto(record.created);
   module->set_live_stores(parts_.modules.UsesOf(record.tenant, record.digest));
+  if (const std::shared_ptr<const Module> loaded =
+          parts_.modules.Loaded(record.digest)) {
+    module->set_code_level(std::string(loaded->code_level()));
+    module->set_code_bytes(static_cast<int64_t>(loaded->code_bytes()));
+  }
   const absl::StatusOr<std::optional<storage::QuarantineRecord>> found =
       parts_.storage.catalogue().FindQuarantine(record.tenant, record.digest);
   if (!found.ok()) return found.status();

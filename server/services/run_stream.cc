@@ -262,6 +262,10 @@ absl::StatusOr<Outcome> RunReactor::RunGuest() {
       *entry, outcome.ok() ? EndReason::kFinished : EndReason::kFailed,
       outcome.ok() ? "its run is over" : outcome.status().message());
   parts_.stores.Settle(*entry);
+  if (outcome.ok()) {
+    const absl::Status in_time = CheckDeadline(*outcome, deadline_);
+    if (!in_time.ok()) return in_time;
+  }
   return outcome;
 }
 

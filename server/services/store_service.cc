@@ -215,6 +215,11 @@ absl::Status StoreService::MakeAndInstantiate(UnaryCall& call,
     parts_.stores.End(*entry, EndReason::kFailed, outcome.status().message());
     return outcome.status();
   }
+  const absl::Status in_time = CheckDeadline(*outcome, call.deadline());
+  if (!in_time.ok()) {
+    parts_.stores.End(*entry, EndReason::kFailed, in_time.message());
+    return in_time;
+  }
   if (outcome->kind != OutcomeKind::kReturned) {
     const std::string what =
         outcome->trap.has_value()
@@ -267,6 +272,8 @@ absl::Status StoreService::DoInvoke(UnaryCall& call,
   const absl::StatusOr<Outcome> outcome = store->session().Call(wanted, ticket);
   call.OnCancelled(nullptr);
   if (!outcome.ok()) return outcome.status();
+  status = CheckDeadline(*outcome, wanted.deadline);
+  if (!status.ok()) return status;
   *response->mutable_outcome() = ToProto(*outcome);
   return absl::OkStatus();
 }

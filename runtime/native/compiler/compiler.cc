@@ -27,6 +27,8 @@ constexpr unsigned kThreadsMax = 4;
 // The optimised level's time grows faster than the size of a function.
 constexpr uint32_t kOptimisedOperatorsMax = 40'000;
 
+std::atomic<unsigned> processors{1};
+
 struct Partition {
   uint32_t begin = 0;
   uint32_t end = 0;
@@ -102,6 +104,7 @@ class PartitionCompiler {
       for (uint32_t i = 0; i < info_.types.size(); ++i) {
         WriteEntryTrampoline(types, info_.types[i], i, module);
         WriteHostThunk(types, info_.types[i], i, module);
+        WriteProbeWrapper(types, info_.types[i], i, module);
       }
     }
     {
@@ -176,7 +179,11 @@ void AddFacts(const FunctionFacts& facts, CompiledModule& answer) {
 
 }  // namespace
 
-void LlvmCompiler::Initialise() { InitialiseLlvm(); }
+void LlvmCompiler::Initialise() {
+  // Read from the system, which a worker cannot do any more.
+  processors = std::max(1u, std::thread::hardware_concurrency());
+  InitialiseLlvm();
+}
 
 absl::StatusOr<std::string> LlvmCompiler::Compile(
     const CompileRequest& request, absl::Span<const uint8_t> module) {
@@ -198,8 +205,7 @@ absl::StatusOr<std::string> LlvmCompiler::Compile(
     }
   };
   const unsigned threads = static_cast<unsigned>(std::min<size_t>(
-      {partitions.size(), kThreadsMax,
-       std::max(1u, std::thread::hardware_concurrency())}));
+      {partitions.size(), kThreadsMax, processors.load()}));
   std::vector<std::thread> others;
   for (unsigned i = 1; i < threads; ++i) others.emplace_back(work);
   work();

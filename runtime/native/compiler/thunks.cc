@@ -110,4 +110,45 @@ void WriteHostThunk(const FunctionTypes& types, const FuncType& type,
                result);
 }
 
+void WriteProbeWrapper(const FunctionTypes& types, const FuncType& type,
+                       uint32_t index, llvm::Module& module) {
+  llvm::FunctionType* const plain = types.Of(type);
+  llvm::Type* const pointer = llvm::PointerType::getUnqual(module.getContext());
+  std::vector<llvm::Type*> params = {pointer};
+  params.insert(params.end(), plain->param_begin(), plain->param_end());
+  llvm::Function* const function =
+      Define(llvm::FunctionType::get(plain->getReturnType(), params, false),
+             absl::StrCat("p", index), module);
+  // The static chain: r10, which no other argument uses.
+  function->addParamAttr(0, llvm::Attribute::Nest);
+  llvm::IRBuilder<> b(llvm::BasicBlock::Create(module.getContext(), "entry",
+                                               function));
+  llvm::Value* const probe = function->getArg(0);
+  llvm::Value* const context = function->getArg(1);
+  llvm::Value* const frame = b.CreateIntrinsic(
+      llvm::Intrinsic::frameaddress, {b.getPtrTy()}, {b.getInt32(0)});
+  b.CreateCall(
+      llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer},
+                              false),
+      b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, enter))),
+      {probe, context, frame});
+  std::vector<llvm::Value*> args;
+  for (unsigned i = 1; i < function->arg_size(); ++i) {
+    args.push_back(function->getArg(i));
+  }
+  llvm::Value* const returned = b.CreateCall(
+      plain,
+      b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, code))),
+      args);
+  b.CreateCall(
+      llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer}, false),
+      b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, leave))),
+      {probe, context});
+  if (plain->getReturnType()->isVoidTy()) {
+    b.CreateRetVoid();
+  } else {
+    b.CreateRet(returned);
+  }
+}
+
 }  // namespace callgate::native

@@ -1,5 +1,6 @@
-// The code around guest functions: how the runtime calls one, and how one calls
-// the runtime. One pair per function type of the module, see abi.h.
+// The code around guest functions: how the runtime calls one, how one calls the
+// runtime, and how one is watched. One of each per function type of the module,
+// see abi.h.
 
 #ifndef CALLGATE_RUNTIME_NATIVE_COMPILER_THUNKS_H_
 #define CALLGATE_RUNTIME_NATIVE_COMPILER_THUNKS_H_
@@ -18,6 +19,9 @@ void WriteEntryTrampoline(const FunctionTypes& types, const FuncType& type,
 // `t<index>`.
 void WriteHostThunk(const FunctionTypes& types, const FuncType& type,
                     uint32_t index, llvm::Module& module);
+// `p<index>`.
+void WriteProbeWrapper(const FunctionTypes& types, const FuncType& type,
+                       uint32_t index, llvm::Module& module);
 
 }  // namespace callgate::native
 

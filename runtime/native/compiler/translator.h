@@ -149,6 +149,8 @@ class Translator final : public wabt::BinaryReaderNop {
   // simd.cc
   Result OnV128ConstExpr(v128 bits) override;
   Result OnTernaryExpr(Opcode opcode) override;
+
+  // simd_lanes.cc
   Result OnSimdLaneOpExpr(Opcode opcode, uint64_t lane) override;
   Result OnSimdShuffleOpExpr(Opcode opcode, v128 lanes) override;
   Result OnSimdLoadLaneExpr(Opcode opcode, Index memory, Address align,
@@ -300,10 +302,40 @@ class Translator final : public wabt::BinaryReaderNop {
   llvm::Value* IntBinary(Opcode opcode, llvm::Value* left, llvm::Value* right);
   llvm::Value* Truncate(llvm::Value* value, llvm::Type* to, bool is_signed);
 
-  // ---- simd (simd.cc)
+  // ---- simd (simd.cc, simd_binary.cc, simd_lanes.cc)
+  static constexpr uint8_t kSimdPrefix = 0xfd;
+  // How an operator divides a v128.
+  enum class Shape : uint8_t {
+    kI8x16, kI16x8, kI32x4, kI64x2, kF32x4, kF64x2
+  };
+  // What the operator's name begins with; kI64x2 for those of v128.
+  static Shape ShapeOf(Opcode opcode);
+  static Arithmetic ArithmeticOf(Shape shape);
+  llvm::FixedVectorType* LanesType(Shape shape);
+  // The same bits.
+  llvm::Value* AsLanes(llvm::Value* value, Shape shape);
+  llvm::Value* PopLanes(Shape shape);
+  // With PopNumber().
+  llvm::Value* PopNumbers(Shape shape);
+  void PushLanes(llvm::Value* lanes);
+  // Numbers that an operator of `shape` computed. Where LLVM may know that the
+  // result is an operand (`folds`), a signalling NaN is made quiet here.
+  void PushNumbers(llvm::Value* lanes, Shape shape, bool folds);
+  llvm::Value* CallIntrinsic(unsigned id, llvm::ArrayRef<llvm::Value*> args);
+  // The lower or upper half of the lanes, each twice as wide.
+  llvm::Value* ExtendHalf(llvm::Value* lanes, bool low, bool is_signed);
+  llvm::Value* WithZeroHalf(llvm::Value* lanes);
+  llvm::Value* TruncateLanes(llvm::Value* lanes, bool is_signed);
+  llvm::Value* IntLanes(Opcode opcode, llvm::Value* left, llvm::Value* right);
+  llvm::Value* MixedLanes(Opcode opcode, llvm::Value* left,
+                          llvm::Value* right);
+  static Shape ShapeInMemory(Opcode opcode);
+  llvm::Value* LoadLane(Opcode opcode, Index memory, Address offset);
   // False when the operator is not one of SIMD's.
   bool SimdUnary(Opcode opcode);
   bool SimdBinary(Opcode opcode);
+  bool SimdShift(Opcode opcode);
+  bool SimdFloatBinary(Opcode opcode);
   bool SimdCompare(Opcode opcode);
   bool SimdLoad(Opcode opcode, Index memory, Address offset);
 

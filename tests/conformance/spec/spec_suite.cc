@@ -17,19 +17,22 @@
 #include "google/protobuf/util/json_util.h"
 #include "runtime/reference/reference_engine.h"
 #include "tests/conformance/spec/script_runner.h"
+#include "tests/support/native_engine.h"
 
 namespace callgate {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: spec_suite [--engine=reference] [--verbose] DIR\n"
+    "usage: spec_suite [--engine=reference|native] "
+    "[--level=baseline|optimised]\n"
+    "                  [--fuel=on|off] [--nan=canonical|any] [--verbose] DIR\n"
     "\n"
     "Runs every .wast file below DIR. A file's proposals come from `flags` in\n"
     "the manifest.jsonl of DIR or of a folder above it; a file that no "
     "manifest\n"
     "names is tried as WebAssembly 2.0, then with every proposal on.\n"
     "\n"
-    "  spec_suite --verbose testsuite/core\n";
+    "  spec_suite --engine=native --level=optimised testsuite/core\n";
 
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -92,6 +95,8 @@ admission::Features FeaturesOf(const std::vector<std::string>& flags) {
 
 int Main(int argc, char** argv) {
   bool verbose = false;
+  bool native = false;
+  native::CompileRequest request;
   std::string folder;
   for (int i = 1; i < argc; ++i) {
     const absl::string_view arg = argv[i];
@@ -101,14 +106,16 @@ int Main(int argc, char** argv) {
     }
     if (arg == "--verbose") {
       verbose = true;
-    } else if (absl::StartsWith(arg, "--engine=")) {
-      if (arg != "--engine=reference") {
-        std::fprintf(stderr,
-                     "spec_suite: unknown engine in %s; there is "
-                     "reference\n",
-                     argv[i]);
-        return 64;
-      }
+    } else if (arg == "--engine=reference" || arg == "--engine=native") {
+      native = arg == "--engine=native";
+    } else if (arg == "--level=baseline") {
+      request.level = native::Level::kBaseline;
+    } else if (arg == "--level=optimised") {
+      request.level = native::Level::kOptimised;
+    } else if (arg == "--fuel=on" || arg == "--fuel=off") {
+      request.fuel = arg == "--fuel=on";
+    } else if (arg == "--nan=canonical" || arg == "--nan=any") {
+      request.canonical_nans = arg == "--nan=canonical";
     } else if (absl::StartsWith(arg, "-") || !folder.empty()) {
       std::fprintf(stderr, "spec_suite: unexpected argument %s\n%s", argv[i],
                    kUsage);
@@ -130,8 +137,9 @@ int Main(int argc, char** argv) {
   }
   std::sort(files.begin(), files.end());
   const std::optional<Manifest> manifest = FindManifest(folder);
-  const EngineFactory new_engine = [](EngineOptions options) {
-    return NewReferenceEngine(std::move(options));
+  const EngineFactory new_engine = [&](EngineOptions options) {
+    return native ? NewInProcessNativeEngine(std::move(options), request)
+                  : NewReferenceEngine(std::move(options));
   };
 
   ScriptResult total;

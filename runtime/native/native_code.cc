@@ -1,0 +1,150 @@
+#include "runtime/native/native_code.h"
+
+#include <climits>
+#include <cstddef>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/native/abi.h"
+#include "runtime/native/compiled_module.pb.h"
+
+namespace callgate::native {
+namespace {
+
+absl::StatusOr<CompiledModule> Parse(absl::string_view answer) {
+  CompiledModule compiled;
+  if (answer.size() > INT_MAX ||
+      !compiled.ParseFromArray(answer.data(),
+                               static_cast<int>(answer.size()))) {
+    return absl::InvalidArgumentError(
+        "the compiler's answer is no compiled module");
+  }
+  return compiled;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<NativeModule>> NativeModule::Make(
+    absl::string_view answer, Level level,
+    const admission::ModuleSummary& summary, absl::Span<const uint8_t> bytes,
+    TypeRegistry& types, const LoadOptions& load) {
+  absl::StatusOr<CompiledModule> compiled = Parse(answer);
+  if (!compiled.ok()) return compiled.status();
+  absl::StatusOr<std::unique_ptr<const ModuleImage>> image =
+      ModuleImage::Make(*compiled, summary, bytes);
+  if (!image.ok()) return image.status();
+
+  std::shared_ptr<NativeModule> module(new NativeModule());
+  module->image_ = *std::move(image);
+  module->load_ = load;
+  for (const FuncType& type : module->image_->types()) {
+    module->types_.push_back(types.Take(type));
+    module->type_ids_.push_back(module->types_.back().id());
+  }
+  absl::StatusOr<std::shared_ptr<const CodeVersion>> version =
+      module->Load(*std::move(compiled), level);
+  if (!version.ok()) return version.status();
+  module->current_ = *std::move(version);
+  return module;
+}
+
+absl::StatusOr<std::shared_ptr<const CodeVersion>> NativeModule::Load(
+    CompiledModule compiled, Level level) const {
+  auto version = std::make_shared<CodeVersion>();
+  version->level_ = level;
+  absl::StatusOr<CodeMap> map =
+      CodeMap::Make(compiled.code(), image_->imported_functions(),
+                    static_cast<uint32_t>(image_->functions().size()),
+                    image_->module_bytes());
+  if (!map.ok()) return map.status();
+  version->map_ = *std::move(map);
+  for (std::string& object : *compiled.mutable_objects()) {
+    version->objects_.push_back(std::move(object));
+  }
+  absl::StatusOr<std::shared_ptr<const LoadedCode>> loaded =
+      LoadAgain(*version);
+  if (!loaded.ok()) return loaded.status();
+  version->loaded_ = *std::move(loaded);
+  return std::shared_ptr<const CodeVersion>(std::move(version));
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedCode>> NativeModule::LoadAgain(
+    const CodeVersion& version) const {
+  ExpectedSymbols expected;
+  expected.imported_functions = image_->imported_functions();
+  expected.functions = static_cast<uint32_t>(image_->functions().size());
+  expected.types = static_cast<uint32_t>(image_->types().size());
+  expected.function_types = image_->functions();
+  const std::vector<absl::string_view> objects(version.objects_.begin(),
+                                               version.objects_.end());
+  absl::StatusOr<std::unique_ptr<const LoadedCode>> loaded =
+      LoadObjects(objects, expected, load_);
+  if (!loaded.ok()) return loaded.status();
+  return std::shared_ptr<const LoadedCode>(*std::move(loaded));
+}
+
+std::shared_ptr<const CodeVersion> NativeModule::current() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return current_;
+}
+
+absl::Status NativeModule::Publish(absl::string_view answer, Level level) {
+  absl::StatusOr<CompiledModule> compiled = Parse(answer);
+  if (!compiled.ok()) return compiled.status();
+  // Of the structure, only what the symbols depend on is used from here; the
+  // rest stays as the first answer had it.
+  bool same =
+      compiled->abi_version() == kAbiVersion &&
+      compiled->imported_functions() == image_->imported_functions() &&
+      static_cast<size_t>(compiled->functions_size()) ==
+          image_->functions().size() &&
+      static_cast<size_t>(compiled->types_size()) == image_->types().size();
+  for (int i = 0; same && i < compiled->functions_size(); ++i) {
+    same =
+        compiled->functions(i) == image_->functions()[static_cast<size_t>(i)];
+  }
+  const auto equal = [](const std::string& codes,
+                        const std::vector<ValType>& types) {
+    if (codes.size() != types.size()) return false;
+    for (size_t i = 0; i < types.size(); ++i) {
+      if (static_cast<uint8_t>(codes[i]) != static_cast<uint8_t>(types[i])) {
+        return false;
+      }
+    }
+    return true;
+  };
+  for (int i = 0; same && i < compiled->types_size(); ++i) {
+    const FuncType& type = image_->types()[static_cast<size_t>(i)];
+    same = equal(compiled->types(i).params(), type.params) &&
+           equal(compiled->types(i).results(), type.results);
+  }
+  if (!same) {
+    return absl::InvalidArgumentError(
+        "the compiler's second answer is of another module than its first");
+  }
+  absl::StatusOr<std::shared_ptr<const CodeVersion>> version =
+      Load(*std::move(compiled), level);
+  if (!version.ok()) return version.status();
+  const std::lock_guard<std::mutex> lock(mu_);
+  current_ = *std::move(version);
+  return absl::OkStatus();
+}
+
+absl::Status NativeCode::Publish(absl::string_view answer, Level level) const {
+  if (absl::Status published = module_->Publish(answer, level);
+      !published.ok()) {
+    return published;
+  }
+  publications_->fetch_add(1, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+backend::CodeFacts NativeCode::facts() const {
+  const std::shared_ptr<const CodeVersion> version = module_->current();
+  backend::CodeFacts facts;
+  facts.level =
+      version->level() == Level::kOptimised ? "optimised" : "baseline";
+  facts.code_bytes = version->loaded()->code_bytes();
+  return facts;
+}
+
+}  // namespace callgate::native

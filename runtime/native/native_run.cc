@@ -1,0 +1,380 @@
+// How guests of a NativeStore run: calls in both directions, fuel, stops and
+// backtraces.
+//
+// The frames of an activation, newest first, are a chain of frame pointers on
+// the guest's stack that ends at 0. It holds compiled functions, but also
+// thunks, trampolines, callgate_try_call and, in sanitizer builds, a function
+// of ours; what is no function of an instance is passed over.
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/check.h"
+#include "runtime/native/native_store.h"
+
+namespace callgate::native {
+namespace {
+
+// Between two looks at the interrupt: about a tenth of a millisecond.
+constexpr uint64_t kSlice = 200'000;
+
+}  // namespace
+
+// ---------------------------------------------------------------- frames
+
+// Makes RawFrames of addresses in code.
+class NativeStore::FrameList {
+ public:
+  FrameList(const NativeStore& store, size_t max_frames)
+      : store_(store), max_frames_(max_frames) {}
+
+  bool full() const { return frames_.size() >= max_frames_; }
+  std::vector<backend::RawFrame> Take() { return std::move(frames_); }
+
+  // An address behind a call, or the one of an instruction that faulted.
+  void AddReturn(uintptr_t address) { Add(address - 1); }
+  void AddFault(uintptr_t address) { Add(address); }
+
+ private:
+  void Add(uintptr_t pc) {
+    const CodeRange* range = store_.FindRange(pc);
+    if (range == nullptr) return;
+    const std::optional<CodePlace> place =
+        range->code->Find(reinterpret_cast<const void*>(pc));
+    if (!place.has_value()) return;
+    const bool is_newest = newest_;
+    newest_ = false;
+    // A function that ends with tail calls has two frames: its body's, and that
+    // of the loop that runs what the body ended with. While the body runs it
+    // is enough of them; after it the function has made way for another one.
+    // Only where the loop itself is at work does it stand for the function.
+    const bool has_body = range->code->Body(place->function) != nullptr;
+    if (has_body && !place->body && !is_newest) return;
+    backend::RawFrame frame;
+    frame.instance = range->instance->id();
+    frame.func_index = place->function;
+    frame.module_offset = range->instance->version().map().ModuleOffset(
+        place->function, place->body, place->offset_in_symbol);
+    frames_.push_back(frame);
+  }
+
+  const NativeStore& store_;
+  const size_t max_frames_;
+  bool newest_ = true;
+  std::vector<backend::RawFrame> frames_;
+};
+
+std::vector<backend::RawFrame> NativeStore::FramesFrom(
+    const void* frame, size_t max_frames) const {
+  FrameList list(*this, max_frames);
+  // SAFETY: every frame of an activation is on the guest's stack, so nothing
+  // else is read, whatever the chain says; and it is read upwards only.
+  uintptr_t at = reinterpret_cast<uintptr_t>(frame);
+  uintptr_t floor = stack_->low();
+  while (!list.full() && at >= floor && at % 8 == 0 &&
+         at <= stack_->top() - 16) {
+    const auto* words = reinterpret_cast<const uintptr_t*>(at);
+    list.AddReturn(words[1]);
+    floor = at + 16;
+    at = words[0];
+  }
+  return list.Take();
+}
+
+std::vector<backend::RawFrame> NativeStore::FramesOf(
+    const FaultScope& faults) const {
+  FrameList list(*this, kBacktraceFramesMax);
+  list.AddFault(faults.fault.pc);
+  for (size_t i = 0; i < faults.returns && !list.full(); ++i) {
+    list.AddReturn(faults.return_addresses[i]);
+  }
+  return list.Take();
+}
+
+// The frames of the activation that made a host call.
+class NativeStore::GuestView final : public backend::GuestFrames {
+ public:
+  GuestView(const NativeStore& store, const void* frame)
+      : store_(store), frame_(frame) {}
+  std::vector<backend::RawFrame> Frames(size_t max_frames) override {
+    return store_.FramesFrom(frame_, max_frames);
+  }
+
+ private:
+  const NativeStore& store_;
+  const void* const frame_;
+};
+
+// Both are called by the signal handler, in the middle of compiled code.
+bool NativeStore::IsCode(const void* owner, uintptr_t pc) {
+  return static_cast<const NativeStore*>(owner)->FindRange(pc) != nullptr;
+}
+
+bool NativeStore::IsMemory(const void* owner, uintptr_t address) {
+  for (const Memory& memory :
+       static_cast<const NativeStore*>(owner)->memories_) {
+    const auto base = reinterpret_cast<uintptr_t>(memory.def.base);
+    if (address >= base && address - base < kMemoryReserve) return true;
+  }
+  return false;
+}
+
+// ---------------------------------------------------------------- fuel
+
+bool NativeStore::Settle(int64_t fuel) {
+  if (!engine_.metered) return true;
+  const auto used = static_cast<uint64_t>(slice_ - fuel);
+  slice_ = fuel;
+  const uint64_t left = host_.FuelLeft();
+  host_.ConsumeFuel(std::min(used, left));
+  return used <= left;
+}
+
+int64_t NativeStore::NewSlice() {
+  slice_ = static_cast<int64_t>(std::min(host_.FuelLeft(), kSlice));
+  context().fuel = slice_;
+  return slice_;
+}
+
+std::optional<backend::Stop> NativeStore::MayNotRun() const {
+  if (host_.Interrupted()) {
+    return backend::Stop{TrapCode::kInterrupted, nullptr};
+  }
+  if (host_.DeadlinePassed()) {
+    return backend::Stop{TrapCode::kDeadlineExceeded, nullptr};
+  }
+  return std::nullopt;
+}
+
+// ---------------------------------------------------------------- stops
+
+bool NativeStore::Stopped(backend::Stop stop, const void* frame, int64_t fuel) {
+  if (!Settle(fuel) && stop.code != TrapCode::kOutOfFuel) {
+    // It would not have come so far.
+    stop = backend::Stop{TrapCode::kOutOfFuel, nullptr};
+  }
+  running_->stop = std::move(stop);
+  running_->backtrace = FramesFrom(frame, kBacktraceFramesMax);
+  return false;
+}
+
+void NativeStore::Leave() {
+  AboutToDropFrames();
+  if (running_->outer == nullptr) fiber_.Returning();
+  callgate_unwind(&running_->activation);
+}
+
+void NativeStore::Interrupt() {
+  cell_.context.stack_limit.store(~uint64_t{0}, std::memory_order_seq_cst);
+}
+
+// ---------------------------------------------------------------- calls
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CALLGATE_BEFORE_ARRIVAL __attribute__((no_sanitize("address")))
+#else
+#define CALLGATE_BEFORE_ARRIVAL
+#endif
+
+// What compiled code is entered through where a sanitizer must know of the
+// stack.
+CALLGATE_BEFORE_ARRIVAL int64_t NativeStore::EnterOnFiber(
+    void* context, int64_t fuel, const void* code, const RawValue* args) {
+  NativeStore* const store =
+      reinterpret_cast<Cell*>(static_cast<ContextHeader*>(context)->store)
+          ->store;
+  store->fiber_.Arrived();
+  const int64_t left = store->entry_on_fiber_(context, fuel, code, args);
+  store->fiber_.Returning();
+  return left;
+}
+
+backend::Completion NativeStore::Call(uint32_t func,
+                                      absl::Span<const RawValue> args,
+                                      absl::Span<RawValue> results,
+                                      uint32_t /*call_depth_max*/) {
+  const bool outermost = running_ == nullptr;
+  if (outermost) TakeNewCode();
+  Function& function = functions_[func];
+  CALLGATE_CHECK(function.instance != nullptr,
+                 "the runtime calls host functions itself");
+  const FuncType& type = *function.type;
+
+  backend::Completion completion;
+  const auto not_run = [&](backend::Stop stop) {
+    completion.stop = std::move(stop);
+    completion.backtrace = {PlaceOf(func)};
+    return completion;
+  };
+  if (outermost) {
+    absl::StatusOr<std::unique_ptr<Stack>> stack =
+        engine_.stacks.Acquire(stack_bytes_);
+    if (!stack.ok()) {
+      return not_run(
+          backend::Stop{TrapCode::kHostError,
+                        MakeError(std::string(stack.status().message()))});
+    }
+    if (!PrepareThreadForFaults()) {
+      engine_.stacks.Release(*std::move(stack));
+      return not_run(
+          backend::Stop{TrapCode::kHostError,
+                        MakeError("no stack for signals is to be had")});
+    }
+    stack_ = *std::move(stack);
+    // Before the look at the interrupt: see kCheckStack.
+    context().stack_limit.exchange(stack_->limit(), std::memory_order_seq_cst);
+    if (!engine_.metered) engine_.ticker.Add(context().stack_limit);
+  }
+
+  std::optional<backend::Stop> may_not = MayNotRun();
+  if (!may_not.has_value() && engine_.metered && host_.FuelLeft() == 0) {
+    may_not = backend::Stop{TrapCode::kOutOfFuel, nullptr};
+  }
+  if (!may_not.has_value()) {
+    const RawValue* guest_args = args.data();
+    std::vector<RawValue> converted;
+    if (function.has_funcrefs) {
+      for (size_t i = 0; i < args.size(); ++i) {
+        converted.push_back(ToGuest(type.params[i], args[i]));
+      }
+      guest_args = converted.data();
+    }
+    const uint32_t type_index =
+        function.instance->image().functions()[function.index];
+    EntryTrampoline entry =
+        reinterpret_cast<EntryTrampoline>(reinterpret_cast<uintptr_t>(
+            function.instance->code().EntryTrampoline(type_index)));
+
+    // What belongs to the activation that this one is nested in.
+    StoreContext& shared = context();
+    ExceptionHandler* const handler = std::exchange(shared.handler, nullptr);
+    const void* const tail_code = std::exchange(shared.tail_code, nullptr);
+    void* const tail_context = shared.tail_context;
+    const void* const tail_entry = shared.tail_entry;
+
+    Running running;
+    running.outer = running_;
+    running.faults.activation = &running.activation;
+    running.faults.owner = this;
+    running.faults.is_code = &IsCode;
+    running.faults.is_memory = &IsMemory;
+    running.faults.guard_begin = stack_->guard_begin();
+    running.faults.guard_end = stack_->low();
+    running.faults.stack_low = stack_->low();
+    running.faults.stack_top = stack_->top();
+    running_ = &running;
+    PushFaultScope(running.faults);
+    const int64_t slice = NewSlice();
+    if (outermost && FiberAnnotations::kNeedsArrival) {
+      entry_on_fiber_ = std::exchange(entry, &EnterOnFiber);
+      fiber_.Leaving(stack_->low(), stack_->top());
+    }
+    EnterResult result;
+    {
+      ThreadAnnotations thread;
+      thread.Enter();
+      result = callgate_enter(
+          &running.activation, entry, function.record.context, slice,
+          function.record.code, guest_args,
+          outermost ? reinterpret_cast<void*>(stack_->top()) : nullptr);
+      thread.Leave();
+    }
+    if (outermost && FiberAnnotations::kNeedsArrival) {
+      // A fault leaves the stack without a word.
+      if (running.faults.fault.happened) fiber_.Returning();
+      fiber_.Returned();
+    }
+    PopFaultScope(running.faults);
+    running_ = running.outer;
+
+    shared.handler = handler;
+    shared.tail_code = tail_code;
+    shared.tail_context = tail_context;
+    shared.tail_entry = tail_entry;
+
+    if (running.faults.fault.happened) {
+      // The count was in a register. At most a slice, then.
+      Settle(0);
+      completion.stop = backend::Stop{running.faults.fault.code, nullptr};
+      completion.backtrace = FramesOf(running.faults);
+    } else if (result.stopped != 0) {
+      completion.stop = std::move(running.stop);
+      completion.backtrace = std::move(running.backtrace);
+    } else if (!Settle(result.fuel)) {
+      completion.stop = backend::Stop{TrapCode::kOutOfFuel, nullptr};
+      completion.backtrace = {PlaceOf(func)};
+    } else {
+      for (size_t i = 0; i < results.size(); ++i) {
+        results[i] = FromGuest(type.results[i], shared.values[i]);
+      }
+    }
+  }
+
+  if (outermost) {
+    if (!engine_.metered) engine_.ticker.Remove(context().stack_limit);
+    engine_.stacks.Release(std::move(stack_));
+  }
+  return may_not.has_value() ? not_run(*std::move(may_not)) : completion;
+}
+
+// ---------------------------------------------------------------- host calls
+
+void NativeStore::HostEnter(HostContext* host, const void* frame,
+                            RawValue* values) {
+  auto* const store = static_cast<NativeStore*>(host->owner);
+  if (!store->HostCalled(*host, frame, values)) store->Leave();
+}
+
+__attribute__((noinline)) bool NativeStore::HostCalled(const HostContext& host,
+                                                       const void* frame,
+                                                       RawValue* values) {
+  const Function& function = functions_[host.func];
+  const FuncType& type = *function.type;
+  // Host code may ask for the counters, and use some itself.
+  if (!Settle(context().fuel)) {
+    return Stopped(TrapCode::kOutOfFuel, frame, context().fuel);
+  }
+  // The results go where the arguments came from, but the hook sees both.
+  std::array<RawValue, 8> few;
+  std::vector<RawValue> many;
+  RawValue* args = few.data();
+  const size_t count = type.params.size();
+  if (count > few.size()) {
+    many.resize(count);
+    args = many.data();
+  }
+  for (size_t i = 0; i < count; ++i) {
+    args[i] = FromGuest(type.params[i], values[i]);
+  }
+  const absl::Span<RawValue> results(values, type.results.size());
+  std::fill(results.begin(), results.end(), RawValue());
+
+  GuestView view(*this, frame);
+  std::optional<backend::Stop> stop = host_.CallHost(
+      host.binding, view, absl::MakeConstSpan(args, count), results);
+  NewSlice();
+  if (stop.has_value()) {
+    return Stopped(*std::move(stop), frame, context().fuel);
+  }
+  if (!function.has_funcrefs) return true;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (type.results[i] != ValType::kFuncRef) continue;
+    const uint64_t ref = results[i].ref();
+    if (ref != kNullRef && !FuncOf(ref).has_value()) {
+      return Stopped(
+          backend::Stop{TrapCode::kHostError,
+                        MakeError(absl::StrCat("the host function returned "
+                                               "funcref ",
+                                               ref,
+                                               ", which is no function of "
+                                               "this Store"))},
+          frame, context().fuel);
+    }
+    results[i] = ToGuest(ValType::kFuncRef, results[i]);
+  }
+  return true;
+}
+
+}  // namespace callgate::native

@@ -1,0 +1,223 @@
+// A backend::Store whose guests are compiled code.
+//
+// Numbers of functions, memories, tables, globals and tags index vectors; a
+// function's number is also its reference. Compiled code knows none of them: it
+// has pointers to FuncRecords, MemoryDefs, TableDefs, cells and Tags, which
+// stay where they are for the Store's life.
+//
+// Two ways out of a guest that does not return. Whoever ends an activation
+// first notes why (Stopped), inside a function that is free to use C++ as it
+// likes and answers false, and then, back in a frame without objects, calls
+// Leave, which drops everything up to the activation's Call.
+//
+// Fuel is handed out in slices: compiled code counts one down in a register,
+// and the Host learns what was used whenever code of ours runs that it could
+// ask (host functions, the limiter), at the end of a slice and at every stop.
+
+#ifndef CALLGATE_RUNTIME_NATIVE_NATIVE_STORE_H_
+#define CALLGATE_RUNTIME_NATIVE_NATIVE_STORE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "runtime/backend.h"
+#include "runtime/native/abi.h"
+#include "runtime/native/activation.h"
+#include "runtime/native/engine_state.h"
+#include "runtime/native/fiber_annotations.h"
+#include "runtime/native/instance.h"
+#include "runtime/native/trap_signal.h"
+
+namespace callgate::native {
+
+class NativeStore final : public backend::Store {
+ public:
+  // `engine` and `host` must outlive it.
+  NativeStore(EngineState& engine, backend::Host& host,
+              const admission::Features& features, const Limits& limits);
+  ~NativeStore() override;
+
+  uint32_t NewHostFunc(const FuncType& type, uint32_t binding) override;
+  absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) override;
+  uint32_t NewTable(const TableType& type) override;
+  uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
+  absl::StatusOr<backend::Instantiated> Instantiate(
+      const backend::Code& code,
+      absl::Span<const backend::ExternId> imports) override;
+  std::vector<backend::ExternId> Exports(uint32_t instance) const override;
+  uint32_t FuncAt(uint32_t instance, uint32_t index) const override;
+  std::optional<uint32_t> DefaultMemory(uint32_t instance) const override;
+  const FuncType& TypeOfFunc(uint32_t func) const override;
+  std::optional<uint32_t> BindingOf(uint32_t func) const override;
+  backend::RawFrame PlaceOf(uint32_t func) const override;
+  uint64_t RefOf(uint32_t func) const override;
+  std::optional<uint32_t> FuncOf(uint64_t ref) const override;
+  uint64_t NewExternRef() override;
+  bool IsExternRef(uint64_t ref) const override;
+  backend::Completion Call(uint32_t func, absl::Span<const RawValue> args,
+                           absl::Span<RawValue> results,
+                           uint32_t call_depth_max) override;
+  const MemoryType& TypeOfMemory(uint32_t memory) const override;
+  absl::Span<uint8_t> Bytes(uint32_t memory) override;
+  bool GrowMemory(uint32_t memory, uint64_t pages) override;
+  const TableType& TypeOfTable(uint32_t table) const override;
+  uint64_t TableSize(uint32_t table) const override;
+  RawValue TableGet(uint32_t table, uint64_t index) const override;
+  void TableSet(uint32_t table, uint64_t index, const RawValue& value) override;
+  bool GrowTable(uint32_t table, uint64_t count,
+                 const RawValue& value) override;
+  const GlobalType& TypeOfGlobal(uint32_t global) const override;
+  RawValue GlobalGet(uint32_t global) const override;
+  void GlobalSet(uint32_t global, const RawValue& value) override;
+  const FuncType& TypeOfTag(uint32_t tag) const override;
+  void Interrupt() override;
+
+ private:
+  friend class Builtins;
+  class FrameList;
+  class GuestView;
+  struct InstanceConstants;
+
+  // Compiled code has pointers to the first member.
+  struct Cell {
+    StoreContext context;
+    NativeStore* store = nullptr;
+  };
+
+  struct Function {
+    FuncRecord record;
+    const FuncType* type = nullptr;
+    bool has_funcrefs = false;     // among its parameters or results
+    Instance* instance = nullptr;  // of a guest's function
+    uint32_t index = 0;            // in its index space
+    std::unique_ptr<HostContext> host;
+    TypeRegistry::Hold hold;  // of a host function's type
+  };
+  struct Memory {
+    MemoryType type;
+    MemoryPool::Slot slot;
+    MemoryDef def;
+  };
+  struct Table {
+    TableType type;
+    std::vector<uint64_t> elements;
+    TableDef def;
+  };
+  struct Global {
+    GlobalType type;
+    RawValue* cell = nullptr;
+  };
+  struct OwnTag {
+    Tag tag;
+    const FuncType* type = nullptr;
+    TypeRegistry::Hold hold;
+  };
+
+  // A live activation.
+  struct Running {
+    Running* outer = nullptr;
+    Activation activation;
+    FaultScope faults;
+    std::optional<backend::Stop> stop;
+    std::vector<backend::RawFrame> backtrace;
+  };
+
+  struct CodeRange {
+    uintptr_t begin = 0;
+    uintptr_t end = 0;
+    const LoadedCode* code = nullptr;
+    Instance* instance = nullptr;
+  };
+
+  // ---- objects
+  Function& NewFunction();
+  // The function at an index of an instance, made now if it was not yet.
+  Function& FunctionAt(Instance& instance, uint32_t index);
+  Function& FunctionOf(const FuncRecord& record);
+  // Both forms of a value: the runtime's, and that of compiled code.
+  RawValue ToGuest(ValType type, const RawValue& value);
+  RawValue FromGuest(ValType type, const RawValue& value) const;
+
+  // ---- instantiation
+  void Link(Instance& instance, absl::Span<const backend::ExternId> imports);
+  std::optional<TrapCode> RunSegments(Instance& instance);
+  void MakeRoom(const ModuleImage& image);
+  // Addresses in the code that `instance` uses, where others have them.
+  void FillImport(Instance& instance, uint32_t index);
+  void FillRecord(Function& function);
+  void AddThunks(const Instance& instance);
+  void AddRange(Instance& instance);
+  const CodeRange* FindRange(uintptr_t pc) const;
+  bool UsesShared(const NativeModule& module) const;
+  // Takes newer code where there is some. No activation is live.
+  void TakeNewCode();
+
+  // ---- running
+  const StoreContext& context() const { return cell_.context; }
+  StoreContext& context() { return cell_.context; }
+  std::optional<backend::Stop> MayNotRun() const;
+  // Tells the Host what was used of the slice; false when that was more than
+  // there was.
+  bool Settle(int64_t fuel);
+  int64_t NewSlice();
+  // Notes why the innermost activation ends. Always false.
+  bool Stopped(backend::Stop stop, const void* frame, int64_t fuel);
+  bool Stopped(TrapCode code, const void* frame, int64_t fuel) {
+    return Stopped(backend::Stop{code, nullptr}, frame, fuel);
+  }
+  [[noreturn]] void Leave();
+  bool HostCalled(const HostContext& host, const void* frame, RawValue* values);
+  static void HostEnter(HostContext* host, const void* frame, RawValue* values);
+  static int64_t EnterOnFiber(void* context, int64_t fuel, const void* code,
+                              const RawValue* args);
+  // `frame` is a frame whose return address is the newest of them.
+  std::vector<backend::RawFrame> FramesFrom(const void* frame,
+                                            size_t max_frames) const;
+  std::vector<backend::RawFrame> FramesOf(const FaultScope& faults) const;
+  static bool IsCode(const void* owner, uintptr_t pc);
+  static bool IsMemory(const void* owner, uintptr_t address);
+
+  EngineState& engine_;
+  backend::Host& host_;
+  const bool ordered_segments_;  // as bulk-memory has it
+  const uint64_t stack_bytes_;
+
+  Cell cell_;
+  std::vector<RawValue> values_;
+  std::vector<RawValue> tail_values_;
+
+  // Deques: compiled code has pointers into them.
+  std::deque<Function> functions_;
+  std::deque<Memory> memories_;
+  std::deque<Table> tables_;
+  std::deque<Global> globals_;
+  std::deque<RawValue> cells_;  // of globals that the embedder made
+  std::deque<OwnTag> tags_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+  absl::flat_hash_set<uint64_t> extern_refs_;
+  uint64_t next_extern_ref_ = 1;
+
+  // A host thunk for each type that some instantiated module has, and the host
+  // functions whose type none has yet.
+  absl::flat_hash_map<uint32_t, const void*> thunks_;
+  std::vector<uint32_t> without_thunk_;
+
+  std::vector<CodeRange> ranges_;  // by address
+  mutable size_t last_range_ = 0;
+  uint64_t publications_seen_ = 0;
+
+  Running* running_ = nullptr;    // the innermost
+  std::unique_ptr<Stack> stack_;  // while one is live
+  FiberAnnotations fiber_;
+  EntryTrampoline entry_on_fiber_ = nullptr;
+  int64_t slice_ = 0;
+};
+
+}  // namespace callgate::native
+
+#endif  // CALLGATE_RUNTIME_NATIVE_NATIVE_STORE_H_

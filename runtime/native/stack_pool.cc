@@ -1,0 +1,129 @@
+#include "runtime/native/stack_pool.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "runtime/check.h"
+#include "runtime/native/abi.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace callgate::native {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+constexpr uint64_t kGuard = kPage;
+constexpr uint64_t kGuestBytesMax = uint64_t{1} << 30;
+
+uint64_t WholePages(uint64_t bytes) {
+  return (bytes + kPage - 1) / kPage * kPage;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Stack>> Stack::New(uint64_t guest_bytes) {
+  if (guest_bytes > kGuestBytesMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a guest's stack of ", guest_bytes,
+                     " bytes is over the maximum of ", kGuestBytesMax));
+  }
+  const uint64_t bytes =
+      kGuard + kHostHeadroom + kFrameSlack + WholePages(guest_bytes);
+  void* mapping =
+      mmap(nullptr, bytes, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (mapping == MAP_FAILED) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a guest's stack of ", bytes, " bytes: ", std::strerror(errno)));
+  }
+  const auto at = reinterpret_cast<uintptr_t>(mapping);
+  std::unique_ptr<Stack> stack(new Stack(at, bytes));
+  if (mprotect(reinterpret_cast<void*>(stack->low()), bytes - kGuard,
+               PROT_READ | PROT_WRITE) != 0) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a guest's stack of ", bytes, " bytes: ", std::strerror(errno)));
+  }
+  return stack;
+}
+
+Stack::~Stack() {
+#if defined(__SANITIZE_ADDRESS__)
+  // Frames that were unwound left their marks.
+  ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(low()), top() - low());
+#endif
+  munmap(reinterpret_cast<void*>(mapping_), mapped_bytes_);
+}
+
+uintptr_t Stack::low() const { return mapping_ + kGuard; }
+uintptr_t Stack::limit() const { return low() + kHostHeadroom + kFrameSlack; }
+
+StackPool::~StackPool() {
+  CALLGATE_CHECK(in_use_ == 0, "a stack pool outlives its stacks");
+}
+
+absl::StatusOr<std::unique_ptr<Stack>> StackPool::Acquire(
+    uint64_t guest_bytes) {
+  std::unique_ptr<Stack> other;  // of another size, dropped without the lock
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    const uint64_t wanted = WholePages(guest_bytes);
+    for (size_t i = idle_.size(); i-- > 0;) {
+      if (idle_[i]->guest_bytes() != wanted) continue;
+      std::unique_ptr<Stack> stack = std::move(idle_[i]);
+      idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
+      ++in_use_;
+      return stack;
+    }
+    if (in_use_ >= options_.stacks_max) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("all ", options_.stacks_max,
+                       " stacks for guests of this process are in use"));
+    }
+    if (in_use_ + idle_.size() >= options_.stacks_max) {
+      other = std::move(idle_.back());
+      idle_.pop_back();
+    }
+    ++in_use_;
+  }
+  absl::StatusOr<std::unique_ptr<Stack>> made = Stack::New(guest_bytes);
+  if (!made.ok()) {
+    const std::lock_guard<std::mutex> lock(mu_);
+    --in_use_;
+  }
+  return made;
+}
+
+void StackPool::Release(std::unique_ptr<Stack> stack) {
+  // The deep pages of a stack that was used to its end; those near the top
+  // every guest needs.
+  constexpr uint64_t kKept = 64 << 10;
+  if (stack->top() - stack->low() > kKept) {
+#if !defined(__SANITIZE_ADDRESS__)
+    static_cast<void>(madvise(reinterpret_cast<void*>(stack->low()),
+                              stack->top() - stack->low() - kKept,
+                              MADV_DONTNEED));
+#endif
+  }
+  const std::lock_guard<std::mutex> lock(mu_);
+  --in_use_;
+  if (idle_.size() < options_.idle_max) idle_.push_back(std::move(stack));
+}
+
+size_t StackPool::in_use() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return in_use_;
+}
+
+size_t StackPool::idle() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return idle_.size();
+}
+
+}  // namespace callgate::native

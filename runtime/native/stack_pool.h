@@ -1,0 +1,93 @@
+// Stacks that guests run on, and host functions that guests call.
+//
+//   low                                                               top
+//    | guard page | host headroom | frame slack | what guests may use  |
+//                                               ^ limit()
+//
+// Guest code compares its frames with limit(). Beneath it there is room for
+// the largest frame that compiled code makes without comparing, and beneath
+// that for host functions called from the deepest guest frame. The guard page
+// catches what should not happen.
+//
+// A stack used by one guest after another keeps its pages while it is in the
+// pool, at most `idle_max` stacks of them, and is never read before it is
+// written by correct code.
+//
+// Any thread; a Stack is used by one at a time and must not outlive its pool.
+
+#ifndef CALLGATE_RUNTIME_NATIVE_STACK_POOL_H_
+#define CALLGATE_RUNTIME_NATIVE_STACK_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace callgate::native {
+
+// Sanitizers make frames several times larger.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr uint64_t kHostHeadroom = 2 << 20;
+#else
+inline constexpr uint64_t kHostHeadroom = 256 << 10;
+#endif
+
+class Stack {
+ public:
+  // `guest_bytes` is rounded up to whole pages. ResourceExhausted when the
+  // system gives no memory.
+  static absl::StatusOr<std::unique_ptr<Stack>> New(uint64_t guest_bytes);
+  ~Stack();
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  uintptr_t guard_begin() const { return mapping_; }
+  // The lowest usable byte.
+  uintptr_t low() const;
+  uintptr_t top() const { return mapping_ + mapped_bytes_; }
+  uintptr_t limit() const;
+  uint64_t guest_bytes() const { return top() - limit(); }
+
+ private:
+  Stack(uintptr_t mapping, uint64_t mapped_bytes)
+      : mapping_(mapping), mapped_bytes_(mapped_bytes) {}
+
+  const uintptr_t mapping_;
+  const uint64_t mapped_bytes_;
+};
+
+class StackPool {
+ public:
+  struct Options {
+    // Stacks kept for the next guest; more are given back to the system.
+    size_t idle_max = 64;
+    // Stacks in use and idle.
+    size_t stacks_max = 4'096;
+  };
+
+  StackPool() : StackPool(Options()) {}
+  explicit StackPool(const Options& options) : options_(options) {}
+  ~StackPool();
+  StackPool(const StackPool&) = delete;
+  StackPool& operator=(const StackPool&) = delete;
+
+  // ResourceExhausted at `stacks_max` and when the system gives no memory.
+  absl::StatusOr<std::unique_ptr<Stack>> Acquire(uint64_t guest_bytes);
+  void Release(std::unique_ptr<Stack> stack);
+
+  size_t in_use() const;
+  size_t idle() const;
+
+ private:
+  const Options options_;
+  mutable std::mutex mu_;
+  std::vector<std::unique_ptr<Stack>> idle_;  // guarded by mu_
+  size_t in_use_ = 0;                         // guarded by mu_
+};
+
+}  // namespace callgate::native
+
+#endif  // CALLGATE_RUNTIME_NATIVE_STACK_POOL_H_

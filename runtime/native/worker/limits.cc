@@ -1,0 +1,33 @@
+#include "runtime/native/worker/limits.h"
+
+#include <algorithm>
+#include <thread>
+
+namespace callgate::native {
+
+std::chrono::milliseconds DeadlineOf(const Order& order,
+                                     const CompileLimits& limits) {
+  const CompileTime& time = order.request.level == Level::kOptimised
+                                ? limits.optimised
+                                : limits.baseline;
+  const auto kibibytes =
+      static_cast<int64_t>((order.module_bytes + 1023) / 1024);
+  return std::min(time.max, time.base + kibibytes * time.per_kibibyte);
+}
+
+Order MakeOrder(const CompileRequest& request, uint64_t module_bytes,
+                const CompileLimits& limits) {
+  Order order;
+  order.request = request;
+  order.module_bytes = module_bytes;
+  order.memory_bytes =
+      limits.memory_bytes + module_bytes * limits.memory_bytes_per_module_byte;
+  order.answer_bytes_max = std::min(limits.answer_bytes, kAnswerBytesCeiling);
+  const auto seconds =
+      std::chrono::ceil<std::chrono::seconds>(DeadlineOf(order, limits));
+  order.cpu_seconds = (static_cast<uint64_t>(seconds.count()) + 1) *
+                      std::max(1u, std::thread::hardware_concurrency());
+  return order;
+}
+
+}  // namespace callgate::native
