@@ -18,6 +18,7 @@
 #include "runtime/wasi/wasi.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"
+#include "server/guest_setup.h"
 #include "server/module_admission.h"
 #include "server/turn_queue.h"
 #include "server/verdict_tally.h"
@@ -72,25 +73,6 @@ class Turn {
   TurnQueue& queue_;
 };
 
-// The Store's limits under the policies' budgets.
-Limits LimitsOf(const policy::EffectiveBudgets& budgets) {
-  Limits limits;
-  if (const auto max = budgets.Max(Budget::kMemoryBytesTotal)) {
-    limits.bytes_total = *max;
-  }
-  if (const auto max = budgets.Max(Budget::kTableElementsTotal)) {
-    limits.table_elements_total = *max;
-  }
-  if (const auto max = budgets.Max(Budget::kCallDepth)) {
-    limits.call_depth = static_cast<uint32_t>(
-        std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
-  }
-  if (const auto max = budgets.Max(Budget::kHostBytesPerCall)) {
-    limits.host_bytes_per_call = *max;
-  }
-  return limits;
-}
-
 // The budget that a trap of this code has used up; empty if it is about none.
 absl::string_view BudgetOfTrap(TrapCode code, bool fuel_of_store) {
   switch (code) {
@@ -111,10 +93,6 @@ absl::string_view BudgetOfTrap(TrapCode code, bool fuel_of_store) {
 std::string TrapMessage(const Trap& trap) {
   return events::EscapeText(trap.message());
 }
-
-// What all imports of the module could be linked with.
-using SpecByImport =
-    std::map<std::pair<std::string, std::string>, HostFunctionSpec>;
 
 }  // namespace
 
@@ -144,7 +122,7 @@ class Session::Impl {
               policy::StoreFacts{config_.store_id, config_.tenant,
                                  config_.module_digest, config_.module_name},
               MonotonicNow, tally_),
-        store_(engine, LimitsOf(budgets_)),
+        store_(engine, StoreLimitsUnder(budgets_)),
         turns_(
             config_.waiting_max, [this] { store_.Interrupt(); },
             [this] { store_.ResetInterrupt(); }) {
@@ -200,8 +178,6 @@ class Session::Impl {
   void Tell(const Outcome& outcome, const VerdictTally::Answered& answered);
   void End(SessionState state, std::string why);
 
-  absl::Status AddStubs(SpecByImport& specs);
-  absl::Status CheckPolicies(const SpecByImport& specs);
   absl::StatusOr<Memory> FindMemory(absl::string_view name) const;
 
   const SessionConfig config_;
@@ -261,10 +237,7 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   if (!context.ok()) return ContextStatus(context.status());
   wasi_ = *std::move(context);
 
-  SpecByImport specs;
-  for (const wasi::FunctionInfo& function : wasi::AllFunctions()) {
-    specs[{std::string(wasi::kModuleName), function.name}] = function.spec;
-  }
+  SpecByImport specs = WasiSpecs();
   absl::Status status = wasi::AddToLinker(linker_, wasi_);
   if (!status.ok()) return status;
   for (HostFunctionEntry& entry : host_modules.FunctionsFor(
@@ -274,81 +247,11 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
                                 std::move(entry.definition));
     if (!status.ok()) return status;
   }
-  status = AddStubs(specs);
+  status = AddStubs(*config_.module, config_.stubs, linker_, specs, warnings_);
   if (!status.ok()) return status;
-  status = CheckPolicies(specs);
+  status = CheckPolicies(*config_.module, config_.policies, specs, warnings_);
   if (!status.ok()) return status;
   return store_.SetCallHook(hook_);
-}
-
-absl::Status Session::Impl::AddStubs(SpecByImport& specs) {
-  for (const StubImport& stub : config_.stubs) {
-    const std::string shown = policy::FormatImportName(stub.module, stub.name);
-    if (linker_.Defines(stub.module, stub.name)) {
-      return BadArgument(absl::StrCat(
-          "stub ", shown,
-          ": the host defines this function already, or it is a stub twice; "
-          "leave the stub out"));
-    }
-    const auto& imports = config_.module->imports();
-    const auto found = std::find_if(
-        imports.begin(), imports.end(), [&stub](const ImportType& import) {
-          return import.module == stub.module && import.name == stub.name;
-        });
-    if (found == imports.end()) {
-      warnings_.push_back(
-          absl::StrCat("stub ", shown, ": the module does not import it"));
-      continue;
-    }
-    if (found->type.kind != ExternKind::kFunc) {
-      return BadArgument(absl::StrCat(
-          "stub ", shown, ": the module imports it as a ",
-          ExternKindName(found->type.kind), ", and only functions have stubs"));
-    }
-    HostDefinition definition;
-    definition.type = found->type.func;
-    std::vector<RawValue> zeros;
-    for (const ValType type : definition.type.results) {
-      zeros.push_back(Value::Zero(type).raw());
-    }
-    definition.body = [zeros](Caller&, absl::Span<const RawValue>,
-                              absl::Span<RawValue> results) -> ErrorRef {
-      std::copy(zeros.begin(), zeros.end(), results.begin());
-      return nullptr;
-    };
-    const absl::Status status =
-        linker_.DefineFunc(stub.module, stub.name, std::move(definition));
-    if (!status.ok()) return status;
-    specs[{stub.module, stub.name}] = HostFunctionSpec();
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Session::Impl::CheckPolicies(const SpecByImport& specs) {
-  std::vector<policy::LinkedImport> linked;
-  for (const ImportType& import : config_.module->imports()) {
-    if (import.type.kind != ExternKind::kFunc) continue;
-    const auto spec = specs.find({import.module, import.name});
-    // An import without a host function is a link error of its own.
-    if (spec == specs.end()) continue;
-    linked.push_back(
-        {import.module, import.name, &import.type.func, &spec->second});
-  }
-  std::vector<std::string> problems;
-  for (const auto& policy : config_.policies) {
-    const policy::LinkFindings findings = policy->CheckAgainst(linked);
-    for (const policy::Problem& problem : findings.problems) {
-      problems.push_back(problem.ToString());
-    }
-    for (const policy::Problem& warning : findings.warnings) {
-      warnings_.push_back(warning.ToString());
-    }
-  }
-  if (problems.empty()) return absl::OkStatus();
-  return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
-                         reason::kPolicyRefused,
-                         absl::StrCat("a policy cannot judge this module: ",
-                                      absl::StrJoin(problems, "; ")));
 }
 
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
@@ -539,18 +442,7 @@ absl::StatusOr<Outcome> Session::Impl::Instantiate(
       store_, config_.module, config_.module_name, armed.options);
   if (!made.ok()) {
     End(SessionState::kKilled, "the module could not be linked");
-    switch (made.status().code()) {
-      case absl::StatusCode::kNotFound:
-        return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
-                               reason::kMissingImport,
-                               events::EscapeText(made.status().message()));
-      case absl::StatusCode::kFailedPrecondition:
-        return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
-                               reason::kImportType,
-                               events::EscapeText(made.status().message()));
-      default:
-        return made.status();
-    }
+    return LinkStatus(made.status());
   }
   instance_ = made->instance;
   Outcome outcome = Conclude(armed, {{}, std::move(made->trap), made->usage});

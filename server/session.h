@@ -40,6 +40,7 @@
 #include "policy/policy_violation.h"
 #include "runtime/engine.h"
 #include "runtime/module.h"
+#include "server/guest_setup.h"
 #include "server/host_module.h"
 #include "server/outcome.h"
 
@@ -53,12 +54,6 @@ struct GuestDirectory {
   // When not empty, host_path must be this directory or lie inside of it, by a
   // lookup that no symbolic link leads out of. Both absolute.
   std::string inside;
-};
-
-// An import defined as a function that does nothing and returns zeros.
-struct StubImport {
-  std::string module;
-  std::string name;
 };
 
 // Which of the guest's streams.

@@ -751,5 +751,142 @@ TEST(CallgateLocalTest, EndsTheGuestWhenNobodyReadsItsOutput) {
   EXPECT_EQ(finished.exit_code, kExitOutputClosed) << finished.err;
 }
 
+// --- bench
+
+TEST(CallgateBenchTest, TimesAnExport) {
+  const Finished finished = Callgate({"bench", Calculator(), "--invoke", "fib",
+                                      "--arg", "5", "--repeat", "2", "--json"});
+  EXPECT_EQ(finished.exit_code, kExitOk) << finished.err;
+  EXPECT_TRUE(absl::StartsWith(
+      finished.out,
+      R"({"engine":"reference","level":null,"fuel":false,"hook":"none",)"))
+      << finished.out;
+  for (const absl::string_view part :
+       {R"("load_us":null)", R"("code_bytes":null)", R"("call_ns":{"min":)",
+        R"("repeat":2)", R"("host_calls":0,"stable":true,"result":"5"})"}) {
+    EXPECT_TRUE(absl::StrContains(finished.out, part)) << finished.out;
+  }
+}
+
+TEST(CallgateBenchTest, RunsUnderEachHook) {
+  const std::string guest = NeedsImport();
+  const std::string policy = WriteFile("bench.yaml", R"(
+api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: bench }
+imports:
+  - { import: bench.start, action: allow }
+)");
+  for (const std::vector<std::string>& hook :
+       std::vector<std::vector<std::string>>{
+           {"none"}, {"null"}, {"policy", "--policy", policy}}) {
+    std::vector<std::string> words = {"bench",       guest,      "--stub",
+                                      "bench.start", "--invoke", "_start",
+                                      "--json",      "--hook"};
+    words.insert(words.end(), hook.begin(), hook.end());
+    const Finished finished = Callgate(words);
+    EXPECT_EQ(finished.exit_code, kExitOk) << finished.err;
+    EXPECT_EQ(finished.err, "");
+    EXPECT_TRUE(absl::StrContains(
+        finished.out, R"("host_calls":1,"stable":true,"result":""})"))
+        << finished.out;
+  }
+}
+
+TEST(CallgateBenchTest, DropsWhatTheGuestWrites) {
+  const Finished finished =
+      Callgate({"bench", Greeter(), "--invoke", "_start", "--repeat", "1"});
+  EXPECT_EQ(finished.exit_code, kExitOk) << finished.err;
+  EXPECT_EQ(finished.err, "");
+  EXPECT_FALSE(absl::StrContains(finished.out, "hi")) << finished.out;
+  EXPECT_TRUE(absl::StartsWith(finished.out, "engine ")) << finished.out;
+}
+
+struct BenchRefusal {
+  std::string name;
+  std::function<std::vector<std::string>()> arguments;
+  int exit_code;
+  std::string err;  // is part of stderr
+};
+
+class CallgateBenchRefusals : public testing::TestWithParam<BenchRefusal> {};
+
+TEST_P(CallgateBenchRefusals, SayWhatIsWrong) {
+  std::vector<std::string> words = {"bench"};
+  for (const std::string& word : GetParam().arguments()) words.push_back(word);
+  const Finished finished = Callgate(words);
+  EXPECT_EQ(finished.exit_code, GetParam().exit_code) << finished.err;
+  EXPECT_EQ(finished.out, "");
+  EXPECT_TRUE(absl::StrContains(finished.err, GetParam().err)) << finished.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lines, CallgateBenchRefusals,
+    testing::ValuesIn<BenchRefusal>({
+        {"no_file", [] { return std::vector<std::string>{"/no/such.wasm"}; },
+         kExitNoInput, "cannot read \"/no/such.wasm\""},
+        {"level_of_an_interpreter",
+         [] {
+           return std::vector<std::string>{Calculator(), "--level", "baseline"};
+         },
+         kExitUsage, "the reference engine interprets and has no levels"},
+        {"no_such_export",
+         [] {
+           return std::vector<std::string>{Calculator(), "--invoke", "fob"};
+         },
+         kExitUsage, "the module exports no function \"fob\""},
+        {"wrong_argument",
+         [] {
+           return std::vector<std::string>{Calculator(), "--invoke", "fib"};
+         },
+         kExitUsage, "the function takes 1 argument (i32), found 0"},
+        {"missing_import",
+         [] {
+           return std::vector<std::string>{NeedsImport(), "--invoke", "_start"};
+         },
+         kExitModuleRefused, "bench"},
+        {"guest_traps",
+         [] {
+           return std::vector<std::string>{
+               Calculator(), "--invoke", "divide", "--arg", "1", "--arg", "0"};
+         },
+         134, "the guest was stopped: integer divide by zero"},
+        {"guest_exits",
+         [] {
+           return std::vector<std::string>{Exits(7), "--invoke", "_start"};
+         },
+         134, "the guest exited with 7, so there is nothing to time"},
+        {"policy_that_counts_fuel",
+         [] {
+           return std::vector<std::string>{
+               Calculator(), "--hook", "policy", "--policy",
+               WriteFile("fuel.yaml",
+                         "api_version: callgate.policy/v1\nkind: Policy\n"
+                         "metadata: {name: p}\n"
+                         "budgets: {fuel_per_call: 100}\n")};
+         },
+         kExitUsage, "limits fuel, which is not counted; give --fuel on"},
+        {"policy_that_is_used_up",
+         [] {
+           return std::vector<std::string>{
+               Calculator(),
+               "--invoke",
+               "fib",
+               "--arg",
+               "5",
+               "--fuel",
+               "on",
+               "--hook",
+               "policy",
+               "--policy",
+               WriteFile("budget.yaml",
+                         "api_version: callgate.policy/v1\nkind: Policy\n"
+                         "metadata: {name: p}\n"
+                         "budgets: {fuel_per_call: 100}\n")};
+         },
+         134, "the guest was stopped: "},
+    }),
+    [](const auto& row) { return row.param.name; });
+
 }  // namespace
 }  // namespace callgate::cli

@@ -49,6 +49,11 @@ INSTANTIATE_TEST_SUITE_P(
          "run"},
         {"run --local f", "run"},
         {"run f --local -- a", "run"},
+        {"bench f", "bench"},
+        {"bench f --invoke e --arg -1 --arg 2 --repeat 3 --engine reference "
+         "--level baseline --fuel on --hook policy --policy p --stub m.n "
+         "--json",
+         "bench"},
         {"store create f --policy p --dir h::g --env K=V --stub m.n --fuel 7 "
          "--timeout 2s -- a",
          "store create"},
@@ -96,6 +101,9 @@ INSTANTIATE_TEST_SUITE_P(
         {"module ls -- x", "takes nothing behind --"},
         {"store call 7", "needs ID EXPORT ARGS"},
         {"metrics --server x:1", "unknown flag \"--server\""},
+        {"bench", "callgate bench needs FILE"},
+        {"bench f --engine v8", "only reference|native"},
+        {"bench f -- 7", "takes nothing behind --"},
     }));
 
 // Every way to ask for a help text.

@@ -28,6 +28,9 @@ int PolicyLs(const Arguments& arguments);
 // run_command.cc
 int Run(const Arguments& arguments);
 
+// bench_command.cc
+int Bench(const Arguments& arguments);
+
 // store_command.cc
 int StoreCreate(const Arguments& arguments);
 int StoreCall(const Arguments& arguments);

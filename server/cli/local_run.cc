@@ -6,13 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_compiler.h"
-#include "server/cli/local_engine.h"
 #include "server/cli/console.h"
-#include "server/cli/exit_codes.h"
+#include "server/cli/local_engine.h"
+#include "server/cli/local_guest.h"
 #include "server/cli/module_upload.h"
 #include "server/cli/quoted.h"
-#include "server/cli/values.h"
 #include "server/host_module.h"
 #include "server/module_admission.h"
 #include "server/session.h"
@@ -22,14 +20,6 @@ namespace callgate::cli {
 namespace {
 
 using Policies = std::vector<std::shared_ptr<const policy::Policy>>;
-
-std::vector<StubImport> StubsOf(const RunOptions& options) {
-  std::vector<StubImport> stubs;
-  for (const StubOption& stub : options.stubs) {
-    stubs.push_back({stub.module, stub.name});
-  }
-  return stubs;
-}
 
 // The policy of the run. Its applies_to is not asked: whoever runs a module in
 // a process of their own chooses the policy too.
@@ -46,24 +36,10 @@ OrFailure<std::shared_ptr<const policy::Policy>> PolicyOf(
     Say("no --policy: WASI and the stubs are allowed, every other import is "
         "denied");
   }
-  const std::string text = is_file ? options.policy_file->text
-                                   : PermissivePolicyYaml(StubsOf(options));
-  const std::string filename =
-      is_file ? options.policy_file->filename : "the built-in policy";
-  policy::CompileResult compiled = policy::CompilePolicyText(text, filename);
-  if (!compiled.ok()) {
-    Failure failure;
-    failure.exit_code = kExitPolicyRefused;
-    failure.message = absl::StrCat("policy ", Quoted(filename), " is refused");
-    for (const policy::Problem& problem : compiled.problems) {
-      failure.details.push_back(problem.ToString());
-    }
-    return failure;
-  }
-  for (const policy::Problem& warning : compiled.warnings) {
-    Say(absl::StrCat("warning: ", warning.ToString()));
-  }
-  return std::move(compiled.policy);
+  return CompilePolicyOf(
+      is_file ? *options.policy_file
+              : PolicyText{"the built-in policy",
+                           PermissivePolicyYaml(StubsOf(options.stubs))});
 }
 
 // The call of --invoke, or of _start.
@@ -73,17 +49,9 @@ OrFailure<CallRequest> CallOf(const RunRequest& request, const Module& module) {
     call.export_name = "_start";
     return call;
   }
-  const FuncType* type = nullptr;
-  std::vector<std::string> functions;
-  for (const ExportType& each : module.exports()) {
-    if (each.type.kind != ExternKind::kFunc) continue;
-    functions.push_back(each.name);
-    if (each.name == *request.invoke) type = &each.type.func;
-  }
-  if (type == nullptr) return NoSuchExport(*request.invoke, functions);
-  absl::StatusOr<std::vector<Value>> values =
-      ParseValues(request.args, type->params);
-  if (!values.ok()) return WrongUsage(values.status().message());
+  OrFailure<std::vector<Value>> values =
+      ArgumentsOf(module, *request.invoke, request.args);
+  if (!values.ok()) return values.failure();
   call.export_name = *request.invoke;
   call.args = *std::move(values);
   return call;
@@ -107,7 +75,7 @@ SessionConfig ConfigOf(const RunRequest& request, RunFacts& facts,
     directory.guest_path = dir.guest_path;
     config.dirs.push_back(std::move(directory));
   }
-  config.stubs = StubsOf(request.options);
+  config.stubs = StubsOf(request.options.stubs);
   config.fuel_per_call = request.options.fuel;
   config.wall_per_call = request.options.timeout;
   config.stdin_fd = STDIN_FILENO;

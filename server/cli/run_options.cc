@@ -39,23 +39,6 @@ bool NamesFile(absl::string_view policy) {
   return absl::StrContains(policy, '/');
 }
 
-OrFailure<PolicyText> ReadPolicyFile(const std::string& path) {
-  absl::StatusOr<std::string> text =
-      ReadFile(path, policy::kPolicyFileBytesMax + 1);
-  if (!text.ok()) return FailureOf(kExitNoInput, text.status());
-  const policy::LoadResult loaded = policy::LoadPolicy(*text, path);
-  if (!loaded.ok()) {
-    Failure failure;
-    failure.exit_code = kExitPolicyRefused;
-    failure.message = absl::StrCat("policy file ", Quoted(path), " is refused");
-    for (const policy::Problem& problem : loaded.problems) {
-      failure.details.push_back(problem.ToString());
-    }
-    return failure;
-  }
-  return PolicyText{path, *std::move(text)};
-}
-
 OrFailure<DirectoryOption> ParseDirectory(const std::string& text) {
   const size_t colons = text.find("::");
   if (colons == std::string::npos || colons == 0 || colons + 2 == text.size()) {
@@ -120,6 +103,33 @@ OrFailure<std::optional<absl::Duration>> ParseTimeout(
   return std::optional<absl::Duration>(timeout);
 }
 
+OrFailure<PolicyText> ReadPolicyFile(const std::string& path) {
+  absl::StatusOr<std::string> text =
+      ReadFile(path, policy::kPolicyFileBytesMax + 1);
+  if (!text.ok()) return FailureOf(kExitNoInput, text.status());
+  const policy::LoadResult loaded = policy::LoadPolicy(*text, path);
+  if (!loaded.ok()) {
+    Failure failure;
+    failure.exit_code = kExitPolicyRefused;
+    failure.message = absl::StrCat("policy file ", Quoted(path), " is refused");
+    for (const policy::Problem& problem : loaded.problems) {
+      failure.details.push_back(problem.ToString());
+    }
+    return failure;
+  }
+  return PolicyText{path, *std::move(text)};
+}
+
+OrFailure<std::vector<StubOption>> ParseStubs(const Arguments& arguments) {
+  std::vector<StubOption> stubs;
+  for (const std::string& text : arguments.All("stub")) {
+    OrFailure<StubOption> stub = ParseStub(text);
+    if (!stub.ok()) return stub.failure();
+    stubs.push_back(*std::move(stub));
+  }
+  return stubs;
+}
+
 OrFailure<RunOptions> ParseRunOptions(const Arguments& arguments) {
   RunOptions options;
   for (const std::string& text : arguments.All("dir")) {
@@ -134,11 +144,9 @@ OrFailure<RunOptions> ParseRunOptions(const Arguments& arguments) {
     }
     options.env.push_back(std::move(text));
   }
-  for (const std::string& text : arguments.All("stub")) {
-    OrFailure<StubOption> stub = ParseStub(text);
-    if (!stub.ok()) return stub.failure();
-    options.stubs.push_back(*std::move(stub));
-  }
+  OrFailure<std::vector<StubOption>> stubs = ParseStubs(arguments);
+  if (!stubs.ok()) return stubs.failure();
+  options.stubs = *std::move(stubs);
   OrFailure<std::optional<uint64_t>> fuel = ParseFuel(arguments);
   if (!fuel.ok()) return fuel.failure();
   options.fuel = *fuel;

@@ -54,6 +54,12 @@ OrFailure<RunOptions> ParseRunOptions(const Arguments& arguments);
 // What the API cannot carry: an inline policy is YAML there.
 std::optional<Failure> NotForDaemon(const RunOptions& options);
 
+// --stub alone.
+OrFailure<std::vector<StubOption>> ParseStubs(const Arguments& arguments);
+
+// Reads a policy file and checks its form.
+OrFailure<PolicyText> ReadPolicyFile(const std::string& path);
+
 // --fuel and --timeout alone.
 OrFailure<std::optional<uint64_t>> ParseFuel(const Arguments& arguments);
 OrFailure<std::optional<absl::Duration>> ParseTimeout(

@@ -249,7 +249,7 @@ class Tidy(unittest.TestCase):
 
     def test_packages_are_listed_once_and_explained(self):
         seen, found = set(), []
-        groups = {"build", "quickstart", "test", "develop"}
+        groups = {"build", "quickstart", "test", "develop", "bench"}
         for number, line in enumerate((ROOT / "deploy/packages.txt").read_text().splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue

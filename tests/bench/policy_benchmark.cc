@@ -1,0 +1,134 @@
+// What the policy engine adds to a host call, by what its policy says.
+//
+//   BM_PolicyCall/ENGINE/no_hook            nothing is asked
+//   BM_PolicyCall/ENGINE/allow_1_rule       one entry, which allows the call
+//   BM_PolicyCall/ENGINE/allow_50_rules     fifty entries, one of which is
+//   about
+//                                           the call, and allows it
+//   BM_PolicyCall/ENGINE/log_50_rules       that one records each call as well
+//   BM_PolicyCall/ENGINE/rate_50_rules      a rate limit that is never reached
+//
+// A loop of 10,000 calls of a function with two arguments and a result; "items"
+// are calls.
+
+#include <benchmark/benchmark.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "policy/policy_compiler.h"
+#include "policy/policy_hook.h"
+#include "runtime/check.h"
+#include "tests/bench/engines.h"
+#include "tests/bench/measured_store.h"
+
+namespace callgate {
+namespace {
+
+constexpr uint32_t kCallsPerLoop = 10'000;
+
+class DeafSink final : public policy::DecisionSink {
+ public:
+  void OnDecision(const policy::DecisionRecord& decision) override {
+    benchmark::DoNotOptimize(&decision);
+  }
+  void OnEngineFault(const policy::StoreFacts&, absl::string_view) override {
+    CALLGATE_CHECK(false, "the policy engine has no fault here");
+  }
+};
+
+absl::Time Now() {
+  return absl::UnixEpoch() +
+         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+struct PolicyRow {
+  std::string name;
+  int entries = 0;   // env.nop and env.add among them; 0: no hook
+  std::string more;  // what else the file says
+};
+
+std::vector<PolicyRow> PolicyRows() {
+  const std::string log =
+      "  - { id: seen, import: env.add, action: log, severity: debug }\n";
+  const std::string rate =
+      "rate_limits:\n  - { id: rate, import: env.add, refill_per_second: "
+      "1000000000, burst: 1000000000, action: deny, guest_errno: 6 }\n";
+  return {
+      {"no_hook", 0, ""},          {"allow_1_rule", 2, ""},
+      {"allow_50_rules", 50, ""},  {"log_50_rules", 49, log},
+      {"rate_50_rules", 50, rate},
+  };
+}
+
+std::shared_ptr<const policy::Policy> CompileRow(const PolicyRow& row) {
+  std::string yaml =
+      "api_version: callgate.policy/v1\nkind: Policy\nmetadata: { name: p }\n"
+      "imports:\n  - { import: env.nop, action: allow }\n";
+  for (int i = 2; i < row.entries; ++i) {
+    absl::StrAppend(&yaml, "  - { import: other.f", i, ", action: allow }\n");
+  }
+  absl::StrAppend(&yaml, "  - { import: env.add, action: allow }\n", row.more);
+  policy::CompileResult compiled = policy::CompilePolicyText(yaml, "p.yaml");
+  if (!compiled.ok()) {
+    for (const policy::Problem& problem : compiled.problems) {
+      CALLGATE_CHECK(false, problem.ToString().c_str());
+    }
+  }
+  return std::move(compiled.policy);
+}
+
+// An engine and its guest, compiled once for all the rows about them.
+struct Subject {
+  explicit Subject(const EngineToMeasure& which)
+      : engine(which.make()), module(CompileWat(*engine, kCallingGuest)) {}
+
+  const std::unique_ptr<Engine> engine;
+  const std::shared_ptr<const Module> module;
+  const Linker linker = HostFunctions();
+};
+
+void PolicyCall(benchmark::State& state, const Subject& subject,
+                const PolicyRow& row) {
+  DeafSink sink;
+  std::unique_ptr<policy::PolicyHook> hook;
+  if (row.entries > 0) {
+    hook = std::make_unique<policy::PolicyHook>(
+        std::vector<std::shared_ptr<const policy::Policy>>{CompileRow(row)},
+        policy::StoreFacts{"bench", "default", "", "guest"}, Now, sink);
+  }
+  const MeasuredStore store(*subject.engine, subject.module, subject.linker,
+                            hook.get());
+  const Func loop = store.Find("adds");
+  for (auto _ : state) CallOrDie(loop, kCallsPerLoop);
+  state.SetItemsProcessed(state.iterations() * kCallsPerLoop);
+}
+
+void Register() {
+  for (const EngineToMeasure& engine : EnginesToMeasure()) {
+    const auto subject = std::make_shared<const Subject>(engine);
+    for (const PolicyRow& row : PolicyRows()) {
+      benchmark::RegisterBenchmark(
+          absl::StrCat("BM_PolicyCall/", engine.name, "/", row.name).c_str(),
+          [subject, row](benchmark::State& state) {
+            PolicyCall(state, *subject, row);
+          });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace callgate
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  callgate::Register();
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
