@@ -103,7 +103,9 @@ OrFailure<BenchReport> Measure(const Arguments& arguments) {
       TimedCompile(engine, *bytes, policies, took_ns);
   if (!module.ok()) return module.failure();
   report.compile_ms = static_cast<double>(took_ns) / 1e6;
-  if (bench.code_bytes) report.code_bytes = bench.code_bytes();
+  if (bench.code_bytes != nullptr) {
+    report.code_bytes = bench.code_bytes(**module);
+  }
   if (bench.keeps_code) {
     module = TimedCompile(engine, *bytes, policies, took_ns);
     if (!module.ok()) return module.failure();

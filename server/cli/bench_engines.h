@@ -5,18 +5,19 @@
 #define CALLGATE_SERVER_CLI_BENCH_ENGINES_H_
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "runtime/engine.h"
+#include "runtime/module.h"
 #include "server/cli/failure.h"
 
 namespace callgate::cli {
 
 struct EngineChoice {
-  std::string engine = "reference";
-  // "baseline" or "optimised"; empty where none was asked for.
+  std::string engine = "native";
+  // "baseline" or "optimised"; empty where none was asked for: the engine's
+  // own choice, which for the native one is the baseline.
   std::string level;
   // Whether code counts fuel. An engine that always counts ignores it.
   bool fuel = false;
@@ -24,14 +25,14 @@ struct EngineChoice {
 
 // An engine made to be measured.
 struct BenchEngine {
-  // What `engine` borrows, such as whoever compiles for it; goes after it.
-  std::shared_ptr<void> borrowed;
-  std::unique_ptr<Engine> engine;
+  // What `engine` belongs to.
+  std::shared_ptr<void> owner;
+  const Engine* engine = nullptr;
   // Of the code that it makes; empty for an engine without levels.
   std::string level;
-  // Bytes of machine code of the module compiled last; null for an engine
+  // Bytes of machine code of a module that it compiled; null for an engine
   // without machine code.
-  std::function<uint64_t()> code_bytes;
+  uint64_t (*code_bytes)(const Module& module) = nullptr;
   // A second Compile of the same bytes takes the machine code of the first and
   // only loads it.
   bool keeps_code = false;

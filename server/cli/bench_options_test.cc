@@ -23,7 +23,7 @@ TEST(BenchOptionsTest, HasDefaults) {
   EXPECT_EQ(options->file, "f.wasm");
   EXPECT_FALSE(options->invoke.has_value());
   EXPECT_EQ(options->repeat, 10u);
-  EXPECT_EQ(options->engine.engine, "reference");
+  EXPECT_EQ(options->engine.engine, "native");
   EXPECT_EQ(options->engine.level, "");
   EXPECT_FALSE(options->engine.fuel);
   EXPECT_EQ(options->hook, BenchHook::kNone);
@@ -78,7 +78,7 @@ INSTANTIATE_TEST_SUITE_P(
          "--repeat \"often\" is not a number; write it decimal or "
          "0x-hexadecimal"},
         {{"f", "--engine", "v8"},
-         "--engine cannot be \"v8\", only reference|native"},
+         "--engine cannot be \"v8\", only native|reference"},
         {{"f", "--level", "best"},
          "--level cannot be \"best\", only baseline|optimised"},
         {{"f", "--fuel", "1000"}, "--fuel cannot be \"1000\", only on|off"},
@@ -103,7 +103,7 @@ TEST(BenchOptionsTest, RefusesAPolicyFileThatIsNotThere) {
 
 // Whatever the command line may ask for, this build says what it has instead.
 TEST(BenchEnginesTest, MakesTheReferenceEngine) {
-  const auto made = NewEngineByName({});
+  const auto made = NewEngineByName({"reference", "", false});
   ASSERT_TRUE(made.ok()) << made.failure().message;
   EXPECT_EQ(made->engine->name(), "reference");
   EXPECT_EQ(made->level, "");
@@ -115,7 +115,7 @@ TEST(BenchEnginesTest, RefusesByName) {
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.failure().exit_code, kExitUsage);
   EXPECT_EQ(unknown.failure().message.find(
-                "--engine \"steam\": this build has reference"),
+                "--engine \"steam\": this build has native, reference"),
             0u)
       << unknown.failure().message;
   const auto level = NewEngineByName({"reference", "optimised", false});

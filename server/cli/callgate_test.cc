@@ -754,8 +754,9 @@ TEST(CallgateLocalTest, EndsTheGuestWhenNobodyReadsItsOutput) {
 // --- bench
 
 TEST(CallgateBenchTest, TimesAnExport) {
-  const Finished finished = Callgate({"bench", Calculator(), "--invoke", "fib",
-                                      "--arg", "5", "--repeat", "2", "--json"});
+  const Finished finished =
+      Callgate({"bench", Calculator(), "--invoke", "fib", "--arg", "5",
+                "--repeat", "2", "--engine", "reference", "--json"});
   EXPECT_EQ(finished.exit_code, kExitOk) << finished.err;
   EXPECT_TRUE(absl::StartsWith(
       finished.out,
@@ -765,6 +766,26 @@ TEST(CallgateBenchTest, TimesAnExport) {
        {R"("load_us":null)", R"("code_bytes":null)", R"("call_ns":{"min":)",
         R"("repeat":2)", R"("host_calls":0,"stable":true,"result":"5"})"}) {
     EXPECT_TRUE(absl::StrContains(finished.out, part)) << finished.out;
+  }
+}
+
+TEST(CallgateBenchTest, TimesEachLevelOfTheNativeEngine) {
+  for (const std::string level : {"baseline", "optimised"}) {
+    for (const std::string fuel : {"on", "off"}) {
+      const Finished finished = Callgate(
+          {"bench", Calculator(), "--invoke", "fib", "--arg", "5", "--repeat",
+           "1", "--level", level, "--fuel", fuel, "--json"});
+      EXPECT_EQ(finished.exit_code, kExitOk) << finished.err;
+      EXPECT_TRUE(absl::StartsWith(
+          finished.out,
+          absl::StrCat(R"({"engine":"native","level":")", level, R"(","fuel":)",
+                       fuel == "on" ? "true" : "false")))
+          << finished.out;
+      EXPECT_FALSE(absl::StrContains(finished.out, "null")) << finished.out;
+      EXPECT_TRUE(
+          absl::StrContains(finished.out, R"("stable":true,"result":"5"})"))
+          << finished.out;
+    }
   }
 }
 
@@ -827,7 +848,8 @@ INSTANTIATE_TEST_SUITE_P(
          kExitNoInput, "cannot read \"/no/such.wasm\""},
         {"level_of_an_interpreter",
          [] {
-           return std::vector<std::string>{Calculator(), "--level", "baseline"};
+           return std::vector<std::string>{Calculator(), "--engine",
+                                           "reference", "--level", "baseline"};
          },
          kExitUsage, "the reference engine interprets and has no levels"},
         {"no_such_export",

@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"store call 7", "needs ID EXPORT ARGS"},
         {"metrics --server x:1", "unknown flag \"--server\""},
         {"bench", "callgate bench needs FILE"},
-        {"bench f --engine v8", "only reference|native"},
+        {"bench f --engine v8", "only native|reference"},
         {"bench f -- 7", "takes nothing behind --"},
     }));
 

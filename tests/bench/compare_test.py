@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""The comparison compares: a smoke run over the reference engine, and what must
-end one.
+"""The comparison compares: a smoke run of each engine, and what must end one.
 
 usage: compare_test.py CALLGATE
 
@@ -152,15 +151,15 @@ class OutsideRunnerTest(unittest.TestCase):
 
 @unittest.skipIf(missing_tool(), missing_tool())
 class CompareTest(unittest.TestCase):
-    def test_a_smoke_run(self):
-        done = compare("--callgate", CALLGATE, "--engine", "reference", "--quick",
-                       "--kernels", "fib_recursive,host_calls")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("| fib_recursive | calls |", done.stdout)
-        self.assertIn("| host_calls | host |", done.stdout)
-        self.assertIn("| **host: geomean** |", done.stdout)
-        self.assertIn("A smoke run", done.stdout)
-        self.assertNotIn("not measured", done.stdout)
+    def test_a_smoke_run_of_each_engine(self):
+        for engine, column in (("reference", "reference, fuel"), ("native", "baseline, fuel")):
+            done = compare("--callgate", CALLGATE, "--engine", engine, "--quick",
+                           "--kernels", "fib_recursive,host_calls")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for part in ("| fib_recursive | calls |", "| host_calls | host |", f"| {column} |",
+                         "| **host: geomean** |", "A smoke run"):
+                self.assertIn(part, done.stdout)
+            self.assertEqual("| execution: call-heavy kernels" in done.stdout, engine == "native")
 
     def test_what_ends_a_run(self):
         with tempfile.TemporaryDirectory() as folder:

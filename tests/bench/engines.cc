@@ -1,12 +1,30 @@
 #include "tests/bench/engines.h"
 
+#include "runtime/native/hosted_engine.h"
 #include "runtime/reference/reference_engine.h"
+#include "tests/support/native_engine.h"
 
 namespace callgate {
+namespace {
+
+std::unique_ptr<Engine> NewNative(native::Level level, bool fuel) {
+  native::CompileRequest request;
+  request.level = level;
+  request.fuel = fuel;
+  request.cpu = HostCpuLevel();
+  return NewInProcessNativeEngine(EngineOptions(), request);
+}
+
+}  // namespace
 
 std::vector<EngineToMeasure> EnginesToMeasure() {
+  using native::Level;
   return {
       {"reference", [] { return NewReferenceEngine(); }},
+      {"native_baseline", [] { return NewNative(Level::kBaseline, false); }},
+      {"native_optimised", [] { return NewNative(Level::kOptimised, false); }},
+      {"native_optimised_fuel",
+       [] { return NewNative(Level::kOptimised, true); }},
   };
 }
 
