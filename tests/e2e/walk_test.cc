@@ -16,6 +16,7 @@ namespace callgate::e2e {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::Gt;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
@@ -80,6 +81,18 @@ TEST_F(WalkTest, ADenialIsSeenEverywhere) {
   const auto page = daemon().MetricsPage();
   ASSERT_TRUE(page.ok()) << page.status();
   EXPECT_THAT(*page, HasSubstr("rule=\"dice-are-out\""));
+  // It ran the first time and was answered for the second.
+  for (const char* outcome : {"ran", "answered"}) {
+    EXPECT_GE(
+        daemon().Metric(absl::StrCat(
+            R"(callgate_host_calls_total{import="wasi_snapshot_preview1.)",
+            R"(random_get",outcome=")", outcome, "\"}")),
+        1)
+        << outcome;
+  }
+  EXPECT_THAT(
+      *page,
+      Not(ContainsRegex("callgate_host_calls_total[{].*outcome=\"other\"")));
   EXPECT_EQ(Client({"metrics"}).exit_code, 0);
 
   const Finished events = Client({"events", "-o", "json"});
