@@ -224,10 +224,15 @@ Translator::Result Translator::OnBinaryExpr(Opcode opcode) {
           break;
       }
       // Without canonical NaNs an operator must still quiet a signalling one,
-      // which LLVM forgets where it can tell that x op constant is x.
+      // which LLVM forgets where it can tell that x op constant is x, and for
+      // the lesser and the greater of two always: it hands on the operand.
+      const bool hands_on = opcode == Opcode::F32Min ||
+                            opcode == Opcode::F64Min ||
+                            opcode == Opcode::F32Max ||
+                            opcode == Opcode::F64Max;
       const bool folds =
           llvm::isa<llvm::Constant>(left) || llvm::isa<llvm::Constant>(right);
-      if (folds && !request_.canonical_nans) {
+      if ((folds || hands_on) && !request_.canonical_nans) {
         Push(Canonical({result, Arithmetic::kScalar}));
       } else {
         Push(result, Computed(Arithmetic::kScalar));
