@@ -193,8 +193,8 @@ Translator::Result Translator::OnBinaryExpr(Opcode opcode) {
     case Opcode::F64Min:
     case Opcode::F32Max:
     case Opcode::F64Max: {
-      llvm::Value* const right = PopNumber(Arithmetic::kScalar);
-      llvm::Value* const left = PopNumber(Arithmetic::kScalar);
+      llvm::Value* const right = Quieted(PopNumber(Arithmetic::kScalar));
+      llvm::Value* const left = Quieted(PopNumber(Arithmetic::kScalar));
       llvm::Value* result = nullptr;
       switch (opcode) {
         case Opcode::F32Add:
@@ -436,7 +436,7 @@ Translator::Result Translator::OnConvertExpr(Opcode opcode) {
     case Opcode::F64ConvertI64U:
       return push(b().CreateUIToFP(Pop(), f64));
     case Opcode::F32DemoteF64: {
-      llvm::Value* const value = number();
+      llvm::Value* const value = Quieted(number());
       Push(b().CreateFPTrunc(value, f32), Computed(Arithmetic::kScalar));
       return Result::Ok;
     }

@@ -81,9 +81,9 @@ INSTANTIATE_TEST_SUITE_P(
     Corpus, SpecCorpusTest,
     testing::Combine(testing::ValuesIn(Configurations()),
                      testing::Range(0, kParts)),
-    [](const testing::TestParamInfo<std::tuple<Configuration, int>>& info) {
-      return absl::StrCat(std::get<0>(info.param).name, "_",
-                          std::get<1>(info.param));
+    [](const testing::TestParamInfo<std::tuple<Configuration, int>>& each) {
+      return absl::StrCat(std::get<0>(each.param).name, "_",
+                          std::get<1>(each.param));
     });
 
 }  // namespace
