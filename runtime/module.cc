@@ -59,6 +59,12 @@ Module::~Module() = default;
 
 absl::string_view Module::code_level() const { return code_->facts().level; }
 uint64_t Module::code_bytes() const { return code_->facts().code_bytes; }
+bool Module::has_source_lines() const {
+  return code_->facts().source_lines != backend::SourceLines::kNone;
+}
+bool Module::are_source_lines_cut() const {
+  return code_->facts().source_lines == backend::SourceLines::kSome;
+}
 
 absl::string_view Module::FunctionName(uint32_t func_index) const {
   return func_index < function_names_.size() ? function_names_[func_index]

@@ -50,6 +50,10 @@ class Module {
   // "optimised"; empty where the engine compiles nothing. And its size.
   absl::string_view code_level() const;
   uint64_t code_bytes() const;
+  // Whether its traps can name lines of source, and whether there were more
+  // lines than are kept of one module.
+  bool has_source_lines() const;
+  bool are_source_lines_cut() const;
   // From the name section or else the exports; empty if there is none. At most
   // 256 untrusted bytes.
   absl::string_view FunctionName(uint32_t func_index) const;

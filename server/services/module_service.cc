@@ -88,6 +88,8 @@ absl::Status ModuleService::SetRecord(const storage::ModuleRecord& record,
           parts_.modules.Loaded(record.digest)) {
     module->set_code_level(std::string(loaded->code_level()));
     module->set_code_bytes(static_cast<int64_t>(loaded->code_bytes()));
+    module->set_has_source_lines(loaded->has_source_lines());
+    module->set_source_lines_cut(loaded->are_source_lines_cut());
   }
   const absl::StatusOr<std::optional<storage::QuarantineRecord>> found =
       parts_.storage.catalogue().FindQuarantine(record.tenant, record.digest);
