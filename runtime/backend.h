@@ -197,10 +197,11 @@ class Engine {
   virtual ~Engine() = default;
   virtual absl::string_view name() const = 0;
   // `bytes` passed admission with `summary`. InvalidArgument when they are not
-  // a valid module; Unavailable when we could not tell.
+  // a valid module; Unavailable when we could not tell. `account` is that of
+  // Module::Compile.
   virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
-      const admission::Features& features) const = 0;
+      const admission::Features& features, absl::string_view account) const = 0;
   // `host` must outlive the store. Of `limits` the engine keeps those that only
   // it can keep: call_depth or stack_bytes.
   virtual std::unique_ptr<Store> NewStore(Host& host,

@@ -201,9 +201,9 @@ INSTANTIATE_TEST_SUITE_P(Levels, BacktraceLines,
 // A compiler that has been taken over.
 class LyingSource final : public native::CodeSource {
  public:
-  absl::StatusOr<std::string> Compile(
-      const CompileRequest& request,
-      absl::Span<const uint8_t> module) override {
+  absl::StatusOr<std::string> Compile(const CompileRequest& request,
+                                      absl::Span<const uint8_t> module,
+                                      absl::string_view /*account*/) override {
     auto answer = native::LlvmCompiler::Compile(request, module);
     EXPECT_TRUE(answer.ok()) << answer.status();
     native::CompiledModule compiled;
