@@ -198,7 +198,7 @@ absl::Status ModuleService::OnVerifyBytes(
   if (!labels.ok()) return labels.status();
   const std::string digest = storage::DigestOf(bytes).ToString();
   const absl::StatusOr<LoadedModule> loaded =
-      parts_.modules.Check(std::move(bytes));
+      parts_.modules.Check(*tenant, std::move(bytes));
   if (!loaded.ok()) {
     if (!IsRefusal(loaded.status())) return loaded.status();
     SetRefusal(loaded.status(), response->mutable_refusal());
