@@ -185,6 +185,8 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual absl::string_view name() const = 0;
+  // Whether its code counts fuel.
+  virtual bool metered() const { return true; }
   // `bytes` passed admission with `summary`. InvalidArgument when they are not
   // a valid module; Unavailable when we could not tell.
   virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(

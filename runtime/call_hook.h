@@ -30,6 +30,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "runtime/fuel.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/trap.h"
 #include "runtime/value.h"
@@ -152,6 +153,8 @@ class CallContext {
   virtual std::vector<Frame> Backtrace(size_t max_frames) = 0;
   // Bytes of the caller's memory 0; 0 if it has none.
   virtual uint64_t MemoryBytes() = 0;
+  // The Store's fuel. What is changed here counts when the hook has returned.
+  Fuel& fuel() const { return *fuel_; }
 
   // Copies [address, address + length) of the caller's memory 0, once. From
   // then on, until the host function returns, the host function reads this
@@ -194,6 +197,7 @@ class CallContext {
   absl::Span<const RawValue> args_;
   absl::Span<const RawValue> results_;
   const Trap* trap_ = nullptr;
+  Fuel* fuel_ = nullptr;
 
   // The hook's answer.
   absl::Duration delay_;

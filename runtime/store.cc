@@ -168,6 +168,8 @@ void Store::ResetInterrupt() {
   }
 }
 
+Fuel& Store::fuel() { return impl_->fuel_; }
+const Fuel& Store::fuel() const { return impl_->fuel_; }
 bool Store::interrupted() const { return impl_->Interrupted(); }
 uint64_t Store::bytes_used() const { return impl_->bytes_used_; }
 uint32_t Store::instance_count() const {

@@ -17,7 +17,7 @@
 namespace callgate {
 namespace {
 
-constexpr uint64_t kNoFuelLimit = ~uint64_t{0};
+constexpr uint64_t kNoLimit = ~uint64_t{0};
 
 // Whether [address, address + length) lies in `size` bytes; no sum wraps.
 bool Inside(uint64_t address, uint64_t length, uint64_t size) {
@@ -90,6 +90,7 @@ class HookCall final : public CallContext {
     function_ = question.identity;
     args_ = question.args;
     trap_ = question.trap;
+    fuel_ = &store.fuel_;
     if (ending_ == Ending::kValue || ending_ == Ending::kAnswered) {
       results_ = question.results;
     }
@@ -245,6 +246,7 @@ class HostCaller final : public Caller {
   std::vector<Frame> Backtrace(size_t max_frames) override {
     return store_.FramesBelow(max_frames);
   }
+  Fuel& fuel() override { return store_.fuel_; }
 
  private:
   bool Charge(uint64_t bytes) {
@@ -270,6 +272,7 @@ StoreImpl::StoreImpl(Store& self, const Engine& engine, const Limits& limits,
       engine_(engine),
       limits_(limits),
       limiter_(limiter),
+      fuel_(engine.execution().metered()),
       backend_(engine.execution().NewStore(*this, engine.options().features,
                                            limits)) {}
 
@@ -534,11 +537,6 @@ void StoreImpl::Grown(ExternKind kind, uint64_t units) {
 
 // ---------------------------------------------------------------- budgets
 
-void StoreImpl::ConsumeFuel(uint64_t units) {
-  fuel_used_ += units;
-  if (fuel_left_ != kNoFuelLimit) fuel_left_ -= std::min(units, fuel_left_);
-}
-
 bool StoreImpl::DeadlinePassed() const {
   return deadline_.has_value() && Clock::now() >= *deadline_;
 }
@@ -550,23 +548,19 @@ TrapCode StoreImpl::InterruptCode() const {
 template <typename Body>
 CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
   const bool outermost = depth_ == 0;
-  const uint64_t fuel_before = fuel_left_;
   const std::optional<Clock::time_point> deadline_before = deadline_;
-  const uint64_t fuel_used_before = fuel_used_;
+  const uint64_t fuel_before = fuel_.used();
   const uint64_t host_calls_before = host_calls_;
   const uint64_t host_bytes_before = host_bytes_;
   const Clock::time_point start = Clock::now();
 
   if (outermost) {
-    fuel_left_ = kNoFuelLimit;
     deadline_.reset();
-    host_bytes_limit_ = limits_.host_bytes_per_call > kNoFuelLimit - host_bytes_
-                            ? kNoFuelLimit
+    host_bytes_limit_ = limits_.host_bytes_per_call > kNoLimit - host_bytes_
+                            ? kNoLimit
                             : host_bytes_ + limits_.host_bytes_per_call;
   }
-  if (options.fuel.has_value()) {
-    fuel_left_ = std::min(fuel_left_, *options.fuel);
-  }
+  const uint64_t outer_budget = fuel_.Tighten(options.fuel);
   // Further away than anybody waits for: no deadline, and no sum that wraps.
   if (options.wall.has_value() && *options.wall < absl::Hours(24 * 366)) {
     const Clock::time_point deadline =
@@ -579,14 +573,12 @@ CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
   body();
 
   CallUsage usage;
-  usage.fuel = fuel_used_ - fuel_used_before;
+  usage.fuel = fuel_.used() - fuel_before;
   usage.host_calls = host_calls_ - host_calls_before;
   usage.host_bytes = host_bytes_ - host_bytes_before;
   usage.wall = absl::FromChrono(Clock::now() - start);
   deadline_ = deadline_before;
-  fuel_left_ = fuel_before == kNoFuelLimit
-                   ? kNoFuelLimit
-                   : fuel_before - std::min(fuel_before, usage.fuel);
+  fuel_.Release(outer_budget);
   return usage;
 }
 
@@ -620,11 +612,16 @@ WakeReason StoreImpl::Wait(int fd, absl::Time when) {
 
 // ---------------------------------------------------------------- calls
 
-absl::Status StoreImpl::CheckMayCall() const {
+absl::Status StoreImpl::CheckMayCall(const CallOptions& options) const {
   if (in_hook_ && !hook_options_.allow_reentry) {
     return absl::FailedPreconditionError(
         "a call hook may call guests only when it was installed with "
         "allow_reentry");
+  }
+  if (options.fuel.has_value() && !fuel_.metered()) {
+    return absl::FailedPreconditionError(
+        "this Engine's code does not count fuel: a call cannot have a budget "
+        "of it");
   }
   return absl::OkStatus();
 }
@@ -708,7 +705,7 @@ absl::StatusOr<CallResult> StoreImpl::Call(uint32_t func,
                                            const CallOptions& options,
                                            FunctionIdentity::Kind kind) {
   const ThreadCheck check(*this);
-  if (absl::Status may = CheckMayCall(); !may.ok()) return may;
+  if (absl::Status may = CheckMayCall(options); !may.ok()) return may;
   const FuncType& type = backend_->TypeOfFunc(func);
   if (absl::Status fit = CheckArguments(type, args); !fit.ok()) return fit;
 
@@ -906,7 +903,7 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
     const Linker& linker, std::shared_ptr<const Module> module,
     absl::string_view name, const CallOptions& options) {
   const ThreadCheck check(*this);
-  if (absl::Status may = CheckMayCall(); !may.ok()) return may;
+  if (absl::Status may = CheckMayCall(options); !may.ok()) return may;
   if (&module->engine() != &engine_) {
     return absl::InvalidArgumentError(
         "the module was compiled by another Engine than the Store's");

@@ -27,6 +27,7 @@
 #include "runtime/backend.h"
 #include "runtime/call_hook.h"
 #include "runtime/caller.h"
+#include "runtime/fuel.h"
 #include "runtime/instance.h"
 #include "runtime/limits.h"
 #include "runtime/linker.h"
@@ -50,8 +51,8 @@ class StoreImpl final : public backend::Host {
   backend::Growth TableGrowing(uint32_t index, uint64_t current,
                                uint64_t desired) override;
   void Grown(ExternKind kind, uint64_t units) override;
-  uint64_t FuelLeft() const override { return fuel_left_; }
-  void ConsumeFuel(uint64_t units) override;
+  uint64_t FuelLeft() const override { return fuel_.Left(); }
+  void ConsumeFuel(uint64_t units) override { fuel_.Burn(units); }
   bool Interrupted() const override {
     return interrupted_.load(std::memory_order_relaxed);
   }
@@ -120,7 +121,7 @@ class StoreImpl final : public backend::Host {
   absl::Status CheckArguments(const FuncType& type,
                               absl::Span<const Value> args) const;
   absl::Status CheckValue(const Value& value) const;
-  absl::Status CheckMayCall() const;
+  absl::Status CheckMayCall(const CallOptions& options) const;
   absl::StatusOr<Instantiation> Instantiate(
       const Linker& linker, std::shared_ptr<const Module> module,
       absl::string_view name, const CallOptions& options);
@@ -229,12 +230,11 @@ class StoreImpl final : public backend::Host {
   uint64_t bytes_used_ = 0;
   uint64_t table_elements_ = 0;
 
-  // The running call's budget.
-  uint64_t fuel_left_ = ~uint64_t{0};
+  Fuel fuel_;
+  // The rest of the running call's budget.
   std::optional<Clock::time_point> deadline_;
   uint64_t host_bytes_limit_ = ~uint64_t{0};
   // Totals since the Store was made.
-  uint64_t fuel_used_ = 0;
   uint64_t host_calls_ = 0;
   uint64_t host_bytes_ = 0;
 

@@ -20,7 +20,6 @@
 namespace callgate::native {
 namespace {
 
-constexpr uint64_t kUnitsPerFuel = 64;
 constexpr uint64_t kPiece = 1 << 20;
 // See NativeStore::ResumeSlice. A growth makes system calls.
 constexpr int64_t kGrowthToll = 20'000;
@@ -110,11 +109,10 @@ class Builtins {
 
   // ---- work of any size
 
-  // Pays for work on `units` bytes or elements.
-  static bool Charge(NativeStore& store, uint64_t units, const void* frame) {
+  // Pays for work on `cost` bytes or elements: one unit for each.
+  static bool Charge(NativeStore& store, uint64_t cost, const void* frame) {
     StoreContext& context = store.context();
-    const uint64_t cost = units / kUnitsPerFuel;
-    if (units <= kPiece) {
+    if (cost <= kPiece) {
       // Within a slice nobody has to look.
       if (!store.engine_.metered) return true;
       if (context.fuel >= 0 && cost <= static_cast<uint64_t>(context.fuel)) {
@@ -182,7 +180,6 @@ class Builtins {
     }
     if (answer == kRefused) return true;
     answer = kRefused;
-    if (!Charge(store, more, frame)) return false;
     if (!store.GrowMemory(id, pages)) return true;
     store.host_.Grown(ExternKind::kMemory, more);
     answer = static_cast<int64_t>(old_pages);

@@ -238,10 +238,8 @@ backend::Completion NativeStore::Call(uint32_t func,
     if (!engine_.metered) engine_.ticker.Add(context().stack_limit);
   }
 
+  // Without fuel it ends where the function begins.
   std::optional<backend::Stop> may_not = MayNotRun();
-  if (!may_not.has_value() && engine_.metered && host_.FuelLeft() == 0) {
-    may_not = backend::Stop{TrapCode::kOutOfFuel, nullptr};
-  }
   if (!may_not.has_value()) {
     const RawValue* guest_args = args.data();
     std::vector<RawValue> converted;

@@ -145,6 +145,8 @@ class NativeStore final : public backend::Store {
 
   // ---- instantiation
   void Link(Instance& instance, absl::Span<const backend::ExternId> imports);
+  // Pays for the active segments: a unit for each byte or element.
+  bool PayForSegments(const ModuleImage& image);
   std::optional<TrapCode> RunSegments(Instance& instance);
   void MakeRoom(const ModuleImage& image);
   // Addresses in the code that `instance` uses, where others have them.

@@ -314,6 +314,10 @@ absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
   for (const backend::ExternId& import : imports)
     refs.push_back(Ref(import.id));
 
+  if (!PayForSegments(reference.desc())) {
+    return backend::Instantiated{std::nullopt,
+                                 backend::Stop{TrapCode::kOutOfFuel, nullptr}};
+  }
   wabt::interp::Trap::Ptr trap;
   const wabt::interp::Instance::Ptr instance =
       wabt::interp::Instance::Instantiate(store_, module.ref(), refs, &trap);
@@ -337,6 +341,23 @@ absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
     return absl::InternalError(result.stop->cause->message());
   }
   return result;
+}
+
+bool Interpreter::PayForSegments(const wabt::interp::ModuleDesc& desc) {
+  uint64_t units = 0;
+  for (const wabt::interp::ElemDesc& segment : desc.elems) {
+    if (segment.mode == wabt::interp::SegmentMode::Active) {
+      units += segment.elements.size();
+    }
+  }
+  for (const wabt::interp::DataDesc& segment : desc.datas) {
+    if (segment.mode == wabt::interp::SegmentMode::Active)
+      units += segment.data.size();
+  }
+  const uint64_t cost = units / kUnitsPerFuel;
+  const uint64_t left = host_.FuelLeft();
+  host_.ConsumeFuel(std::min(cost, left));
+  return cost <= left;
 }
 
 wabt::interp::Instance* Interpreter::UnfinishedInstance(Ref module) {
@@ -369,6 +390,7 @@ void Interpreter::AddWatched(const ReferenceCode& code,
                           wabt::interp::Trap::Ptr*) -> Result {
           auto& frames = thread.*Get(wabt_private::ThreadFrames());
           frames[frames.size() - 2].offset += op.skip;
+          SettleFuel();
           return Watched(op, *owner, params, results) ? Result::Ok
                                                       : Result::Error;
         });
@@ -559,19 +581,19 @@ std::optional<backend::Stop> Interpreter::Run(
   while (true) {
     if (host_.Interrupted()) return stopped(TrapCode::kInterrupted);
     if (host_.DeadlinePassed()) return stopped(TrapCode::kDeadlineExceeded);
-    const uint64_t slice = std::min(kInstructionsPerSlice, host_.FuelLeft());
-    if (slice == 0) return stopped(TrapCode::kOutOfFuel);
+    slice_left_ = std::min(kInstructionsPerSlice, host_.FuelLeft());
+    if (slice_left_ == 0) return stopped(TrapCode::kOutOfFuel);
 
     RunResult result = RunResult::Ok;
-    uint64_t executed = 0;
     bool too_deep = false;
-    while (executed < slice && result == RunResult::Ok && !pending_ &&
+    while (slice_left_ > 0 && result == RunResult::Ok && !pending_ &&
            !too_deep) {
+      --slice_left_;
+      ++unsettled_;
       result = (thread.*step)(&trap);
-      ++executed;
       too_deep = frames.size() > frames_max;
     }
-    host_.ConsumeFuel(executed);
+    SettleFuel();
     if (pending_.has_value()) {
       backend::Stop stop = *std::move(pending_);
       pending_.reset();
@@ -632,9 +654,15 @@ backend::Completion Interpreter::Call(uint32_t func,
   return completion;
 }
 
+void Interpreter::SettleFuel() {
+  host_.ConsumeFuel(std::exchange(unsettled_, 0));
+  slice_left_ = 0;
+}
+
 Result Interpreter::HostCalled(uint32_t binding, Thread& thread,
                                const wabt::interp::FuncType& type,
                                const Values& params, Values& results) {
+  SettleFuel();
   std::vector<RawValue> raw_params(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     raw_params[i] = RawOf(type.params[i], params[i]);
