@@ -42,7 +42,8 @@ class Store {
 
   // Installs `hook` in place of any other. FailedPrecondition while an
   // activation is live, which includes every call from a host function or from
-  // the hook itself.
+  // the hook itself; InvalidArgument when the hook does not understand
+  // `options.profile`.
   absl::Status SetCallHook(CallHook& hook, const HookOptions& options = {});
   absl::Status ClearCallHook();
 

@@ -329,6 +329,19 @@ TEST_P(NativeStoreTest, KeepsADeadline) {
   }
 }
 
+TEST_P(NativeStoreTest, RefusesFuelThatNobodyCounts) {
+  const Instance guest = Instantiate("(module (func (export \"nop\")))");
+  EXPECT_EQ(store_->fuel().metered(), GetParam().fuel);
+  CallOptions options;
+  options.fuel = 100;
+  const auto called = guest.GetFunc("nop")->Call({}, options);
+  EXPECT_EQ(called.ok(), GetParam().fuel);
+  if (!called.ok()) {
+    EXPECT_EQ(called.status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+  EXPECT_EQ(store_->fuel().Set(100).ok(), GetParam().fuel);
+}
+
 TEST_P(NativeStoreTest, CountsFuelExactly) {
   if (!GetParam().fuel) return;
   Linker linker;

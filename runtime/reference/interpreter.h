@@ -102,16 +102,23 @@ class Interpreter final : public backend::Store {
                           wabt::interp::Values& results);
   // A watched operation; false when it stopped the guest (`pending_` is set).
   bool Watched(const WatchedOp& op, wabt::interp::Instance& instance,
-               const wabt::interp::Values& params,
+               wabt::interp::Thread& thread, const wabt::interp::Values& params,
                wabt::interp::Values& results);
+  // Those that some hooks may look at from both sides.
+  bool WatchedRuntimeCall(const WatchedOp& op, wabt::interp::Instance& instance,
+                          backend::GuestFrames& frames,
+                          const wabt::interp::Values& params,
+                          wabt::interp::Values& results);
   bool WatchedMemoryGrow(const WatchedOp& op, wabt::interp::Instance& instance,
+                         backend::GuestFrames& frames,
                          const wabt::interp::Values& params,
                          wabt::interp::Values& results);
   bool WatchedTableGrow(const WatchedOp& op, wabt::interp::Instance& instance,
+                        backend::GuestFrames& frames,
                         const wabt::interp::Values& params,
                         wabt::interp::Values& results);
   // Pays for an operation over `units` bytes or elements.
-  bool Charge(uint64_t units);
+  bool Charge(uint64_t units, backend::GuestFrames& frames);
   // Before code that may look at the fuel or change it: tells the Host what was
   // executed, and lets Run ask again how much there is.
   void SettleFuel();
