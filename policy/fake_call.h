@@ -23,6 +23,8 @@ class FakeCall final : public CallContext {
     function_ = &function;
     args_ = held_args_;
     depth_ = EntersGuest(transition) ? 1 : 2;
+    fuel_ = &own_fuel_;
+    fuel_ = &own_fuel_;
   }
 
   FakeCall& WithDepth(uint32_t depth) {
@@ -78,6 +80,7 @@ class FakeCall final : public CallContext {
     return t == Transition::kCallingWasm || t == Transition::kReturningFromWasm;
   }
 
+  Fuel own_fuel_{/*metered=*/true};
   std::vector<RawValue> held_args_;
   std::vector<uint8_t>* memory_ = nullptr;
   absl::Status capture_error_;

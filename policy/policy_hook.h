@@ -67,6 +67,11 @@ class PolicyHook final : public CallHook {
   TransitionSet OnLink(const FunctionIdentity& function) override;
   Disposition OnTransition(CallContext& call) override;
   bool OnGrowth(const GrowthEvent& event) override;
+  // The default's alone: rules are about host functions and not about an
+  // engine's work, and a latched verdict relies on every leave.
+  bool Understands(HookProfile profile) const override {
+    return profile == HookProfile::kWasmtime47;
+  }
 
   const StoreFacts& facts() const { return facts_; }
   // The budgets that somebody must hold; see budgets.h.

@@ -1053,6 +1053,15 @@ TEST(PolicyHookTest, TimesTheFirstDecisionAndThenOneInMany) {
   EXPECT_EQ(h.sink_.durations.size(), 3u);
 }
 
+// Its rules are about host functions, and a latched verdict needs every leave.
+TEST(PolicyHookTest, UnderstandsTheDefaultProfileAlone) {
+  const Harness h({Compile("web", kOpen)});
+  EXPECT_TRUE(h.hook_.Understands(HookProfile::kWasmtime47));
+  EXPECT_FALSE(h.hook_.Understands(HookProfile::kWasmtime48));
+  EXPECT_FALSE(h.hook_.Understands(HookProfile::kWasmi1));
+  EXPECT_FALSE(h.hook_.Understands(HookProfile::kWasmi2));
+}
+
 TEST(PolicyHookTest, CountsCallsOfEachImport) {
   Harness h({Compile("web",
                      "imports:\n- {import: net.send, action: allow}\n"

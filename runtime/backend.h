@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -82,6 +83,17 @@ struct Stop {
 
 enum class Growth : uint8_t { kAllow, kRefuse, kTrap };
 
+// Work that an engine does for a guest inside of itself, and that some hook
+// profiles know as a host call.
+enum class RuntimeCall : uint8_t {
+  kMemoryGrow,       // (i32) -> (i32)
+  kMemoryGrow64,     // (i64) -> (i64)
+  kTableGrowFunc,    // (funcref, i32) -> (i32)
+  kTableGrowExtern,  // (externref, i32) -> (i32)
+  kElemDrop,         // () -> ()
+  kOutOfFuel,        // () -> ()
+};
+
 // The runtime, as a backend store sees it.
 class Host {
  public:
@@ -96,6 +108,22 @@ class Host {
                               uint64_t desired) = 0;
   // After a growth that happened.
   virtual void Grown(ExternKind kind, uint64_t units) = 0;
+
+  // Runs `work`, between its two transitions where the Store's hook has such.
+  // Arguments and results are of the types above; `work` sets the results
+  // unless it stops. What is told back is how the guest goes on.
+  virtual std::optional<Stop> RunRuntimeCall(
+      RuntimeCall call, GuestFrames& frames, absl::Span<const RawValue> args,
+      absl::Span<RawValue> results,
+      absl::FunctionRef<std::optional<Stop>()> work) = 0;
+  // A guest has come to the end of its fuel. Nothing: there is some now.
+  std::optional<Stop> OutOfFuel(GuestFrames& frames) {
+    return RunRuntimeCall(RuntimeCall::kOutOfFuel, frames, {}, {},
+                          [this]() -> std::optional<Stop> {
+                            if (FuelLeft() > 0) return std::nullopt;
+                            return Stop{TrapCode::kOutOfFuel, nullptr};
+                          });
+  }
 
   // Units of fuel the running call may still use.
   virtual uint64_t FuelLeft() const = 0;
@@ -196,6 +224,8 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual absl::string_view name() const = 0;
+  // Whether its code counts fuel.
+  virtual bool metered() const { return true; }
   // `bytes` passed admission with `summary`. InvalidArgument when they are not
   // a valid module; Unavailable when we could not tell. `account` is that of
   // Module::Compile.

@@ -36,4 +36,18 @@ absl::string_view EndingName(Ending ending) {
   return "unknown";
 }
 
+absl::string_view HookProfileName(HookProfile profile) {
+  switch (profile) {
+    case HookProfile::kWasmtime47:
+      return "wasmtime47";
+    case HookProfile::kWasmtime48:
+      return "wasmtime48";
+    case HookProfile::kWasmi1:
+      return "wasmi1";
+    case HookProfile::kWasmi2:
+      return "wasmi2";
+  }
+  return "unknown";
+}
+
 }  // namespace callgate

@@ -5,7 +5,7 @@
 // runtime never learns why: rules live elsewhere, and this header is all of the
 // runtime that they can see.
 //
-// Order and balance (Wasmtime <= 47, core modules):
+// Order and balance (HookProfile::kWasmtime47, the default; core modules):
 //   * An embedder's call into a guest:  CallingWasm … ReturningFromWasm.
 //   * A guest's call of a host function, by call, call_indirect, return_call or
 //     return_call_indirect:             CallingHost … ReturningFromHost.
@@ -18,6 +18,32 @@
 //     error; one at ReturningFromWasm replaces the call's results or trap.
 //   * Instantiation fires events only for a real start function.
 //   * Calls from guest to guest, memory.grow and table.grow are no transitions.
+//
+// The other profiles (HookOptions::profile) have the sequences of other engines
+// and versions, for hooks that were written against them. They differ from the
+// above in this alone:
+//
+//   * kWasmtime48: what the engine does for a guest inside of itself is a host
+//     call, too: CallingHost, the engine's work, ReturningFromHost, with a
+//     FunctionIdentity of kind kRuntimeCall named memory.grow, table.grow,
+//     elem.drop or out_of_fuel. A refusal at CallingHost leaves the work undone
+//     (the limiter is not asked and nothing grows); one at ReturningFromHost
+//     stops the guest after it. out_of_fuel fires when a guest has come to the
+//     end of its fuel: a hook that adds some at CallingHost lets it go on.
+//     Runtime calls are wanted by HookOptions::transitions alone, without
+//     OnLink; a hook may delay them but not answer in their place, and may not
+//     call guests from them, whatever allow_reentry says. They count for
+//     depth(), but neither as host calls nor towards Limits::activation_depth.
+//     Not so here: instantiation fires for a real start function only, where
+//     Wasmtime 46 and later may run other initialisation as guest code; there
+//     are no events around an interruption or a deadline, which have no hook.
+//   * kWasmi2: a host function that the embedder calls directly, or that is the
+//     start function, fires nothing (guests that it calls do). A host function
+//     that returned an error has no ReturningFromHost.
+//   * kWasmi1: as kWasmi2, and a guest's call that did not end with values, be
+//     it a trap, an error or a refusal, has no ReturningFromWasm.
+//
+// Every enter has its leave in the two Wasmtime profiles only.
 
 #ifndef CALLGATE_RUNTIME_CALL_HOOK_H_
 #define CALLGATE_RUNTIME_CALL_HOOK_H_
@@ -30,6 +56,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "runtime/fuel.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/trap.h"
 #include "runtime/value.h"
@@ -76,6 +103,16 @@ class TransitionSet {
   uint8_t bits_ = 0;
 };
 
+// Whose sequence of events the hook gets: see the top.
+enum class HookProfile : uint8_t {
+  kWasmtime47,
+  kWasmtime48,
+  kWasmi1,
+  kWasmi2,
+};
+// "wasmtime47", …
+absl::string_view HookProfileName(HookProfile profile);
+
 // Which function a transition is about. Lives as long as the Store.
 struct FunctionIdentity {
   enum class Kind : uint8_t {
@@ -84,11 +121,13 @@ struct FunctionIdentity {
     kGuestOther,   // called by the embedder through a funcref
     kHostImport,   // a host function, as one import of one instance
     kHostDirect,   // a host function that the embedder holds and calls
+    kRuntimeCall,  // work of the engine, in HookProfile::kWasmtime48
   };
 
   Kind kind = Kind::kHostImport;
   // For host functions the import's module and name; for guest functions the
-  // Instance's name and the export's. Untrusted bytes.
+  // Instance's name and the export's. Untrusted bytes. For runtime calls empty
+  // and the operator's name.
   absl::string_view module;
   absl::string_view name;
   const FuncType* type = nullptr;
@@ -97,9 +136,9 @@ struct FunctionIdentity {
   // Index in the function index space of the module.
   uint32_t func_index = kNoIndex;
   // Dense per Store, from 0, for kHostImport and kHostDirect: what a hook
-  // indexes its own tables with. kNoIndex for guest functions.
+  // indexes its own tables with. kNoIndex for all others.
   uint32_t binding = kNoIndex;
-  // What the host's author said of the function; null for guest functions.
+  // What the host's author said of the function; null for all others.
   const HostFunctionSpec* spec = nullptr;
 };
 
@@ -152,6 +191,8 @@ class CallContext {
   virtual std::vector<Frame> Backtrace(size_t max_frames) = 0;
   // Bytes of the caller's memory 0; 0 if it has none.
   virtual uint64_t MemoryBytes() = 0;
+  // The Store's fuel. What is changed here counts when the hook has returned.
+  Fuel& fuel() const { return *fuel_; }
 
   // Copies [address, address + length) of the caller's memory 0, once. From
   // then on, until the host function returns, the host function reads this
@@ -169,8 +210,9 @@ class CallContext {
     delay_ = delay;
     return Disposition::kDelay;
   }
-  // kCallingHost only. The host function does not run; the guest gets these
-  // results, which must fit the type. ReturningFromHost follows, kAnswered.
+  // kCallingHost only, and not for runtime calls. The host function does not
+  // run; the guest gets these results, which must fit the type.
+  // ReturningFromHost follows, kAnswered.
   Disposition Answer(absl::Span<const RawValue> results) {
     answer_.assign(results.begin(), results.end());
     return Disposition::kAnswer;
@@ -194,6 +236,7 @@ class CallContext {
   absl::Span<const RawValue> args_;
   absl::Span<const RawValue> results_;
   const Trap* trap_ = nullptr;
+  Fuel* fuel_ = nullptr;
 
   // The hook's answer.
   absl::Duration delay_;
@@ -236,6 +279,13 @@ class CallHook {
     return TransitionSet::All();
   }
 
+  // Asked at installation: whether this hook can make sense of the events of
+  // `profile`. If not, it is not installed.
+  virtual bool Understands(HookProfile profile) const {
+    static_cast<void>(profile);
+    return true;
+  }
+
   // One transition. `call` has the functions that make the answer.
   virtual Disposition OnTransition(CallContext& call) = 0;
 
@@ -254,6 +304,7 @@ struct HookOptions {
   // Whether the hook may call guests of the same Store. Such calls fire no
   // events: they run unwatched.
   bool allow_reentry = false;
+  HookProfile profile = HookProfile::kWasmtime47;
 };
 
 }  // namespace callgate

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "runtime/call_hook.h"
+#include "runtime/fuel.h"
 #include "runtime/instance.h"
 
 namespace callgate {
@@ -61,6 +62,11 @@ class Caller {
 
   // The Wasm frames below, newest first.
   virtual std::vector<Frame> Backtrace(size_t max_frames) = 0;
+
+  // The Store's fuel. What is changed here counts when the host function has
+  // returned. To charge the guest for work: Consume, and return Fuel::Spent()
+  // when that answers ResourceExhausted.
+  virtual Fuel& fuel() = 0;
 
  protected:
   ~Caller() = default;

@@ -38,8 +38,28 @@ struct Limits {
 // What one call may use. An absent limit is no limit.
 struct CallOptions {
   std::optional<absl::Duration> wall;
-  // Counted by the engine in use: executed instructions for the reference
-  // engine, with bulk operations charged one more per 64 bytes or elements.
+  // A ceiling for the call and all that it calls: see fuel.h.
+  //
+  // The native engine counts as Wasmtime does, the same at both levels of its
+  // code: 1 for every function entered, 0 for nop, drop, block, loop,
+  // unreachable, return, else and end, 1 for every other operator, and on top
+  // of that 1 for each byte of memory.copy, memory.fill and memory.init and 1
+  // for each element of table.copy, table.fill, table.init and a table.grow
+  // that is allowed, before any of the work is done; what is longer than the
+  // memory or table traps without. memory.grow costs 1 whatever its size.
+  // Instantiation pays for active segments as for memory.init and table.init,
+  // all before the first, and for the start function.
+  //
+  // Fuel is looked at where a function begins, at loops, before bulk work,
+  // growth and host functions, and after at most kOperatorsBetweenLooks (256)
+  // operators of one function besides. The overrun bound: a call executes no
+  // more operators beyond its fuel than that many for each Wasm frame that was
+  // live when the fuel ended. They are not counted (what was used is the
+  // budget), and the call ends with kOutOfFuel even where they trapped or
+  // returned.
+  //
+  // The reference engine counts executed instructions of its own, bulk
+  // operations 1 more for each 64 bytes or elements, and never overruns.
   std::optional<uint64_t> fuel;
 };
 

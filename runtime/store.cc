@@ -29,6 +29,12 @@ absl::Status HookIsBusy() {
 
 absl::Status Store::SetCallHook(CallHook& hook, const HookOptions& options) {
   if (impl_->depth_ != 0 || impl_->in_hook_) return HookIsBusy();
+  if (!hook.Understands(options.profile)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("this call hook does not understand the events of the "
+                     "profile ",
+                     HookProfileName(options.profile)));
+  }
   impl_->hook_ = &hook;
   impl_->hook_options_ = options;
   for (StoreImpl::Binding& binding : impl_->bindings_) {
@@ -168,6 +174,8 @@ void Store::ResetInterrupt() {
   }
 }
 
+Fuel& Store::fuel() { return impl_->fuel_; }
+const Fuel& Store::fuel() const { return impl_->fuel_; }
 bool Store::interrupted() const { return impl_->Interrupted(); }
 uint64_t Store::bytes_used() const { return impl_->bytes_used_; }
 uint32_t Store::instance_count() const {

@@ -19,6 +19,7 @@
 #include "runtime/call_hook.h"
 #include "runtime/caller.h"
 #include "runtime/engine.h"
+#include "runtime/fuel.h"
 #include "runtime/instance.h"
 #include "runtime/limits.h"
 #include "runtime/linker.h"
@@ -41,7 +42,8 @@ class Store {
 
   // Installs `hook` in place of any other. FailedPrecondition while an
   // activation is live, which includes every call from a host function or from
-  // the hook itself.
+  // the hook itself; InvalidArgument when the hook does not understand
+  // `options.profile`.
   absl::Status SetCallHook(CallHook& hook, const HookOptions& options = {});
   absl::Status ClearCallHook();
 
@@ -69,6 +71,11 @@ class Store {
   void Interrupt();
   void ResetInterrupt();
   bool interrupted() const;
+
+  // What all calls into this Store may use together, and how it is changed
+  // between calls and during them.
+  Fuel& fuel();
+  const Fuel& fuel() const;
 
   // Bytes of all memories, and of all tables at Limits::kTableElementBytes.
   uint64_t bytes_used() const;

@@ -17,7 +17,7 @@
 namespace callgate {
 namespace {
 
-constexpr uint64_t kNoFuelLimit = ~uint64_t{0};
+constexpr uint64_t kNoLimit = ~uint64_t{0};
 
 // Whether [address, address + length) lies in `size` bytes; no sum wraps.
 bool Inside(uint64_t address, uint64_t length, uint64_t size) {
@@ -90,6 +90,7 @@ class HookCall final : public CallContext {
     function_ = question.identity;
     args_ = question.args;
     trap_ = question.trap;
+    fuel_ = &store.fuel_;
     if (ending_ == Ending::kValue || ending_ == Ending::kAnswered) {
       results_ = question.results;
     }
@@ -245,6 +246,7 @@ class HostCaller final : public Caller {
   std::vector<Frame> Backtrace(size_t max_frames) override {
     return store_.FramesBelow(max_frames);
   }
+  Fuel& fuel() override { return store_.fuel_; }
 
  private:
   bool Charge(uint64_t bytes) {
@@ -270,6 +272,7 @@ StoreImpl::StoreImpl(Store& self, const Engine& engine, const Limits& limits,
       engine_(engine),
       limits_(limits),
       limiter_(limiter),
+      fuel_(engine.execution().metered()),
       backend_(engine.execution().NewStore(*this, engine.options().features,
                                            limits)) {}
 
@@ -311,6 +314,10 @@ StoreImpl::Reply StoreImpl::Ask(const Question& question, backend::Stop& stop) {
     }
     return Reply::kProceed;
   }
+  if (question.identity->kind == FunctionIdentity::Kind::kRuntimeCall) {
+    return fails(absl::StrCat("the call hook may not answer in place of ",
+                              question.identity->name));
+  }
   const FuncType& type = *question.identity->type;
   if (call.answer().size() != type.results.size()) {
     return fails(absl::StrCat("the call hook answered with ",
@@ -333,10 +340,12 @@ std::optional<backend::Stop> StoreImpl::CallHost(
     uint32_t binding, backend::GuestFrames& frames,
     absl::Span<const RawValue> args, absl::Span<RawValue> results) {
   CALLGATE_CHECK(binding < bindings_.size(), "a backend calls known bindings");
-  return RunHost(bindings_[binding], &frames, args, results);
+  const Binding& bound = bindings_[binding];
+  return RunHost(bound, bound.wanted, &frames, args, results);
 }
 
-std::optional<backend::Stop> StoreImpl::RunHost(Binding& binding,
+std::optional<backend::Stop> StoreImpl::RunHost(const Binding& binding,
+                                                TransitionSet wanted,
                                                 backend::GuestFrames* frames,
                                                 absl::Span<const RawValue> args,
                                                 absl::Span<RawValue> results) {
@@ -351,14 +360,15 @@ std::optional<backend::Stop> StoreImpl::RunHost(Binding& binding,
   state.frames = frames;
   state.args = args;
   host_call_ = &state;
-  std::optional<backend::Stop> stop = RunHostCall(binding, state, results);
+  std::optional<backend::Stop> stop =
+      RunHostCall(binding, wanted, state, results);
   host_call_ = state.outer;
   --depth_;
   return stop;
 }
 
 std::optional<backend::Stop> StoreImpl::RunHostCall(
-    const Binding& binding, HostCallState& state,
+    const Binding& binding, TransitionSet wanted, HostCallState& state,
     absl::Span<RawValue> results) {
   Question question;
   question.identity = &binding.identity;
@@ -368,7 +378,7 @@ std::optional<backend::Stop> StoreImpl::RunHostCall(
 
   std::optional<backend::Stop> stop;
   bool answered = false;
-  if (Wants(binding.wanted, Transition::kCallingHost)) {
+  if (Wants(wanted, Transition::kCallingHost)) {
     question.transition = Transition::kCallingHost;
     backend::Stop said;
     switch (Ask(question, said)) {
@@ -391,18 +401,90 @@ std::optional<backend::Stop> StoreImpl::RunHostCall(
       stop = backend::Stop{TrapCode::kHostError, std::move(error)};
     }
   }
-  if (Wants(binding.wanted, Transition::kReturningFromHost)) {
-    question.transition = Transition::kReturningFromHost;
-    question.ending = answered ? Ending::kAnswered : Ending::kValue;
-    std::optional<Trap> trap;
-    if (stop.has_value()) {
-      trap = ToTrap(*stop, {});
-      question.ending = EndingOf(*stop);
-      question.trap = &*trap;
-    }
-    backend::Stop replacement;
-    if (Ask(question, replacement) != Reply::kProceed) return replacement;
+  if (Wants(wanted, Transition::kReturningFromHost) &&
+      (!stop.has_value() || !IsWasmi())) {
+    return LeaveHost(question, answered, std::move(stop));
   }
+  return stop;
+}
+
+std::optional<backend::Stop> StoreImpl::LeaveHost(
+    Question& question, bool answered, std::optional<backend::Stop> stop) {
+  question.transition = Transition::kReturningFromHost;
+  question.ending = answered ? Ending::kAnswered : Ending::kValue;
+  std::optional<Trap> trap;
+  if (stop.has_value()) {
+    trap = ToTrap(*stop, {});
+    question.ending = EndingOf(*stop);
+    question.trap = &*trap;
+  }
+  backend::Stop replacement;
+  if (Ask(question, replacement) != Reply::kProceed) return replacement;
+  return stop;
+}
+
+namespace {
+
+// The identities of runtime calls are the same in every Store.
+const FunctionIdentity& IdentityOf(backend::RuntimeCall call) {
+  using Call = backend::RuntimeCall;
+  const auto make = [](absl::string_view name, FuncType type) {
+    FunctionIdentity identity;
+    identity.kind = FunctionIdentity::Kind::kRuntimeCall;
+    identity.name = name;
+    identity.type = new FuncType(std::move(type));
+    return identity;
+  };
+  constexpr ValType i32 = ValType::kI32;
+  constexpr ValType i64 = ValType::kI64;
+  static const auto* const identities = new std::vector<FunctionIdentity>{
+      make("memory.grow", {{i32}, {i32}}),
+      make("memory.grow", {{i64}, {i64}}),
+      make("table.grow", {{ValType::kFuncRef, i32}, {i32}}),
+      make("table.grow", {{ValType::kExternRef, i32}, {i32}}),
+      make("elem.drop", {}),
+      make("out_of_fuel", {}),
+  };
+  static_assert(static_cast<size_t>(Call::kOutOfFuel) == 5,
+                "one identity for each of RuntimeCall, in its order");
+  return (*identities)[static_cast<size_t>(call)];
+}
+
+}  // namespace
+
+std::optional<backend::Stop> StoreImpl::RunRuntimeCall(
+    backend::RuntimeCall call, backend::GuestFrames& frames,
+    absl::Span<const RawValue> args, absl::Span<RawValue> results,
+    absl::FunctionRef<std::optional<backend::Stop>()> work) {
+  if (hook_options_.profile != HookProfile::kWasmtime48) return work();
+  const TransitionSet wanted = hook_options_.transitions;
+  ++depth_;
+  HostCallState state;
+  state.outer = host_call_;
+  state.frames = &frames;
+  state.args = args;
+  host_call_ = &state;
+  Question question;
+  question.identity = &callgate::IdentityOf(call);
+  question.host_call = &state;
+  question.args = args;
+  question.results = results;
+
+  std::optional<backend::Stop> stop;
+  bool refused = false;
+  if (Wants(wanted, Transition::kCallingHost)) {
+    question.transition = Transition::kCallingHost;
+    backend::Stop said;
+    const Reply reply = Ask(question, said);
+    refused = reply == Reply::kRefused;
+    if (reply != Reply::kProceed) stop = std::move(said);
+  }
+  if (!stop.has_value()) stop = work();
+  if (!refused && Wants(wanted, Transition::kReturningFromHost)) {
+    stop = LeaveHost(question, /*answered=*/false, std::move(stop));
+  }
+  host_call_ = state.outer;
+  --depth_;
   return stop;
 }
 
@@ -419,7 +501,12 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   question.args = args;
   question.results = results;
   std::optional<backend::Stop> stop;
-  if (Wants(hook_options_.transitions, Transition::kCallingWasm)) {
+  const std::optional<uint32_t> binding = backend_->BindingOf(func);
+  // Wasmi's embedder reaches host functions past the hook.
+  const bool unwatched = binding.has_value() && IsWasmi();
+  const TransitionSet wanted =
+      unwatched ? TransitionSet::None() : hook_options_.transitions;
+  if (Wants(wanted, Transition::kCallingWasm)) {
     question.transition = Transition::kCallingWasm;
     backend::Stop said;
     const Reply reply = Ask(question, said);
@@ -433,9 +520,10 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   std::vector<Frame> backtrace;
   if (stop.has_value()) {
     // The guest does not run.
-  } else if (const std::optional<uint32_t> binding =
-                 backend_->BindingOf(func)) {
-    stop = RunHost(bindings_[*binding], nullptr, args, results);
+  } else if (binding.has_value()) {
+    const Binding& bound = bindings_[*binding];
+    stop = RunHost(bound, unwatched ? TransitionSet::None() : bound.wanted,
+                   nullptr, args, results);
   } else {
     backend::Completion completion =
         backend_->Call(func, args, results, limits_.call_depth);
@@ -445,7 +533,8 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   std::optional<Trap> trap;
   if (stop.has_value()) trap = ToTrap(*stop, std::move(backtrace));
 
-  if (Wants(hook_options_.transitions, Transition::kReturningFromWasm)) {
+  if (Wants(wanted, Transition::kReturningFromWasm) &&
+      (!stop.has_value() || hook_options_.profile != HookProfile::kWasmi1)) {
     question.transition = Transition::kReturningFromWasm;
     question.ending = stop.has_value() ? EndingOf(*stop) : Ending::kValue;
     question.trap = trap.has_value() ? &*trap : nullptr;
@@ -534,11 +623,6 @@ void StoreImpl::Grown(ExternKind kind, uint64_t units) {
 
 // ---------------------------------------------------------------- budgets
 
-void StoreImpl::ConsumeFuel(uint64_t units) {
-  fuel_used_ += units;
-  if (fuel_left_ != kNoFuelLimit) fuel_left_ -= std::min(units, fuel_left_);
-}
-
 bool StoreImpl::DeadlinePassed() const {
   return deadline_.has_value() && Clock::now() >= *deadline_;
 }
@@ -550,23 +634,19 @@ TrapCode StoreImpl::InterruptCode() const {
 template <typename Body>
 CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
   const bool outermost = depth_ == 0;
-  const uint64_t fuel_before = fuel_left_;
   const std::optional<Clock::time_point> deadline_before = deadline_;
-  const uint64_t fuel_used_before = fuel_used_;
+  const uint64_t fuel_before = fuel_.used();
   const uint64_t host_calls_before = host_calls_;
   const uint64_t host_bytes_before = host_bytes_;
   const Clock::time_point start = Clock::now();
 
   if (outermost) {
-    fuel_left_ = kNoFuelLimit;
     deadline_.reset();
-    host_bytes_limit_ = limits_.host_bytes_per_call > kNoFuelLimit - host_bytes_
-                            ? kNoFuelLimit
+    host_bytes_limit_ = limits_.host_bytes_per_call > kNoLimit - host_bytes_
+                            ? kNoLimit
                             : host_bytes_ + limits_.host_bytes_per_call;
   }
-  if (options.fuel.has_value()) {
-    fuel_left_ = std::min(fuel_left_, *options.fuel);
-  }
+  const uint64_t outer_budget = fuel_.Tighten(options.fuel);
   // Further away than anybody waits for: no deadline, and no sum that wraps.
   if (options.wall.has_value() && *options.wall < absl::Hours(24 * 366)) {
     const Clock::time_point deadline =
@@ -579,14 +659,12 @@ CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
   body();
 
   CallUsage usage;
-  usage.fuel = fuel_used_ - fuel_used_before;
+  usage.fuel = fuel_.used() - fuel_before;
   usage.host_calls = host_calls_ - host_calls_before;
   usage.host_bytes = host_bytes_ - host_bytes_before;
   usage.wall = absl::FromChrono(Clock::now() - start);
   deadline_ = deadline_before;
-  fuel_left_ = fuel_before == kNoFuelLimit
-                   ? kNoFuelLimit
-                   : fuel_before - std::min(fuel_before, usage.fuel);
+  fuel_.Release(outer_budget);
   return usage;
 }
 
@@ -620,11 +698,21 @@ WakeReason StoreImpl::Wait(int fd, absl::Time when) {
 
 // ---------------------------------------------------------------- calls
 
-absl::Status StoreImpl::CheckMayCall() const {
+absl::Status StoreImpl::CheckMayCall(const CallOptions& options) const {
   if (in_hook_ && !hook_options_.allow_reentry) {
     return absl::FailedPreconditionError(
         "a call hook may call guests only when it was installed with "
         "allow_reentry");
+  }
+  if (in_hook_ && host_call_ != nullptr && host_call_->binding == nullptr) {
+    return absl::FailedPreconditionError(
+        "a call hook may not call guests from a runtime call: the engine is in "
+        "the middle of something");
+  }
+  if (options.fuel.has_value() && !fuel_.metered()) {
+    return absl::FailedPreconditionError(
+        "this Engine's code does not count fuel: a call cannot have a budget "
+        "of it");
   }
   return absl::OkStatus();
 }
@@ -708,7 +796,7 @@ absl::StatusOr<CallResult> StoreImpl::Call(uint32_t func,
                                            const CallOptions& options,
                                            FunctionIdentity::Kind kind) {
   const ThreadCheck check(*this);
-  if (absl::Status may = CheckMayCall(); !may.ok()) return may;
+  if (absl::Status may = CheckMayCall(options); !may.ok()) return may;
   const FuncType& type = backend_->TypeOfFunc(func);
   if (absl::Status fit = CheckArguments(type, args); !fit.ok()) return fit;
 
@@ -906,7 +994,7 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
     const Linker& linker, std::shared_ptr<const Module> module,
     absl::string_view name, const CallOptions& options) {
   const ThreadCheck check(*this);
-  if (absl::Status may = CheckMayCall(); !may.ok()) return may;
+  if (absl::Status may = CheckMayCall(options); !may.ok()) return may;
   if (&module->engine() != &engine_) {
     return absl::InvalidArgumentError(
         "the module was compiled by another Engine than the Store's");

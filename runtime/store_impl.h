@@ -22,11 +22,13 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/backend.h"
 #include "runtime/call_hook.h"
 #include "runtime/caller.h"
+#include "runtime/fuel.h"
 #include "runtime/instance.h"
 #include "runtime/limits.h"
 #include "runtime/linker.h"
@@ -50,8 +52,12 @@ class StoreImpl final : public backend::Host {
   backend::Growth TableGrowing(uint32_t index, uint64_t current,
                                uint64_t desired) override;
   void Grown(ExternKind kind, uint64_t units) override;
-  uint64_t FuelLeft() const override { return fuel_left_; }
-  void ConsumeFuel(uint64_t units) override;
+  std::optional<backend::Stop> RunRuntimeCall(
+      backend::RuntimeCall call, backend::GuestFrames& frames,
+      absl::Span<const RawValue> args, absl::Span<RawValue> results,
+      absl::FunctionRef<std::optional<backend::Stop>()> work) override;
+  uint64_t FuelLeft() const override { return fuel_.Left(); }
+  void ConsumeFuel(uint64_t units) override { fuel_.Burn(units); }
   bool Interrupted() const override {
     return interrupted_.load(std::memory_order_relaxed);
   }
@@ -100,8 +106,8 @@ class StoreImpl final : public backend::Host {
 
   // A host call in progress: what HookCall and HostCaller look at.
   struct HostCallState {
-    HostCallState* outer = nullptr;  // the one this one is nested in
-    const Binding* binding = nullptr;
+    HostCallState* outer = nullptr;          // the one this one is nested in
+    const Binding* binding = nullptr;        // null: a runtime call
     backend::GuestFrames* frames = nullptr;  // null: the embedder called
     absl::Span<const RawValue> args;
     std::vector<CapturedRange> captured;
@@ -120,7 +126,7 @@ class StoreImpl final : public backend::Host {
   absl::Status CheckArguments(const FuncType& type,
                               absl::Span<const Value> args) const;
   absl::Status CheckValue(const Value& value) const;
-  absl::Status CheckMayCall() const;
+  absl::Status CheckMayCall(const CallOptions& options) const;
   absl::StatusOr<Instantiation> Instantiate(
       const Linker& linker, std::shared_ptr<const Module> module,
       absl::string_view name, const CallOptions& options);
@@ -143,21 +149,6 @@ class StoreImpl final : public backend::Host {
   template <typename Body>
   CallUsage WithBudget(const CallOptions& options, const Body& body);
 
-  // The guest call proper, with its two events.
-  std::optional<Trap> RunGuest(uint32_t func, const FunctionIdentity& identity,
-                               absl::Span<const RawValue> args,
-                               absl::Span<RawValue> results);
-  // A host call; `frames` is null when the embedder called.
-  std::optional<backend::Stop> RunHost(Binding& binding,
-                                       backend::GuestFrames* frames,
-                                       absl::Span<const RawValue> args,
-                                       absl::Span<RawValue> results);
-
-  // Its two events and the body between them.
-  std::optional<backend::Stop> RunHostCall(const Binding& binding,
-                                           HostCallState& state,
-                                           absl::Span<RawValue> results);
-
   // One question to the hook.
   struct Question {
     Transition transition = Transition::kCallingWasm;
@@ -169,6 +160,32 @@ class StoreImpl final : public backend::Host {
     Ending ending = Ending::kNotYet;
     const Trap* trap = nullptr;
   };
+
+  // The guest call proper, with its two events.
+  std::optional<Trap> RunGuest(uint32_t func, const FunctionIdentity& identity,
+                               absl::Span<const RawValue> args,
+                               absl::Span<RawValue> results);
+  // A host call; `frames` is null when the embedder called. `wanted` are the
+  // transitions that fire.
+  std::optional<backend::Stop> RunHost(const Binding& binding,
+                                       TransitionSet wanted,
+                                       backend::GuestFrames* frames,
+                                       absl::Span<const RawValue> args,
+                                       absl::Span<RawValue> results);
+
+  // Its two events and the body between them.
+  std::optional<backend::Stop> RunHostCall(const Binding& binding,
+                                           TransitionSet wanted,
+                                           HostCallState& state,
+                                           absl::Span<RawValue> results);
+  // The event after a host function or a runtime call; what it makes of `stop`.
+  std::optional<backend::Stop> LeaveHost(Question& question, bool answered,
+                                         std::optional<backend::Stop> stop);
+  bool IsWasmi() const {
+    return hook_options_.profile == HookProfile::kWasmi1 ||
+           hook_options_.profile == HookProfile::kWasmi2;
+  }
+
   enum class Reply : uint8_t {
     kProceed,
     kAnswered,
@@ -229,12 +246,11 @@ class StoreImpl final : public backend::Host {
   uint64_t bytes_used_ = 0;
   uint64_t table_elements_ = 0;
 
-  // The running call's budget.
-  uint64_t fuel_left_ = ~uint64_t{0};
+  Fuel fuel_;
+  // The rest of the running call's budget.
   std::optional<Clock::time_point> deadline_;
   uint64_t host_bytes_limit_ = ~uint64_t{0};
   // Totals since the Store was made.
-  uint64_t fuel_used_ = 0;
   uint64_t host_calls_ = 0;
   uint64_t host_bytes_ = 0;
 

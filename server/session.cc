@@ -257,21 +257,23 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
                                         std::optional<absl::Duration> wall,
                                         absl::Time deadline) {
-  using Fuel = policy::PolicyHook::Arming::Fuel;
+  using FuelCeiling = policy::PolicyHook::Arming::Fuel;
   Armed armed;
   // The smallest counts; of equal ones the policy's, which comes first.
-  const auto tighten_fuel = [&armed](std::optional<uint64_t> max, Fuel whose) {
+  const auto tighten_fuel = [&armed](std::optional<uint64_t> max,
+                                     FuelCeiling whose) {
     if (!max.has_value()) return;
     if (armed.options.fuel.has_value() && *armed.options.fuel <= *max) return;
     armed.options.fuel = max;
     armed.arming.fuel = whose;
   };
-  tighten_fuel(budgets_.Max(Budget::kFuelPerCall), Fuel::kPerCallBudget);
+  tighten_fuel(budgets_.Max(Budget::kFuelPerCall), FuelCeiling::kPerCallBudget);
   if (const auto max = budgets_.Max(Budget::kFuelPerStore)) {
-    tighten_fuel(*max - std::min(*max, fuel_used_), Fuel::kPerStoreBudget);
+    tighten_fuel(*max - std::min(*max, fuel_used_),
+                 FuelCeiling::kPerStoreBudget);
   }
-  tighten_fuel(config_.fuel_per_call, Fuel::kOther);
-  tighten_fuel(fuel, Fuel::kOther);
+  tighten_fuel(config_.fuel_per_call, FuelCeiling::kOther);
+  tighten_fuel(fuel, FuelCeiling::kOther);
 
   const auto tighten_wall = [&armed](std::optional<absl::Duration> max,
                                      bool is_budget) {
@@ -306,7 +308,7 @@ void Session::Impl::End(SessionState state, std::string why) {
 
 void Session::Impl::Classify(const Armed& armed, const Ended& ended,
                              Outcome& outcome) {
-  using Fuel = policy::PolicyHook::Arming::Fuel;
+  using FuelCeiling = policy::PolicyHook::Arming::Fuel;
   if (!ended.trap.has_value() && hook_.latched() == nullptr) {
     outcome.kind = OutcomeKind::kReturned;
     return;
@@ -353,7 +355,7 @@ void Session::Impl::Classify(const Armed& armed, const Ended& ended,
     return;
   }
   outcome.budget = std::string(BudgetOfTrap(
-      ended.trap->code(), armed.arming.fuel == Fuel::kPerStoreBudget));
+      ended.trap->code(), armed.arming.fuel == FuelCeiling::kPerStoreBudget));
   if (!outcome.budget.empty()) {
     outcome.kind = OutcomeKind::kBudgetExceeded;
   } else if (ended.trap->code() == TrapCode::kInterrupted) {

@@ -28,7 +28,7 @@
 
 namespace callgate::native {
 
-inline constexpr uint32_t kAbiVersion = 1;
+inline constexpr uint32_t kAbiVersion = 2;
 
 // Stop codes that compiled code passes to Builtin::kTrap are TrapCode's values
 // (runtime/trap.h).
@@ -37,6 +37,12 @@ inline constexpr uint32_t kAbiVersion = 1;
 // the runtime sets leaves this much beneath it, and room for host functions
 // beneath that. A function with a larger frame compares with its frame size.
 inline constexpr uint64_t kFrameSlack = 64 << 10;
+
+// Compiled code looks at its fuel, or without metering at the interrupt, where
+// a function begins, at loops, and wherever a way through a function has this
+// many operators (of those that cost fuel) without one of these. So each frame
+// that is live when a guest should end executes at most this many more.
+inline constexpr uint64_t kOperatorsBetweenLooks = 256;
 
 // Parameters that a tag may have.
 inline constexpr uint32_t kTagParamsMax = 16;
@@ -208,7 +214,7 @@ enum class Builtin : uint32_t {
   kTableCopy,
   // (context, u32 table, u32 segment, u64 to, u64 from, u64 length)*
   kTableInit,
-  // (context, u32 segment)
+  // (context, u32 segment)*
   kElemDrop,
   // FuncRecord* (context, u32 function index)
   kRefFunc,

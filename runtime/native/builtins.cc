@@ -20,7 +20,6 @@
 namespace callgate::native {
 namespace {
 
-constexpr uint64_t kUnitsPerFuel = 64;
 constexpr uint64_t kPiece = 1 << 20;
 // See NativeStore::ResumeSlice. A growth makes system calls.
 constexpr int64_t kGrowthToll = 20'000;
@@ -101,8 +100,8 @@ class Builtins {
                                                  int64_t fuel,
                                                  const void* frame) {
     if (!Looked(store, fuel, frame)) return false;
-    if (!store.Settle(fuel)) {
-      return store.Stopped(TrapCode::kOutOfFuel, frame, fuel);
+    if (std::optional<backend::Stop> spent = store.Afford(fuel, frame)) {
+      return store.Stopped(*std::move(spent), frame, fuel);
     }
     store.NewSlice();
     return true;
@@ -110,11 +109,10 @@ class Builtins {
 
   // ---- work of any size
 
-  // Pays for work on `units` bytes or elements.
-  static bool Charge(NativeStore& store, uint64_t units, const void* frame) {
+  // Pays for work on `cost` bytes or elements: one unit for each.
+  static bool Charge(NativeStore& store, uint64_t cost, const void* frame) {
     StoreContext& context = store.context();
-    const uint64_t cost = units / kUnitsPerFuel;
-    if (units <= kPiece) {
+    if (cost <= kPiece) {
       // Within a slice nobody has to look.
       if (!store.engine_.metered) return true;
       if (context.fuel >= 0 && cost <= static_cast<uint64_t>(context.fuel)) {
@@ -123,17 +121,27 @@ class Builtins {
       }
     }
     if (store.engine_.metered) {
-      if (!store.Settle(context.fuel)) {
-        return store.Stopped(TrapCode::kOutOfFuel, frame, context.fuel);
-      }
-      const uint64_t left = store.host_.FuelLeft();
-      store.host_.ConsumeFuel(std::min(cost, left));
-      if (cost > left) {
-        return store.Stopped(TrapCode::kOutOfFuel, frame, context.fuel);
+      std::optional<backend::Stop> stop = store.Afford(context.fuel, frame);
+      if (!stop.has_value()) stop = Pay(store, cost, frame);
+      if (stop.has_value()) {
+        return store.Stopped(*std::move(stop), frame, context.fuel);
       }
       store.NewSlice();
     }
     return Looked(store, context.fuel, frame);
+  }
+  // After everything is settled. Who adds fuel by drops waits until it is paid.
+  static std::optional<backend::Stop> Pay(NativeStore& store, uint64_t cost,
+                                          const void* frame) {
+    while (true) {
+      const uint64_t paid = std::min(cost, store.host_.FuelLeft());
+      store.host_.ConsumeFuel(paid);
+      cost -= paid;
+      if (cost == 0) return std::nullopt;
+      std::optional<backend::Stop> stop = store.MayNotRun();
+      if (!stop.has_value()) stop = store.OutOfFuel(frame);
+      if (stop.has_value()) return stop;
+    }
   }
 
   // Calls work(begin, count) for pieces of [0, length), from the last to the
@@ -168,41 +176,60 @@ class Builtins {
       NativeStore& store, Instance& instance, uint32_t index, uint64_t pages,
       const void* frame, int64_t& answer) {
     const uint32_t id = instance.memory_ids[index];
+    const bool is64 = store.memories_[id].type.is64;
+    const auto raw = [is64](uint64_t value) {
+      return is64 ? RawValue::I64(value)
+                  : RawValue::I32(static_cast<uint32_t>(value));
+    };
+    const RawValue args[] = {raw(pages)};
+    RawValue results[1];
+    return AsRuntimeCall(store, frame,
+                         is64 ? backend::RuntimeCall::kMemoryGrow64
+                              : backend::RuntimeCall::kMemoryGrow,
+                         args, results, [&]() -> std::optional<backend::Stop> {
+                           std::optional<backend::Stop> stop =
+                               GrowMemory(store, index, id, pages, answer);
+                           results[0] = raw(static_cast<uint64_t>(answer));
+                           return stop;
+                         });
+  }
+  static std::optional<backend::Stop> GrowMemory(NativeStore& store,
+                                                 uint32_t index, uint32_t id,
+                                                 uint64_t pages,
+                                                 int64_t& answer) {
     const NativeStore::Memory& memory = store.memories_[id];
     const uint64_t old_pages = memory.def.bytes / kWasmPageBytes;
     const uint64_t max =
         std::min(memory.type.pages.max.value_or(kPagesMax), kPagesMax);
-    if (pages > max || old_pages > max - pages) return true;
+    if (pages > max || old_pages > max - pages) return std::nullopt;
     const uint64_t current = old_pages * kWasmPageBytes;
     const uint64_t more = pages * kWasmPageBytes;
-    if (!MayGrow(store, frame, answer, [&] {
-          return store.host_.MemoryGrowing(index, current, current + more);
-        })) {
-      return false;
-    }
-    if (answer == kRefused) return true;
-    answer = kRefused;
-    if (!Charge(store, more, frame)) return false;
-    if (!store.GrowMemory(id, pages)) return true;
+    const backend::Growth growth =
+        store.host_.MemoryGrowing(index, current, current + more);
+    if (growth == backend::Growth::kTrap) return GrowthLimited();
+    if (growth == backend::Growth::kRefuse) return std::nullopt;
+    if (!store.GrowMemory(id, pages)) return std::nullopt;
     store.host_.Grown(ExternKind::kMemory, more);
     answer = static_cast<int64_t>(old_pages);
-    return true;
+    return std::nullopt;
   }
-  // Asks. `answer` stays as it is when the growth is refused.
-  template <typename Ask>
-  static bool MayGrow(NativeStore& store, const void* frame, int64_t& answer,
-                      const Ask& ask) {
-    if (!store.Settle(store.context().fuel)) {
-      return store.Stopped(TrapCode::kOutOfFuel, frame, store.context().fuel);
+  static backend::Stop GrowthLimited() {
+    return backend::Stop{TrapCode::kGrowthLimited, nullptr};
+  }
+  // Work that a hook may look at from both sides: with all fuel settled.
+  template <typename Work>
+  static bool AsRuntimeCall(NativeStore& store, const void* frame,
+                            backend::RuntimeCall call,
+                            absl::Span<const RawValue> args,
+                            absl::Span<RawValue> results, const Work& work) {
+    std::optional<backend::Stop> stop =
+        store.Afford(store.context().fuel, frame);
+    if (!stop.has_value()) {
+      stop = store.RunRuntimeCall(call, frame, args, results, work);
+      store.ResumeSlice(kGrowthToll);
     }
-    const backend::Growth growth = ask();
-    store.ResumeSlice(kGrowthToll);
-    if (growth == backend::Growth::kTrap) {
-      return store.Stopped(TrapCode::kGrowthLimited, frame,
-                           store.context().fuel);
-    }
-    if (growth == backend::Growth::kAllow) answer = 0;
-    return true;
+    return !stop.has_value() ||
+           store.Stopped(*std::move(stop), frame, store.context().fuel);
   }
 
   static void MemoryFill(InstanceContext* context, uint32_t memory,
@@ -312,26 +339,40 @@ class Builtins {
       NativeStore& store, Instance& instance, uint32_t index, uint64_t value,
       uint64_t count, const void* frame, int64_t& answer) {
     const uint32_t id = instance.table_ids[index];
-    NativeStore::Table& table = store.tables_[id];
+    const ValType element = store.tables_[id].type.element;
+    const RawValue item = store.FromGuest(element, RawValue::Ref(value));
+    const RawValue args[] = {item, RawValue::I32(static_cast<uint32_t>(count))};
+    RawValue results[1];
+    return AsRuntimeCall(
+        store, frame,
+        element == ValType::kFuncRef ? backend::RuntimeCall::kTableGrowFunc
+                                     : backend::RuntimeCall::kTableGrowExtern,
+        args, results, [&]() -> std::optional<backend::Stop> {
+          std::optional<backend::Stop> stop =
+              GrowTable(store, index, id, item, count, frame, answer);
+          results[0] = RawValue::I32(static_cast<uint32_t>(answer));
+          return stop;
+        });
+  }
+  static std::optional<backend::Stop> GrowTable(
+      NativeStore& store, uint32_t index, uint32_t id, const RawValue& item,
+      uint64_t count, const void* frame, int64_t& answer) {
+    const NativeStore::Table& table = store.tables_[id];
     const uint64_t old_size = table.elements.size();
     const uint64_t max = table.type.size.max.value_or(kElementsMax);
-    if (count > max || old_size > max - count) return true;
-    if (!MayGrow(store, frame, answer, [&] {
-          return store.host_.TableGrowing(index, old_size, old_size + count);
-        })) {
-      return false;
+    if (count > max || old_size > max - count) return std::nullopt;
+    const backend::Growth growth =
+        store.host_.TableGrowing(index, old_size, old_size + count);
+    if (growth == backend::Growth::kTrap) return GrowthLimited();
+    if (growth == backend::Growth::kRefuse) return std::nullopt;
+    if (store.engine_.metered) {
+      std::optional<backend::Stop> stop = Pay(store, count, frame);
+      if (stop.has_value()) return stop;
     }
-    if (answer == kRefused) return true;
-    answer = kRefused;
-    if (!Charge(store, count, frame)) return false;
-    if (!store.GrowTable(
-            id, count,
-            store.FromGuest(table.type.element, RawValue::Ref(value)))) {
-      return true;
-    }
+    if (!store.GrowTable(id, count, item)) return std::nullopt;
     store.host_.Grown(ExternKind::kTable, count);
     answer = static_cast<int64_t>(old_size);
-    return true;
+    return std::nullopt;
   }
 
   static bool OutOfTable(NativeStore& store, const void* frame) {
@@ -425,7 +466,21 @@ class Builtins {
   }
 
   static void ElemDrop(InstanceContext* context, uint32_t segment) {
-    InstanceOf(context).dropped_elements[segment] = true;
+    NativeStore& store = StoreOf(context);
+    if (!ElemDropped(store, InstanceOf(context), segment,
+                     __builtin_frame_address(0))) {
+      store.Leave();
+    }
+  }
+  __attribute__((noinline)) static bool ElemDropped(NativeStore& store,
+                                                    Instance& instance,
+                                                    uint32_t segment,
+                                                    const void* frame) {
+    return AsRuntimeCall(store, frame, backend::RuntimeCall::kElemDrop, {}, {},
+                         [&]() -> std::optional<backend::Stop> {
+                           instance.dropped_elements[segment] = true;
+                           return std::nullopt;
+                         });
   }
 
   static FuncRecord* RefFunc(InstanceContext* context, uint32_t function) {

@@ -27,6 +27,7 @@ class NativeEngine final : public backend::Engine {
   }
 
   absl::string_view name() const override { return "native"; }
+  bool metered() const override { return state_.metered; }
 
   absl::StatusOr<std::unique_ptr<const backend::Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,

@@ -72,6 +72,7 @@ class NativeStore::FrameList {
 std::vector<backend::RawFrame> NativeStore::FramesFrom(
     const void* frame, size_t max_frames) const {
   FrameList list(*this, max_frames);
+  if (frame == nullptr) return {};
   // SAFETY: every frame of an activation is on the guest's stack, so nothing
   // else is read, whatever the chain says; and it is read upwards only.
   uintptr_t at = reinterpret_cast<uintptr_t>(frame);
@@ -135,6 +136,25 @@ bool NativeStore::Settle(int64_t fuel) {
   return used <= left;
 }
 
+std::optional<backend::Stop> NativeStore::Afford(int64_t fuel,
+                                                 const void* frame) {
+  if (Settle(fuel)) return std::nullopt;
+  return OutOfFuel(frame);
+}
+
+std::optional<backend::Stop> NativeStore::OutOfFuel(const void* frame) {
+  GuestView view(*this, frame);
+  return host_.OutOfFuel(view);
+}
+
+std::optional<backend::Stop> NativeStore::RunRuntimeCall(
+    backend::RuntimeCall call, const void* frame,
+    absl::Span<const RawValue> args, absl::Span<RawValue> results,
+    absl::FunctionRef<std::optional<backend::Stop>()> work) {
+  GuestView view(*this, frame);
+  return host_.RunRuntimeCall(call, view, args, results, work);
+}
+
 void NativeStore::ResumeSlice(int64_t toll) {
   const int64_t rest = std::max<int64_t>(slice_ - toll, 0);
   slice_ = static_cast<int64_t>(
@@ -161,9 +181,9 @@ std::optional<backend::Stop> NativeStore::MayNotRun() const {
 // ---------------------------------------------------------------- stops
 
 bool NativeStore::Stopped(backend::Stop stop, const void* frame, int64_t fuel) {
-  if (!Settle(fuel) && stop.code != TrapCode::kOutOfFuel) {
+  if (std::optional<backend::Stop> spent = Afford(fuel, frame)) {
     // It would not have come so far.
-    stop = backend::Stop{TrapCode::kOutOfFuel, nullptr};
+    stop = *std::move(spent);
   }
   running_->stop = std::move(stop);
   running_->backtrace = FramesFrom(frame, kBacktraceFramesMax);
@@ -238,10 +258,9 @@ backend::Completion NativeStore::Call(uint32_t func,
     if (!engine_.metered) engine_.ticker.Add(context().stack_limit);
   }
 
+  // Without fuel it ends where the function begins.
   std::optional<backend::Stop> may_not = MayNotRun();
-  if (!may_not.has_value() && engine_.metered && host_.FuelLeft() == 0) {
-    may_not = backend::Stop{TrapCode::kOutOfFuel, nullptr};
-  }
+  bool overrun = false;
   if (!may_not.has_value()) {
     const RawValue* guest_args = args.data();
     std::vector<RawValue> converted;
@@ -312,10 +331,8 @@ backend::Completion NativeStore::Call(uint32_t func,
     } else if (result.stopped != 0) {
       completion.stop = std::move(running.stop);
       completion.backtrace = std::move(running.backtrace);
-    } else if (!Settle(result.fuel)) {
-      completion.stop = backend::Stop{TrapCode::kOutOfFuel, nullptr};
-      completion.backtrace = {PlaceOf(func)};
     } else {
+      overrun = !Settle(result.fuel);
       for (size_t i = 0; i < results.size(); ++i) {
         results[i] = FromGuest(type.results[i], shared.values[i]);
       }
@@ -325,6 +342,14 @@ backend::Completion NativeStore::Call(uint32_t func,
   if (outermost) {
     if (!engine_.metered) engine_.ticker.Remove(context().stack_limit);
     engine_.stacks.Release(std::move(stack_));
+  }
+  if (overrun) {
+    // It returned, and would not have come so far. Its frames are gone.
+    GuestView view(*this, nullptr);
+    if (std::optional<backend::Stop> spent = host_.OutOfFuel(view)) {
+      completion.stop = *std::move(spent);
+      completion.backtrace = {PlaceOf(func)};
+    }
   }
   return may_not.has_value() ? not_run(*std::move(may_not)) : completion;
 }
@@ -343,8 +368,8 @@ __attribute__((noinline)) bool NativeStore::HostCalled(const HostContext& host,
   const Function& function = functions_[host.func];
   const FuncType& type = *function.type;
   // Host code may ask for the counters, and use some itself.
-  if (!Settle(context().fuel)) {
-    return Stopped(TrapCode::kOutOfFuel, frame, context().fuel);
+  if (std::optional<backend::Stop> spent = Afford(context().fuel, frame)) {
+    return Stopped(*std::move(spent), frame, context().fuel);
   }
   // The results go where the arguments came from, but the hook sees both.
   std::array<RawValue, 8> few;

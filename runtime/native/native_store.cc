@@ -543,6 +543,22 @@ void NativeStore::Link(Instance& instance,
 
 // Elements first, then data, each in order; what was written before a trap
 // stays. Before bulk-memory all of them were checked first.
+bool NativeStore::PayForSegments(const ModuleImage& image) {
+  if (!engine_.metered) return true;
+  // All of it, also what a memory's image stands for: a price that depended on
+  // what the host has mapped would not be one.
+  uint64_t cost = 0;
+  for (const ModuleImage::Elements& segment : image.elements()) {
+    if (segment.mode == ElementSegment::ACTIVE) cost += segment.items.size();
+  }
+  for (const ModuleImage::Data& segment : image.data()) {
+    if (segment.active) cost += segment.bytes.size();
+  }
+  const uint64_t left = host_.FuelLeft();
+  host_.ConsumeFuel(std::min(cost, left));
+  return cost <= left;
+}
+
 std::optional<TrapCode> NativeStore::RunSegments(Instance& instance) {
   const ModuleImage& image = instance.image();
   InstanceConstants constants(*this, instance);
@@ -653,6 +669,10 @@ absl::StatusOr<backend::Instantiated> NativeStore::Instantiate(
   Link(instance, imports);
 
   backend::Instantiated result;
+  if (!PayForSegments(image)) {
+    result.stop = backend::Stop{TrapCode::kOutOfFuel, nullptr};
+    return result;
+  }
   if (const std::optional<TrapCode> trap = RunSegments(instance)) {
     result.stop = backend::Stop{*trap, nullptr};
     return result;

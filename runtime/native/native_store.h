@@ -25,6 +25,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "runtime/backend.h"
 #include "runtime/native/abi.h"
 #include "runtime/native/activation.h"
@@ -147,6 +148,8 @@ class NativeStore final : public backend::Store {
 
   // ---- instantiation
   void Link(Instance& instance, absl::Span<const backend::ExternId> imports);
+  // Pays for the active segments: a unit for each byte or element.
+  bool PayForSegments(const ModuleImage& image);
   std::optional<TrapCode> RunSegments(Instance& instance);
   void MakeRoom(const ModuleImage& image);
   // Addresses in the code that `instance` uses, where others have them.
@@ -166,6 +169,14 @@ class NativeStore final : public backend::Store {
   // Tells the Host what was used of the slice; false when that was more than
   // there was.
   bool Settle(int64_t fuel);
+  // Settles, and where that was more than there was asks the Host for more.
+  // What stops the guest, if none is to be had.
+  std::optional<backend::Stop> Afford(int64_t fuel, const void* frame);
+  std::optional<backend::Stop> OutOfFuel(const void* frame);
+  std::optional<backend::Stop> RunRuntimeCall(
+      backend::RuntimeCall call, const void* frame,
+      absl::Span<const RawValue> args, absl::Span<RawValue> results,
+      absl::FunctionRef<std::optional<backend::Stop>()> work);
   int64_t NewSlice();
   // The rest of the slice, which host code may have left less fuel for. It gets
   // shorter by `toll`, and the fuel does not: host code takes time and costs

@@ -41,6 +41,8 @@ std::optional<Rewritten> RewrittenBy(Opcode op) {
       return Rewritten{Kind::kTableCopy, true};
     case Opcode::TableInit:
       return Rewritten{Kind::kTableInit, true};
+    case Opcode::ElemDrop:
+      return Rewritten{Kind::kElemDrop, false};
     default:
       return std::nullopt;
   }
@@ -106,6 +108,8 @@ wabt::interp::FuncType TypeOf(const WatchedOp& op, const Spaces& spaces) {
     case Kind::kTableCopy:
     case Kind::kTableInit:
       return Types({i32, i32, i32}, {});
+    case Kind::kElemDrop:
+      break;
   }
   return Types({}, {});
 }

@@ -1,5 +1,6 @@
 // Rewrites a decoded module so that this engine sees what wabt's interpreter
-// does by itself: growth of memories and tables, and bulk operations.
+// does by itself: growth of memories and tables, bulk operations, and the drop
+// of an element segment.
 //
 // Each such instruction becomes a call of a host function that the instance
 // gets at the end of its function list, which asks the limiter, charges fuel
@@ -29,6 +30,7 @@ struct WatchedOp {
     kTableFill,   // a: table
     kTableCopy,   // a: destination, b: source
     kTableInit,   // a: table, b: segment
+    kElemDrop,    // a: segment
   };
   Kind kind = Kind::kMemoryGrow;
   uint32_t a = 0;

@@ -314,6 +314,10 @@ absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
   for (const backend::ExternId& import : imports)
     refs.push_back(Ref(import.id));
 
+  if (!PayForSegments(reference.desc())) {
+    return backend::Instantiated{std::nullopt,
+                                 backend::Stop{TrapCode::kOutOfFuel, nullptr}};
+  }
   wabt::interp::Trap::Ptr trap;
   const wabt::interp::Instance::Ptr instance =
       wabt::interp::Instance::Instantiate(store_, module.ref(), refs, &trap);
@@ -337,6 +341,23 @@ absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
     return absl::InternalError(result.stop->cause->message());
   }
   return result;
+}
+
+bool Interpreter::PayForSegments(const wabt::interp::ModuleDesc& desc) {
+  uint64_t units = 0;
+  for (const wabt::interp::ElemDesc& segment : desc.elems) {
+    if (segment.mode == wabt::interp::SegmentMode::Active) {
+      units += segment.elements.size();
+    }
+  }
+  for (const wabt::interp::DataDesc& segment : desc.datas) {
+    if (segment.mode == wabt::interp::SegmentMode::Active)
+      units += segment.data.size();
+  }
+  const uint64_t cost = units / kUnitsPerFuel;
+  const uint64_t left = host_.FuelLeft();
+  host_.ConsumeFuel(std::min(cost, left));
+  return cost <= left;
 }
 
 wabt::interp::Instance* Interpreter::UnfinishedInstance(Ref module) {
@@ -369,8 +390,9 @@ void Interpreter::AddWatched(const ReferenceCode& code,
                           wabt::interp::Trap::Ptr*) -> Result {
           auto& frames = thread.*Get(wabt_private::ThreadFrames());
           frames[frames.size() - 2].offset += op.skip;
-          return Watched(op, *owner, params, results) ? Result::Ok
-                                                      : Result::Error;
+          SettleFuel();
+          return Watched(op, *owner, thread, params, results) ? Result::Ok
+                                                              : Result::Error;
         });
     funcs.push_back(func.ref());
   }
@@ -559,19 +581,25 @@ std::optional<backend::Stop> Interpreter::Run(
   while (true) {
     if (host_.Interrupted()) return stopped(TrapCode::kInterrupted);
     if (host_.DeadlinePassed()) return stopped(TrapCode::kDeadlineExceeded);
-    const uint64_t slice = std::min(kInstructionsPerSlice, host_.FuelLeft());
-    if (slice == 0) return stopped(TrapCode::kOutOfFuel);
+    slice_left_ = std::min(kInstructionsPerSlice, host_.FuelLeft());
+    if (slice_left_ == 0) {
+      ThreadView view(*this, thread);
+      std::optional<backend::Stop> stop = host_.OutOfFuel(view);
+      if (!stop.has_value()) continue;
+      backtrace = FramesOf(frames, kBacktraceFramesMax);
+      return stop;
+    }
 
     RunResult result = RunResult::Ok;
-    uint64_t executed = 0;
     bool too_deep = false;
-    while (executed < slice && result == RunResult::Ok && !pending_ &&
+    while (slice_left_ > 0 && result == RunResult::Ok && !pending_ &&
            !too_deep) {
+      --slice_left_;
+      ++unsettled_;
       result = (thread.*step)(&trap);
-      ++executed;
       too_deep = frames.size() > frames_max;
     }
-    host_.ConsumeFuel(executed);
+    SettleFuel();
     if (pending_.has_value()) {
       backend::Stop stop = *std::move(pending_);
       pending_.reset();
@@ -632,9 +660,15 @@ backend::Completion Interpreter::Call(uint32_t func,
   return completion;
 }
 
+void Interpreter::SettleFuel() {
+  host_.ConsumeFuel(std::exchange(unsettled_, 0));
+  slice_left_ = 0;
+}
+
 Result Interpreter::HostCalled(uint32_t binding, Thread& thread,
                                const wabt::interp::FuncType& type,
                                const Values& params, Values& results) {
+  SettleFuel();
   std::vector<RawValue> raw_params(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     raw_params[i] = RawOf(type.params[i], params[i]);
@@ -655,27 +689,31 @@ Result Interpreter::HostCalled(uint32_t binding, Thread& thread,
 
 // ---------------------------------------------------------------- watched
 
-bool Interpreter::Charge(uint64_t units) {
-  const uint64_t fuel = units / kUnitsPerFuel;
-  if (fuel > host_.FuelLeft()) {
-    host_.ConsumeFuel(host_.FuelLeft());
-    pending_ = backend::Stop{TrapCode::kOutOfFuel, nullptr};
+bool Interpreter::Charge(uint64_t units, backend::GuestFrames& frames) {
+  const auto stopped = [this](std::optional<backend::Stop> stop) {
+    pending_ = std::move(stop);
     return false;
+  };
+  for (uint64_t cost = units / kUnitsPerFuel;;) {
+    const uint64_t paid = std::min(cost, host_.FuelLeft());
+    host_.ConsumeFuel(paid);
+    cost -= paid;
+    if (host_.Interrupted()) {
+      return stopped(backend::Stop{TrapCode::kInterrupted, nullptr});
+    }
+    if (host_.DeadlinePassed()) {
+      return stopped(backend::Stop{TrapCode::kDeadlineExceeded, nullptr});
+    }
+    if (cost == 0) return true;
+    std::optional<backend::Stop> stop = host_.OutOfFuel(frames);
+    if (stop.has_value()) return stopped(std::move(stop));
   }
-  host_.ConsumeFuel(fuel);
-  if (host_.Interrupted()) {
-    pending_ = backend::Stop{TrapCode::kInterrupted, nullptr};
-    return false;
-  }
-  if (host_.DeadlinePassed()) {
-    pending_ = backend::Stop{TrapCode::kDeadlineExceeded, nullptr};
-    return false;
-  }
-  return true;
 }
 
 bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
-                          const Values& params, Values& results) {
+                          Thread& thread, const Values& params,
+                          Values& results) {
+  ThreadView frames(*this, thread);
   using Kind = WatchedOp::Kind;
   const auto number = [&](size_t i) -> uint64_t {
     return op.type.params[i] == wabt::Type::I64
@@ -688,11 +726,9 @@ bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
   const auto table = [&](uint32_t index) {
     return Object<Table>(Id(instance.tables()[index]));
   };
-  if (op.kind == Kind::kMemoryGrow) {
-    return WatchedMemoryGrow(op, instance, params, results);
-  }
-  if (op.kind == Kind::kTableGrow) {
-    return WatchedTableGrow(op, instance, params, results);
+  if (op.kind == Kind::kMemoryGrow || op.kind == Kind::kTableGrow ||
+      op.kind == Kind::kElemDrop) {
+    return WatchedRuntimeCall(op, instance, frames, params, results);
   }
   // The length is the last operand of all the others. What is out of bounds
   // does no work and costs nothing more.
@@ -702,31 +738,36 @@ bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
   const auto bytes = [&](const Memory* m) { return m->ByteSize(); };
   switch (op.kind) {
     case Kind::kMemoryFill:
-      if (length <= bytes(memory(op.a)) && !Charge(length)) return false;
+      if (length <= bytes(memory(op.a)) && !Charge(length, frames))
+        return false;
       done = memory(op.a)->Fill(
           number(0), static_cast<uint8_t>(params[1].Get<wabt::interp::u32>()),
           length);
       break;
     case Kind::kMemoryCopy:
-      if (length <= bytes(memory(op.a)) && !Charge(length)) return false;
+      if (length <= bytes(memory(op.a)) && !Charge(length, frames))
+        return false;
       done = Memory::Copy(*memory(op.a), number(0), *memory(op.b), number(1),
                           length);
       break;
     case Kind::kMemoryInit:
-      if (length <= bytes(memory(op.a)) && !Charge(length)) return false;
+      if (length <= bytes(memory(op.a)) && !Charge(length, frames))
+        return false;
       done = memory(op.a)->Init(number(0), instance.datas()[op.b], number(1),
                                 length);
       break;
     case Kind::kTableFill:
       code = TrapCode::kTableOutOfBounds;
-      if (length <= table(op.a)->size() && !Charge(length)) return false;
+      if (length <= table(op.a)->size() && !Charge(length, frames))
+        return false;
       done = table(op.a)->Fill(store_, params[0].Get<wabt::interp::u32>(),
                                params[1].Get<Ref>(),
                                params[2].Get<wabt::interp::u32>());
       break;
     case Kind::kTableCopy:
       code = TrapCode::kTableOutOfBounds;
-      if (length <= table(op.a)->size() && !Charge(length)) return false;
+      if (length <= table(op.a)->size() && !Charge(length, frames))
+        return false;
       done =
           Table::Copy(store_, *table(op.a), params[0].Get<wabt::interp::u32>(),
                       *table(op.b), params[1].Get<wabt::interp::u32>(),
@@ -734,7 +775,8 @@ bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
       break;
     case Kind::kTableInit:
       code = TrapCode::kTableOutOfBounds;
-      if (length <= table(op.a)->size() && !Charge(length)) return false;
+      if (length <= table(op.a)->size() && !Charge(length, frames))
+        return false;
       done = table(op.a)->Init(store_, params[0].Get<wabt::interp::u32>(),
                                instance.elems()[op.b],
                                params[1].Get<wabt::interp::u32>(),
@@ -742,6 +784,7 @@ bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
       break;
     case Kind::kMemoryGrow:
     case Kind::kTableGrow:
+    case Kind::kElemDrop:
       break;
   }
   if (Failed(done)) {
@@ -751,8 +794,51 @@ bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
   return true;
 }
 
+bool Interpreter::WatchedRuntimeCall(const WatchedOp& op,
+                                     wabt::interp::Instance& instance,
+                                     backend::GuestFrames& frames,
+                                     const Values& params, Values& results) {
+  using Kind = WatchedOp::Kind;
+  backend::RuntimeCall call = backend::RuntimeCall::kElemDrop;
+  if (op.kind == Kind::kMemoryGrow) {
+    call = op.type.params[0] == wabt::Type::I64
+               ? backend::RuntimeCall::kMemoryGrow64
+               : backend::RuntimeCall::kMemoryGrow;
+  } else if (op.kind == Kind::kTableGrow) {
+    call = op.type.params[0] == wabt::Type::FuncRef
+               ? backend::RuntimeCall::kTableGrowFunc
+               : backend::RuntimeCall::kTableGrowExtern;
+  }
+  std::vector<RawValue> raw_params;
+  for (size_t i = 0; i < params.size(); ++i) {
+    raw_params.push_back(RawOf(op.type.params[i], params[i]));
+  }
+  std::vector<RawValue> raw_results(op.type.results.size());
+  std::optional<backend::Stop> stop = host_.RunRuntimeCall(
+      call, frames, raw_params, absl::MakeSpan(raw_results),
+      [&]() -> std::optional<backend::Stop> {
+        bool done = true;
+        if (op.kind == Kind::kElemDrop) {
+          instance.elems()[op.a].Drop();
+        } else if (op.kind == Kind::kMemoryGrow) {
+          done = WatchedMemoryGrow(op, instance, frames, params, results);
+        } else {
+          done = WatchedTableGrow(op, instance, frames, params, results);
+        }
+        if (!done) return std::exchange(pending_, std::nullopt);
+        for (size_t i = 0; i < raw_results.size(); ++i) {
+          raw_results[i] = RawOf(op.type.results[i], results[i]);
+        }
+        return std::nullopt;
+      });
+  if (!stop.has_value()) return true;
+  pending_ = std::move(stop);
+  return false;
+}
+
 bool Interpreter::WatchedMemoryGrow(const WatchedOp& op,
                                     wabt::interp::Instance& instance,
+                                    backend::GuestFrames& frames,
                                     const Values& params, Values& results) {
   const bool is64 = op.type.params[0] == wabt::Type::I64;
   auto* memory = Object<Memory>(Id(instance.memories()[op.a]));
@@ -781,7 +867,7 @@ bool Interpreter::WatchedMemoryGrow(const WatchedOp& op,
     case backend::Growth::kAllow:
       break;
   }
-  if (!Charge(more)) return false;
+  if (!Charge(more, frames)) return false;
   if (Failed(memory->Grow(pages))) return answer(~uint64_t{0});
   host_.Grown(ExternKind::kMemory, more);
   return answer(old_pages);
@@ -789,6 +875,7 @@ bool Interpreter::WatchedMemoryGrow(const WatchedOp& op,
 
 bool Interpreter::WatchedTableGrow(const WatchedOp& op,
                                    wabt::interp::Instance& instance,
+                                   backend::GuestFrames& frames,
                                    const Values& params, Values& results) {
   auto* table = Object<Table>(Id(instance.tables()[op.a]));
   const uint64_t count = params[1].Get<wabt::interp::u32>();
@@ -810,7 +897,7 @@ bool Interpreter::WatchedTableGrow(const WatchedOp& op,
     case backend::Growth::kAllow:
       break;
   }
-  if (!Charge(count)) return false;
+  if (!Charge(count, frames)) return false;
   if (Failed(table->Grow(store_, static_cast<uint32_t>(count),
                          params[0].Get<Ref>()))) {
     return answer(~uint32_t{0});

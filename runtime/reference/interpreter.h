@@ -102,16 +102,28 @@ class Interpreter final : public backend::Store {
                           wabt::interp::Values& results);
   // A watched operation; false when it stopped the guest (`pending_` is set).
   bool Watched(const WatchedOp& op, wabt::interp::Instance& instance,
-               const wabt::interp::Values& params,
+               wabt::interp::Thread& thread, const wabt::interp::Values& params,
                wabt::interp::Values& results);
+  // Those that some hooks may look at from both sides.
+  bool WatchedRuntimeCall(const WatchedOp& op, wabt::interp::Instance& instance,
+                          backend::GuestFrames& frames,
+                          const wabt::interp::Values& params,
+                          wabt::interp::Values& results);
   bool WatchedMemoryGrow(const WatchedOp& op, wabt::interp::Instance& instance,
+                         backend::GuestFrames& frames,
                          const wabt::interp::Values& params,
                          wabt::interp::Values& results);
   bool WatchedTableGrow(const WatchedOp& op, wabt::interp::Instance& instance,
+                        backend::GuestFrames& frames,
                         const wabt::interp::Values& params,
                         wabt::interp::Values& results);
   // Pays for an operation over `units` bytes or elements.
-  bool Charge(uint64_t units);
+  bool Charge(uint64_t units, backend::GuestFrames& frames);
+  // Before code that may look at the fuel or change it: tells the Host what was
+  // executed, and lets Run ask again how much there is.
+  void SettleFuel();
+  // Pays for the module's active segments.
+  bool PayForSegments(const wabt::interp::ModuleDesc& desc);
   // Gives an instance the host functions that its watched operations call.
   void AddWatched(const ReferenceCode& code, wabt::interp::Instance& instance);
   // The instance that a failed instantiation left behind.
@@ -123,6 +135,10 @@ class Interpreter final : public backend::Store {
 
   // What made the guest stop, set inside a host function and taken by Run.
   std::optional<backend::Stop> pending_;
+  // Instructions of the running slice that the Host does not know of, and those
+  // that may follow.
+  uint64_t unsettled_ = 0;
+  uint64_t slice_left_ = 0;
   uint32_t running_ = 0;
   uint32_t traps_since_collection_ = 0;
 

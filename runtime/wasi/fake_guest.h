@@ -37,6 +37,7 @@ class FakeCaller final : public Caller {
   WakeReason WaitReadable(int fd, absl::Time when) override;
   ErrorRef Interrupted() override;
   std::vector<Frame> Backtrace(size_t) override { return {}; }
+  Fuel& fuel() override { return fuel_; }
 
   std::vector<uint8_t> memory;
   // How often the present call has read each byte.
@@ -50,6 +51,7 @@ class FakeCaller final : public Caller {
 
  private:
   FunctionIdentity identity_;
+  Fuel fuel_{/*metered=*/true};
 };
 
 // What a call came to.

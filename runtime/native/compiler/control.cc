@@ -1,5 +1,7 @@
 // Blocks, loops and branches.
 
+#include <algorithm>
+
 #include "runtime/native/compiler/translator.h"
 
 namespace callgate::native {
@@ -55,6 +57,7 @@ void Translator::AddIncoming(Frame& frame,
   for (size_t i = 0; i < phis.size(); ++i) {
     phis[i]->addIncoming(values[i], b().GetInsertBlock());
   }
+  frame.end_since_look = std::max(frame.end_since_look, since_look_);
 }
 
 void Translator::BranchTo(Index depth, bool) {
@@ -92,12 +95,7 @@ Translator::Result Translator::OnLoopExpr(Type type) {
   b().CreateBr(frame.head);
   Enter(frame.head);
   for (llvm::PHINode* const phi : frame.head_phis) Push(phi);
-  // Where a guest that never calls anything is found.
-  if (request_.fuel) {
-    CheckFuel();
-  } else {
-    CheckStack(/*at_loop=*/true);
-  }
+  Look();
   return Result::Ok;
 }
 
@@ -118,6 +116,7 @@ Translator::Result Translator::OnIfExpr(Type type) {
   }
   llvm::BasicBlock* const then = NewBlock("then");
   frame.otherwise = NewBlock("else");
+  frame.otherwise_since_look = since_look_;
   b().CreateCondBr(condition, then, frame.otherwise);
   Enter(then);
   return Result::Ok;
@@ -134,6 +133,7 @@ void Translator::FinishFrame() {
       frame.end_phis[i]->addIncoming(values[i], b().GetInsertBlock());
     }
     b().CreateBr(frame.end);
+    frame.end_since_look = std::max(frame.end_since_look, since_look_);
     EndReachable();
   }
   stack_.resize(frame.height);
@@ -147,6 +147,7 @@ Translator::Result Translator::OnElseExpr() {
   Frame& frame = frames_.back();
   frame.kind = Frame::Kind::kElse;
   Enter(frame.otherwise);
+  since_look_ = frame.otherwise_since_look;
   for (const Operand& param : frame.else_params) stack_.push_back(param);
   return Result::Ok;
 }
@@ -163,6 +164,7 @@ Translator::Result Translator::OnEndExpr() {
     if (frame.kind == Frame::Kind::kIf) {
       // Without an else the parameters are the results.
       Enter(frame.otherwise);
+      since_look_ = frame.otherwise_since_look;
       for (const Operand& param : frame.else_params) stack_.push_back(param);
       FinishFrame();
     } else if (frame.kind == Frame::Kind::kTry ||
@@ -188,6 +190,7 @@ Translator::Result Translator::OnEndExpr() {
     return Result::Ok;
   }
   Enter(frame.end);
+  since_look_ = frame.end_since_look;
   for (llvm::PHINode* const phi : frame.end_phis) Push(phi);
   if (frame.kind == Frame::Kind::kFunction) EmitReturn();
   return Result::Ok;

@@ -134,6 +134,8 @@ void Translator::BeginCatch(Index tag, bool all) {
     EndReachable();
     return;
   }
+  // From anywhere in the body, so that nobody knows what ran.
+  since_look_ = kOperatorsBetweenLooks;
   frame.next_catch = nullptr;
   if (all) return;
   llvm::Value* const mine =

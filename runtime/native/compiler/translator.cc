@@ -204,6 +204,7 @@ Translator::Result Translator::OnOpcode(Opcode opcode) {
     pending_ = 1;
     ChargeFuel();
     CheckFuel();
+    since_look_ = 0;
     ForgetMemoryLength();
 
     Frame& frame = frames_.emplace_back();
@@ -213,7 +214,11 @@ Translator::Result Translator::OnOpcode(Opcode opcode) {
     }
     MakeEnd(frame);
   }
-  if (reachable_) pending_ += request_.fuel ? CostOf(opcode) : 0;
+  if (reachable_) {
+    if (since_look_ >= kOperatorsBetweenLooks) Look();
+    since_look_ += CostOf(opcode);
+    pending_ += request_.fuel ? CostOf(opcode) : 0;
+  }
   return Result::Ok;
 }
 
@@ -411,6 +416,16 @@ void Translator::CheckFuel() {
   b().CreateStore(more, fuel_);
   b().CreateBr(go_on);
   Enter(go_on);
+}
+
+void Translator::Look() {
+  ChargeFuel();
+  if (request_.fuel) {
+    CheckFuel();
+  } else {
+    CheckStack(/*at_loop=*/true);
+  }
+  since_look_ = 0;
 }
 
 void Translator::CheckStack(bool at_loop) {

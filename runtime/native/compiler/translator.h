@@ -184,10 +184,13 @@ class Translator final : public wabt::BinaryReaderNop {
     std::vector<llvm::Type*> results;
     size_t height = 0;  // of the operand stack beneath its parameters
     llvm::BasicBlock* end = nullptr;
+    // `since_look_` at the end: the most that any way there has.
+    uint64_t end_since_look = 0;
     std::vector<llvm::PHINode*> end_phis;
     llvm::BasicBlock* head = nullptr;  // of a loop
     std::vector<llvm::PHINode*> head_phis;
     llvm::BasicBlock* otherwise = nullptr;  // of an if
+    uint64_t otherwise_since_look = 0;
     std::vector<Operand> else_params;
     // Of a try: where exceptions of its body arrive, and in its catches the
     // copy of the one that was caught.
@@ -253,6 +256,8 @@ class Translator final : public wabt::BinaryReaderNop {
   void ChargeFuel();
   void CheckFuel();
   void CheckStack(bool at_loop);
+  // Where a guest that never calls anything is found.
+  void Look();
   llvm::Value* FuelNow();
 
   // ---- the runtime's structures
@@ -377,6 +382,8 @@ class Translator final : public wabt::BinaryReaderNop {
   llvm::Value* context_value_ = nullptr;
   llvm::AllocaInst* fuel_ = nullptr;
   uint64_t pending_ = 0;  // fuel of the code since it was last charged
+  // Operators that may have run in this frame since the last Look.
+  uint64_t since_look_ = 0;
   std::vector<llvm::AllocaInst*> locals_;
   std::vector<ValType> local_types_;
   Index local_decls_left_ = 0;

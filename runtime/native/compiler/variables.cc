@@ -172,10 +172,8 @@ Translator::Result Translator::OnTableInitExpr(Index segment, Index table) {
 
 Translator::Result Translator::OnElemDropExpr(Index segment) {
   if (skipping_ || !reachable_) return Result::Ok;
-  CallBuiltin(Builtin::kElemDrop,
-              llvm::FunctionType::get(
-                  b().getVoidTy(), {b().getPtrTy(), b().getInt32Ty()}, false),
-              {context_value_, I32(segment)});
+  CallBuiltinWithFuel(Builtin::kElemDrop, b().getVoidTy(),
+                      {context_value_, I32(segment)});
   return Result::Ok;
 }
 

@@ -33,6 +33,8 @@ absl::string_view KindText(FunctionIdentity::Kind kind) {
       return "host_import";
     case FunctionIdentity::Kind::kHostDirect:
       return "host_direct";
+    case FunctionIdentity::Kind::kRuntimeCall:
+      return "runtime_call";
   }
   return "unknown";
 }

@@ -10,11 +10,17 @@ namespace callgate {
 
 WatchedStore::WatchedStore(const Engine& engine, Journal& journal,
                            std::string prefix, const Limits& limits,
-                           ResourceLimiter* limiter)
+                           ResourceLimiter* limiter, HookProfile profile)
     : journal_(journal),
+      profile_(profile),
       hook_(journal, std::move(prefix)),
       store_(engine, limits, limiter) {
-  const absl::Status installed = store_.SetCallHook(hook_);
+  // Not every enter has a leave in Wasmi.
+  hook_.check_nesting = profile == HookProfile::kWasmtime47 ||
+                        profile == HookProfile::kWasmtime48;
+  HookOptions options;
+  options.profile = profile;
+  const absl::Status installed = store_.SetCallHook(hook_, options);
   if (!installed.ok()) {
     journal_.NoteViolation(absl::StrCat("hook: ", installed.ToString()));
   }

@@ -32,7 +32,8 @@ class WatchedStore {
   // `prefix` stands before the hook's events. `engine` and `journal` must
   // outlive this.
   WatchedStore(const Engine& engine, Journal& journal, std::string prefix = "",
-               const Limits& limits = {}, ResourceLimiter* limiter = nullptr);
+               const Limits& limits = {}, ResourceLimiter* limiter = nullptr,
+               HookProfile profile = HookProfile::kWasmtime47);
   WatchedStore(const WatchedStore&) = delete;
   WatchedStore& operator=(const WatchedStore&) = delete;
 
@@ -40,6 +41,7 @@ class WatchedStore {
   RecordingHook& hook() { return hook_; }
   Journal& journal() { return journal_; }
   Linker& linker() { return linker_; }
+  HookProfile profile() const { return profile_; }
 
   // Host function bodies.
   HostFunction Returns();
@@ -82,6 +84,7 @@ class WatchedStore {
   ErrorRef ErrorOf(const absl::StatusOr<CallResult>& called);
 
   Journal& journal_;
+  const HookProfile profile_;
   RecordingHook hook_;
   Store store_;
   Linker linker_;
