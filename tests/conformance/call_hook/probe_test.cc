@@ -8,11 +8,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/call_hook/engines.h"
 #include "tests/conformance/call_hook/journal.h"
@@ -872,6 +874,137 @@ TEST_P(Probes, CostNoFuel) {
   const uint64_t without = fuel();
   Install({"f", "t"});
   EXPECT_EQ(fuel(), without);
+}
+
+// --- Guests that nobody thought of ------------------------------------------
+
+// Functions that call each other in every way there is, trap, throw and catch,
+// each with one parameter that says how deep they may still go. What wabt's
+// interpreter gets wrong is left out where it is asked: direct tail calls in a
+// module with imports or in a function with a try, and a try that stands behind
+// something that throws, which it catches, too.
+class RandomGuest {
+ public:
+  RandomGuest(uint32_t seed, bool tail_calls, bool exceptions)
+      : random_(seed), tail_calls_(tail_calls), exceptions_(exceptions) {}
+
+  std::string Wat() {
+    std::string text =
+        "(module (type $t (func (param i32))) (tag $e) (table 6 funcref)\n"
+        "(elem (i32.const 0) 0 1 2 3 4 5)\n";
+    for (int i = 0; i < kFunctions; ++i) {
+      absl::StrAppend(&text, "(func $f", i, " (param $d i32)\n",
+                      "(if (i32.eqz (local.get $d)) (then return))\n");
+      const bool tries = exceptions_ && Below(2) == 0;
+      if (tries) AddTry(text);
+      for (uint32_t n = Below(4); n > 0; --n) AddStatement(tries, text);
+      if (tail_calls_ && Below(2) == 0) {
+        absl::StrAppend(&text, AnyCall("return_call"));
+      }
+      absl::StrAppend(&text, ")\n");
+    }
+    const absl::string_view call = "(call $f0 (i32.const 4))";
+    absl::StrAppend(&text, "(func (export \"go\") ");
+    if (exceptions_ && Below(4) != 0) {
+      absl::StrAppend(&text, "(try (do ", call, ") (catch_all))))");
+    } else {
+      absl::StrAppend(&text, call, "))");
+    }
+    return text;
+  }
+  std::vector<std::string> Selection() {
+    std::vector<std::string> probes;
+    for (int i = 0; i < kFunctions; ++i) {
+      if (Below(3) != 0) probes.push_back(absl::StrCat("#", i));
+    }
+    return probes;
+  }
+  // Somebody's, perhaps.
+  std::string Refusal() {
+    return absl::StrCat("f", Below(kFunctions), "#", 1 + Below(8));
+  }
+  uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+
+ private:
+  static constexpr int kFunctions = 6;
+
+  std::string AnyCall(absl::string_view call) {
+    const std::string deeper = "(i32.sub (local.get $d) (i32.const 1))";
+    const uint32_t callee = Below(kFunctions);
+    if (Below(3) == 0) {
+      return absl::StrCat("(", call, "_indirect (type $t) ", deeper,
+                          " (i32.const ", Below(30) == 0 ? 9 : callee, "))\n");
+    }
+    return absl::StrCat("(", call, " $f", callee, " ", deeper, ")\n");
+  }
+  void AddTry(std::string& text) {
+    absl::StrAppend(&text, "(try (do ", AnyCall("call"), ") (catch_all ",
+                    Below(3) == 0 ? "(rethrow 0)" : "", "))\n");
+  }
+  void AddStatement(bool tries, std::string& text) {
+    const uint32_t kind = Below(20);
+    const std::string at_some_depth = absl::StrCat(
+        "(if (i32.eq (local.get $d) (i32.const ", 1 + Below(4), ")) (then ");
+    if (kind == 0) {
+      absl::StrAppend(&text, at_some_depth, "unreachable))\n");
+    } else if (kind < 5 && exceptions_ && !tries) {
+      absl::StrAppend(&text, at_some_depth, "(throw $e)))\n");
+    } else if (kind < 9 && exceptions_ && tail_calls_) {
+      AddTry(text);
+    } else {
+      absl::StrAppend(&text, AnyCall("call"));
+    }
+  }
+
+  std::mt19937 random_;
+  const bool tail_calls_;
+  const bool exceptions_;
+};
+
+TEST(ProbesOfRandomGuests, AreToldTheSameOnEveryEngine) {
+  std::vector<std::unique_ptr<Engine>> engines;
+  for (const EngineUnderTest& engine : EnginesUnderTest()) {
+    engines.push_back(engine.make());
+  }
+  size_t events = 0;
+  size_t caught = 0;
+  size_t refused = 0;
+  for (uint32_t seed = 1; seed <= 90; ++seed) {
+    const bool tail_calls = seed % 3 != 0;
+    const bool exceptions = seed % 3 != 1;
+    RandomGuest guest(seed, tail_calls, exceptions);
+    const std::string wat = guest.Wat();
+    const std::vector<std::string> selection = guest.Selection();
+    const std::optional<std::string> refusal =
+        guest.Below(3) == 0 ? std::optional(guest.Refusal()) : std::nullopt;
+    std::string expected;
+    for (const std::unique_ptr<Engine>& engine : engines) {
+      if (tail_calls && exceptions && engine->name() == "reference") continue;
+      Journal journal;
+      ProbingHook hook(journal);
+      WatchedStore store(*engine, journal);
+      ASSERT_TRUE(
+          store.store().SetCallHook(hook, Probing(journal, selection)).ok());
+      if (refusal.has_value()) hook.RefuseEntry(*refusal);
+      ASSERT_TRUE(store.Instantiate(wat)) << wat;
+      store.Call("go");
+      const std::string told =
+          absl::StrCat(journal.events(), "\n", journal.outcomes());
+      ASSERT_EQ(journal.violations(), "") << wat;
+      ASSERT_EQ(hook.open_functions(), 0u) << wat;
+      if (expected.empty()) expected = told;
+      ASSERT_EQ(told, expected) << engine->name() << ", seed " << seed << "\n"
+                                << wat;
+    }
+    events +=
+        static_cast<size_t>(std::count(expected.begin(), expected.end(), '+'));
+    if (absl::StrContains(expected, ":exception")) ++caught;
+    if (absl::StrContains(expected, "!")) ++refused;
+  }
+  // They do what they are for.
+  EXPECT_GT(events, 1'000u);
+  EXPECT_GT(caught, 5u);
+  EXPECT_GT(refused, 5u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Probes, testing::ValuesIn(EnginesUnderTest()),
