@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -124,6 +125,16 @@ class Host {
                             return Stop{TrapCode::kOutOfFuel, nullptr};
                           });
   }
+  // A probed function is about to run; a stop says that it may not. `place`
+  // is where its call is in the running activation: greater is further in.
+  virtual std::optional<Stop> EnterFunction(
+      uint32_t probe, uint64_t place, absl::Span<const RawValue> args) = 0;
+  // The newest of those that were entered and not left is over, and returns or
+  // makes a tail call. Those of an activation that stops are not left here.
+  virtual void LeaveFunction(bool tail_call) = 0;
+  // An exception was caught: the running activation's probed calls further in
+  // than `place` are over.
+  virtual void LeaveThrown(uint64_t place) = 0;
 
   // Units of fuel the running call may still use.
   virtual uint64_t FuelLeft() const = 0;
@@ -145,9 +156,19 @@ struct Completion {
 };
 
 struct Instantiated {
-  // Present unless an active segment trapped.
+  // Nothing where it was stopped before there was one, for want of fuel.
   std::optional<uint32_t> instance;
+  // An active segment trapped. Functions of the instance may be in a table that
+  // it imports, all the same.
   std::optional<Stop> stop;
+};
+
+// Functions of one instance that are probed.
+struct Probes {
+  // Of its own functions, not of its imports; increasing.
+  std::vector<uint32_t> functions;
+  // The probe of functions[i] is first + i.
+  uint32_t first = 0;
 };
 
 class Store {
@@ -164,7 +185,13 @@ class Store {
   // the runtime. Allocates and runs active segments; not the start function.
   // Init expressions run here, silently.
   virtual absl::StatusOr<Instantiated> Instantiate(
-      const Code& code, absl::Span<const ExternId> imports) = 0;
+      const Code& code, absl::Span<const ExternId> imports,
+      const Probes& probes) = 0;
+  // Probes these functions of these instances from now on and no others of
+  // them; each instance at most once. No activation is live. An error leaves
+  // all of them as they were.
+  virtual absl::Status SetProbes(
+      absl::Span<const std::pair<uint32_t, Probes>> probes) = 0;
   // In the order of the module's exports.
   virtual std::vector<ExternId> Exports(uint32_t instance) const = 0;
   // The function at an index of the instance's function index space.

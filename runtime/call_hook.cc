@@ -50,4 +50,24 @@ absl::string_view HookProfileName(HookProfile profile) {
   return "unknown";
 }
 
+absl::string_view FunctionEndingName(FunctionEnding ending) {
+  switch (ending) {
+    case FunctionEnding::kReturn:
+      return "return";
+    case FunctionEnding::kTailCall:
+      return "tail_call";
+    case FunctionEnding::kException:
+      return "exception";
+    case FunctionEnding::kTrap:
+      return "trap";
+    case FunctionEnding::kHostError:
+      return "host_error";
+    case FunctionEnding::kRefusal:
+      return "refusal";
+    case FunctionEnding::kExit:
+      return "exit";
+  }
+  return "unknown";
+}
+
 }  // namespace callgate

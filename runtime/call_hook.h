@@ -17,7 +17,8 @@
 //   * An error at ReturningFromHost replaces the host function's result or
 //     error; one at ReturningFromWasm replaces the call's results or trap.
 //   * Instantiation fires events only for a real start function.
-//   * Calls from guest to guest, memory.grow and table.grow are no transitions.
+//   * Calls from guest to guest, memory.grow and table.grow are no transitions;
+//     calls of chosen functions are told beside them (probe.h).
 //
 // The other profiles (HookOptions::profile) have the sequences of other engines
 // and versions, for hooks that were written against them. They differ from the
@@ -57,7 +58,9 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "runtime/fuel.h"
+#include "runtime/function_filter.h"
 #include "runtime/host_function_spec.h"
+#include "runtime/probe.h"
 #include "runtime/trap.h"
 #include "runtime/value.h"
 
@@ -295,6 +298,18 @@ class CallHook {
     static_cast<void>(event);
     return true;
   }
+
+  // A function that HookOptions::probes selects is about to run, or is over:
+  // probe.h. Null proceeds; an error ends the activation as a refusal does,
+  // before the function has run. In both, guests of the Store cannot be called,
+  // whatever HookOptions::allow_reentry says: results are on their way.
+  virtual ErrorRef OnFunctionEnter(const FunctionEntry& entry) {
+    static_cast<void>(entry);
+    return nullptr;
+  }
+  virtual void OnFunctionLeave(const FunctionExit& exit) {
+    static_cast<void>(exit);
+  }
 };
 
 struct HookOptions {
@@ -305,6 +320,10 @@ struct HookOptions {
   // events: they run unwatched.
   bool allow_reentry = false;
   HookProfile profile = HookProfile::kWasmtime47;
+  // The functions whose calls are told, in every module of the Store: what is
+  // instantiated already and what will be. Names are those of the name section
+  // and of the exports, any of them.
+  FunctionFilter probes;
 };
 
 }  // namespace callgate

@@ -35,21 +35,12 @@ absl::Status Store::SetCallHook(CallHook& hook, const HookOptions& options) {
                      "profile ",
                      HookProfileName(options.profile)));
   }
-  impl_->hook_ = &hook;
-  impl_->hook_options_ = options;
-  for (StoreImpl::Binding& binding : impl_->bindings_) {
-    impl_->LinkToHook(binding);
-  }
-  return absl::OkStatus();
+  return impl_->InstallHook(&hook, options);
 }
 
 absl::Status Store::ClearCallHook() {
   if (impl_->depth_ != 0 || impl_->in_hook_) return HookIsBusy();
-  impl_->hook_ = nullptr;
-  for (StoreImpl::Binding& binding : impl_->bindings_) {
-    impl_->LinkToHook(binding);
-  }
-  return absl::OkStatus();
+  return impl_->InstallHook(nullptr, HookOptions());
 }
 
 absl::StatusOr<Func> Store::NewHostFunc(absl::string_view module,

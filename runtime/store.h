@@ -43,7 +43,9 @@ class Store {
   // Installs `hook` in place of any other. FailedPrecondition while an
   // activation is live, which includes every call from a host function or from
   // the hook itself; InvalidArgument when the hook does not understand
-  // `options.profile`.
+  // `options.profile`. With other HookOptions::probes than before the code of
+  // the Store's instances is loaded again: ResourceExhausted or Unavailable,
+  // and nothing changed, when there is no room for it.
   absl::Status SetCallHook(CallHook& hook, const HookOptions& options = {});
   absl::Status ClearCallHook();
 

@@ -496,6 +496,7 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
     return Trap(TrapCode::kActivationDepthExceeded, {});
   }
   ++depth_;
+  const size_t open_before = open_functions_.size();
   Question question;
   question.identity = &identity;
   question.args = args;
@@ -525,13 +526,18 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
     stop = RunHost(bound, unwatched ? TransitionSet::None() : bound.wanted,
                    nullptr, args, results);
   } else {
+    const size_t outer_base = std::exchange(open_base_, open_before);
     backend::Completion completion =
         backend_->Call(func, args, results, limits_.call_depth);
+    open_base_ = outer_base;
     stop = std::move(completion.stop);
     backtrace = Name(completion.backtrace);
   }
   std::optional<Trap> trap;
-  if (stop.has_value()) trap = ToTrap(*stop, std::move(backtrace));
+  if (stop.has_value()) {
+    trap = ToTrap(*stop, std::move(backtrace));
+    LeaveStopped(open_before, EndingOf(*stop), *trap);
+  }
 
   if (Wants(wanted, Transition::kReturningFromWasm) &&
       (!stop.has_value() || hook_options_.profile != HookProfile::kWasmi1)) {
@@ -699,6 +705,11 @@ WakeReason StoreImpl::Wait(int fd, absl::Time when) {
 // ---------------------------------------------------------------- calls
 
 absl::Status StoreImpl::CheckMayCall(const CallOptions& options) const {
+  if (in_probe_) {
+    return absl::FailedPreconditionError(
+        "a call hook may not call guests while it is told of an inner "
+        "function");
+  }
   if (in_hook_ && !hook_options_.allow_reentry) {
     return absl::FailedPreconditionError(
         "a call hook may call guests only when it was installed with "
@@ -1025,8 +1036,11 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
   Instantiation result;
   absl::Status failure;
   result.usage = WithBudget(options, [&] {
+    backend::Probes probes;
+    probes.functions = SelectFunctions(hook_options_.probes, *module);
+    probes.first = static_cast<uint32_t>(probes_.size());
     absl::StatusOr<backend::Instantiated> made =
-        backend_->Instantiate(module->code(), imports);
+        backend_->Instantiate(module->code(), imports, probes);
     if (!made.ok()) {
       failure = made.status();
       return;
@@ -1035,19 +1049,27 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
       result.trap = Trap(made->stop->code, {});
       return;
     }
+    const uint32_t backend_id = *made->instance;
     InstanceState& state = instances_.emplace_back();
     state.name = std::string(name);
     state.module = module;
-    state.backend_id = *made->instance;
-    state.exports = backend_->Exports(*made->instance);
+    state.backend_id = backend_id;
+    const uint32_t id = static_cast<uint32_t>(instances_.size() - 1);
+    instance_of_backend_.emplace(backend_id, id);
+    AddProbes(state, probes);
+    if (made->stop.has_value()) {
+      // What is left of it can still be called where a table has got hold of
+      // its functions.
+      result.trap = Trap(made->stop->code, {});
+      return;
+    }
+    state.exports = backend_->Exports(backend_id);
     for (size_t i = 0; i < module->exports().size(); ++i) {
       state.export_index.emplace(module->exports()[i].name, i);
     }
-    const uint32_t id = static_cast<uint32_t>(instances_.size() - 1);
-    instance_of_backend_.emplace(*made->instance, id);
     if (module->summary().start_function.has_value()) {
       const uint32_t start =
-          backend_->FuncAt(*made->instance, *module->summary().start_function);
+          backend_->FuncAt(backend_id, *module->summary().start_function);
       const FunctionIdentity& identity =
           IdentityOf(start, FunctionIdentity::Kind::kGuestStart);
       result.trap = RunGuest(start, identity, {}, {});

@@ -56,6 +56,10 @@ class StoreImpl final : public backend::Host {
       backend::RuntimeCall call, backend::GuestFrames& frames,
       absl::Span<const RawValue> args, absl::Span<RawValue> results,
       absl::FunctionRef<std::optional<backend::Stop>()> work) override;
+  std::optional<backend::Stop> EnterFunction(
+      uint32_t probe, uint64_t place, absl::Span<const RawValue> args) override;
+  void LeaveFunction(bool tail_call) override;
+  void LeaveThrown(uint64_t place) override;
   uint64_t FuelLeft() const override { return fuel_.Left(); }
   void ConsumeFuel(uint64_t units) override { fuel_.Burn(units); }
   bool Interrupted() const override {
@@ -112,6 +116,17 @@ class StoreImpl final : public backend::Host {
     absl::Span<const RawValue> args;
     std::vector<CapturedRange> captured;
     uint64_t captured_bytes = 0;
+  };
+
+  // A probed function, and how to find its type when it is first called.
+  struct Probe {
+    ProbedFunction function;
+    uint32_t backend_instance = 0;
+  };
+  // A probed function that was entered and not left.
+  struct OpenFunction {
+    uint32_t probe = 0;
+    uint64_t place = 0;  // see backend::Host::EnterFunction
   };
 
   uint32_t NewBinding(std::shared_ptr<const HostDefinition> definition,
@@ -201,6 +216,17 @@ class StoreImpl final : public backend::Host {
   // Asks the hook. `stop` is set by kRefused and kFailed.
   Reply Ask(const Question& question, backend::Stop& stop);
 
+  // ---- probes: store_probes.cc
+  absl::Status InstallHook(CallHook* hook, const HookOptions& options);
+  static std::vector<uint32_t> SelectFunctions(const FunctionFilter& filter,
+                                               const Module& module);
+  void AddProbes(const InstanceState& instance, const backend::Probes& probes);
+  // Leaves the newest of the open functions until there are `open`.
+  void LeaveDownTo(size_t open, FunctionEnding ending, const Trap* trap);
+  void LeaveStopped(size_t open, Ending ending, const Trap& trap);
+  // Not while the hook itself runs a guest.
+  bool TellsProbes() const { return hook_ != nullptr && !in_hook_; }
+
   // Stays where it is for as long as the Store.
   const FunctionIdentity& IdentityOf(uint32_t func,
                                      FunctionIdentity::Kind kind);
@@ -230,6 +256,14 @@ class StoreImpl final : public backend::Host {
   CallHook* hook_ = nullptr;
   HookOptions hook_options_;
   bool in_hook_ = false;
+  bool in_probe_ = false;  // then in_hook_, too
+
+  std::deque<Probe> probes_;  // by number; they have the hook's life
+  bool has_probed_code_ = false;
+  // Of all live activations, newest last; those of the innermost one begin at
+  // open_base_. At most as many as the guest's stack has frames.
+  std::vector<OpenFunction> open_functions_;
+  size_t open_base_ = 0;
 
   // Deques, so that identities and their strings stay where they are.
   std::deque<Binding> bindings_;

@@ -28,7 +28,7 @@
 
 namespace callgate::native {
 
-inline constexpr uint32_t kAbiVersion = 2;
+inline constexpr uint32_t kAbiVersion = 3;
 
 // Stop codes that compiled code passes to Builtin::kTrap are TrapCode's values
 // (runtime/trap.h).
@@ -230,18 +230,24 @@ enum class Builtin : uint32_t {
 };
 inline constexpr size_t kBuiltinCount = static_cast<size_t>(Builtin::kCount);
 
-// A probe on one function of one instance. The loader sends the function's
-// calls to a stub that puts the ProbeContext's address into r10 and goes on at
+// A probe on one function of a module. The loader sends the function's calls to
+// a stub that puts the ProbeContext's address into r10 and goes on at
 // `p<type>`, which calls `enter`, then `code` with the same arguments, then
-// `leave`. `leave` is not called when the activation ends in between; a tail
-// call has left. For functions with a body symbol, the body is what is probed.
+// `leave`. For functions with a body symbol, the body is what is probed, so
+// that StoreContext::tail_code says at `leave` whether the function ends with a
+// tail call. `leave` is not called when the activation ends in between, nor
+// when an exception goes through.
+//
+// `context` is the callee's; `frame` is the wrapper's frame address. `args` is
+// as a host function gets it. Both take the fuel from StoreContext::fuel and
+// leave it there, and both may end the activation instead of returning.
 struct ProbeContext {
   const void* code = nullptr;
-  void (*enter)(ProbeContext* probe, void* context,
+  void (*enter)(ProbeContext* probe, void* context, const void* frame,
+                const RawValue* args) = nullptr;
+  void (*leave)(ProbeContext* probe, void* context,
                 const void* frame) = nullptr;
-  void (*leave)(ProbeContext* probe, void* context) = nullptr;
-  void* owner = nullptr;
-  uint32_t function = 0;
+  uint32_t number = 0;  // the runtime's
 };
 
 // An entry trampoline, `e<type>` in the object: calls `code`, a function of

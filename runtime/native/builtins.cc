@@ -504,8 +504,14 @@ class Builtins {
     }
     shared.handler = handler->outer;
     shared.fuel = fuel;
+    Caught(store, handler->stack_pointer);
     AboutToDropFrames();
     callgate_throw_to(handler);
+  }
+  // The hook may look at anything, but is told nothing of fuel here.
+  __attribute__((noinline)) static void Caught(NativeStore& store,
+                                               uint64_t stack_pointer) {
+    store.host_.LeaveThrown(store.PlaceOnStack(stack_pointer));
   }
   __attribute__((noinline)) static void Uncaught(NativeStore& store,
                                                  int64_t fuel,

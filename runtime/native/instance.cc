@@ -48,7 +48,8 @@ void Instance::Free::operator()(uint8_t* bytes) const {
 Instance::Instance(NativeStore& store, uint32_t id,
                    std::shared_ptr<NativeModule> module,
                    std::shared_ptr<const CodeVersion> version,
-                   std::shared_ptr<const LoadedCode> code)
+                   std::shared_ptr<const LoadedCode> code, bool has_own_copy,
+                   const backend::Probes& probes)
     : dropped_elements(module->image().elements().size()),
       dropped_data(module->image().data().size()),
       store_(store),
@@ -56,6 +57,9 @@ Instance::Instance(NativeStore& store, uint32_t id,
       module_(std::move(module)),
       version_(std::move(version)),
       code_(std::move(code)),
+      first_code_(code_),
+      has_own_copy_(has_own_copy),
+      probes_(probes),
       layout_(LayoutOf(module_->image())),
       bytes_(NewContext(module_->image(), layout_)) {
   context()->type_ids = module_->type_ids().data();
@@ -63,10 +67,11 @@ Instance::Instance(NativeStore& store, uint32_t id,
 }
 
 void Instance::Use(std::shared_ptr<const CodeVersion> version,
-                   std::shared_ptr<const LoadedCode> code) {
-  former_code_.push_back(std::move(code_));
+                   std::shared_ptr<const LoadedCode> code,
+                   const backend::Probes& probes) {
   version_ = std::move(version);
   code_ = std::move(code);
+  probes_ = probes;
 }
 
 }  // namespace callgate::native

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "runtime/backend.h"
 #include "runtime/native/abi.h"
 #include "runtime/native/loader/object_loader.h"
 #include "runtime/native/native_code.h"
@@ -22,7 +23,8 @@ class Instance {
   Instance(NativeStore& store, uint32_t id,
            std::shared_ptr<NativeModule> module,
            std::shared_ptr<const CodeVersion> version,
-           std::shared_ptr<const LoadedCode> code);
+           std::shared_ptr<const LoadedCode> code, bool has_own_copy,
+           const backend::Probes& probes);
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
 
@@ -36,9 +38,17 @@ class Instance {
   }
   const LoadedCode& code() const { return *code_; }
   const std::shared_ptr<const LoadedCode>& shared_code() const { return code_; }
-  // Whoever holds pointers into the old code must be told.
+  // Whether its code is at addresses that no other instance uses, of this Store
+  // or another. Without, it shares its code with at most one instance of every
+  // other Store.
+  bool has_own_copy() const { return has_own_copy_; }
+  // The functions that are probed in code().
+  const backend::Probes& probes() const { return probes_; }
+  // No activation is live, and whoever holds pointers into the old code must be
+  // told.
   void Use(std::shared_ptr<const CodeVersion> version,
-           std::shared_ptr<const LoadedCode> code);
+           std::shared_ptr<const LoadedCode> code,
+           const backend::Probes& probes);
 
   InstanceContext* context() const {
     return reinterpret_cast<InstanceContext*>(bytes_.get());
@@ -81,8 +91,10 @@ class Instance {
   const std::shared_ptr<NativeModule> module_;
   std::shared_ptr<const CodeVersion> version_;
   std::shared_ptr<const LoadedCode> code_;
-  // Kept: an address in it may have been given to somebody.
-  std::vector<std::shared_ptr<const LoadedCode>> former_code_;
+  // Kept: the whole Store may use host thunks of it.
+  const std::shared_ptr<const LoadedCode> first_code_;
+  const bool has_own_copy_;
+  backend::Probes probes_;
   const ContextLayout layout_;
   const std::unique_ptr<uint8_t[], Free> bytes_;
 };

@@ -1,11 +1,13 @@
 #include "runtime/native/native_code.h"
 
+#include <algorithm>
 #include <climits>
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/native/abi.h"
 #include "runtime/native/compiled_module.pb.h"
+#include "runtime/native/native_probes.h"
 
 namespace callgate::native {
 namespace {
@@ -68,14 +70,14 @@ absl::StatusOr<std::shared_ptr<const CodeVersion>> NativeModule::Load(
     version->objects_.push_back(std::move(object));
   }
   absl::StatusOr<std::shared_ptr<const LoadedCode>> loaded =
-      LoadAgain(*version);
+      LoadAgain(*version, {});
   if (!loaded.ok()) return loaded.status();
   version->loaded_ = *std::move(loaded);
   return std::shared_ptr<const CodeVersion>(std::move(version));
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedCode>> NativeModule::LoadAgain(
-    const CodeVersion& version) const {
+    const CodeVersion& version, absl::Span<const uint32_t> functions) const {
   ExpectedSymbols expected;
   expected.imported_functions = image_->imported_functions();
   expected.functions = static_cast<uint32_t>(image_->functions().size());
@@ -83,10 +85,61 @@ absl::StatusOr<std::shared_ptr<const LoadedCode>> NativeModule::LoadAgain(
   expected.function_types = image_->functions();
   const std::vector<absl::string_view> objects(version.objects_.begin(),
                                                version.objects_.end());
+  // The code has pointers to the contexts, so they live as long as it does, and
+  // where they are.
+  struct WithProbes {
+    std::vector<ProbeContext> contexts;
+    std::unique_ptr<const LoadedCode> code;
+  };
+  const auto made = std::make_shared<WithProbes>();
+  std::vector<Redirect> redirects;
+  made->contexts.reserve(functions.size());
+  for (const uint32_t function : functions) {
+    made->contexts.push_back(
+        NewProbeContext(static_cast<uint32_t>(made->contexts.size())));
+    Redirect redirect;
+    redirect.function = function;
+    redirect.probe_context =
+        reinterpret_cast<uintptr_t>(&made->contexts.back());
+    redirect.body = version.loaded_->Body(function) != nullptr;
+    redirects.push_back(redirect);
+  }
+  LoadOptions options = load_;
+  options.redirects = redirects;
   absl::StatusOr<std::unique_ptr<const LoadedCode>> loaded =
-      LoadObjects(objects, expected, load_);
+      LoadObjects(objects, expected, options);
   if (!loaded.ok()) return loaded.status();
-  return std::shared_ptr<const LoadedCode>(*std::move(loaded));
+  made->code = *std::move(loaded);
+  for (size_t i = 0; i < redirects.size(); ++i) {
+    made->contexts[i].code = redirects[i].body
+                                 ? made->code->Body(redirects[i].function)
+                                 : made->code->Function(redirects[i].function);
+  }
+  return std::shared_ptr<const LoadedCode>(made, made->code.get());
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedCode>> NativeModule::LoadShared(
+    const CodeVersion& version, absl::Span<const uint32_t> functions) const {
+  if (functions.empty()) return version.loaded();
+  const std::lock_guard<std::mutex> lock(version.probed_mu_);
+  std::vector<CodeVersion::Probed>& known = version.probed_;
+  known.erase(std::remove_if(known.begin(), known.end(),
+                             [](const CodeVersion::Probed& entry) {
+                               return entry.second.expired();
+                             }),
+              known.end());
+  for (const auto& [probed, weak] : known) {
+    if (absl::MakeConstSpan(probed) != functions) continue;
+    std::shared_ptr<const LoadedCode> code = weak.lock();
+    if (code != nullptr) return code;
+  }
+  absl::StatusOr<std::shared_ptr<const LoadedCode>> code =
+      LoadAgain(version, functions);
+  if (code.ok()) {
+    known.emplace_back(
+        std::vector<uint32_t>(functions.begin(), functions.end()), *code);
+  }
+  return code;
 }
 
 std::shared_ptr<const CodeVersion> NativeModule::current() const {

@@ -40,7 +40,7 @@ class CodeVersion {
   const CodeMap& map() const { return map_; }
   // Covers the module offsets that `map` has.
   const SourceMap& source() const { return source_; }
-  // The copy that is used by one instance in each Store.
+  // The copy that is used by one instance in each Store, without probes.
   const std::shared_ptr<const LoadedCode>& loaded() const { return loaded_; }
 
  private:
@@ -50,6 +50,12 @@ class CodeVersion {
   CodeMap map_;
   SourceMap source_;
   std::shared_ptr<const LoadedCode> loaded_;
+
+  // Copies with probes that somebody uses, by the functions that are probed.
+  using Probed =
+      std::pair<std::vector<uint32_t>, std::weak_ptr<const LoadedCode>>;
+  mutable std::mutex probed_mu_;
+  mutable std::vector<Probed> probed_;  // guarded by probed_mu_
 };
 
 class NativeModule {
@@ -72,9 +78,14 @@ class NativeModule {
   // it is of another one.
   absl::Status Publish(absl::string_view answer, Level level);
 
-  // A copy of its own, at addresses of its own.
+  // A copy of its own, at addresses of its own. The `functions` are probed: the
+  // module's own, increasing.
   absl::StatusOr<std::shared_ptr<const LoadedCode>> LoadAgain(
-      const CodeVersion& version) const;
+      const CodeVersion& version, absl::Span<const uint32_t> functions) const;
+  // The copy with these probes that is used by one instance in each Store: made
+  // when it is first asked for, and kept for as long as somebody uses it.
+  absl::StatusOr<std::shared_ptr<const LoadedCode>> LoadShared(
+      const CodeVersion& version, absl::Span<const uint32_t> functions) const;
 
  private:
   NativeModule() = default;

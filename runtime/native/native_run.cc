@@ -30,8 +30,13 @@ constexpr int64_t kHostCallToll = 500;
 // Makes RawFrames of addresses in code.
 class NativeStore::FrameList {
  public:
-  FrameList(const NativeStore& store, size_t max_frames)
-      : store_(store), max_frames_(max_frames) {}
+  FrameList(const NativeStore& store, size_t max_frames,
+            const backend::RawFrame* newest = nullptr)
+      : store_(store), max_frames_(max_frames) {
+    if (newest == nullptr) return;
+    frames_.push_back(*newest);
+    newest_ = false;
+  }
 
   bool full() const { return frames_.size() >= max_frames_; }
   std::vector<backend::RawFrame> Take() { return std::move(frames_); }
@@ -70,9 +75,10 @@ class NativeStore::FrameList {
 };
 
 std::vector<backend::RawFrame> NativeStore::FramesFrom(
-    const void* frame, size_t max_frames) const {
-  FrameList list(*this, max_frames);
-  if (frame == nullptr) return {};
+    const void* frame, size_t max_frames,
+    const backend::RawFrame* newest) const {
+  FrameList list(*this, max_frames, newest);
+  if (frame == nullptr) return list.Take();
   // SAFETY: every frame of an activation is on the guest's stack, so nothing
   // else is read, whatever the chain says; and it is read upwards only.
   uintptr_t at = reinterpret_cast<uintptr_t>(frame);

@@ -101,6 +101,11 @@ void NativeStore::FillRecord(Function& function) {
   record.code = code.Function(function.index);
   const void* body = code.Body(function.index);
   record.tail_code = body != nullptr ? body : record.code;
+  const void* const probe = code.Redirected(function.index);
+  if (probe == nullptr) return;
+  // The probe is on the body where there is one, which the function calls.
+  record.tail_code = probe;
+  if (body == nullptr) record.code = probe;
 }
 
 NativeStore::Function& NativeStore::FunctionAt(Instance& instance,
@@ -351,8 +356,15 @@ bool NativeStore::UsesShared(const NativeModule& module) const {
   return std::any_of(instances_.begin(), instances_.end(),
                      [&](const std::unique_ptr<Instance>& other) {
                        return &other->module() == &module &&
-                              other->version().loaded() == other->shared_code();
+                              !other->has_own_copy();
                      });
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedCode>> NativeStore::CodeFor(
+    const NativeModule& module, const CodeVersion& version,
+    absl::Span<const uint32_t> probed, bool own_copy) {
+  return own_copy ? module.LoadAgain(version, probed)
+                  : module.LoadShared(version, probed);
 }
 
 void NativeStore::AddRange(Instance& instance) {
@@ -425,20 +437,48 @@ void NativeStore::TakeNewCode() {
   for (const std::unique_ptr<Instance>& instance : instances_) {
     std::shared_ptr<const CodeVersion> newer = instance->module().current();
     if (newer == instance->shared_version()) continue;
-    std::shared_ptr<const LoadedCode> code = newer->loaded();
-    if (instance->version().loaded() != instance->shared_code()) {
-      absl::StatusOr<std::shared_ptr<const LoadedCode>> copy =
-          instance->module().LoadAgain(*newer);
-      // Without room for another copy it goes on as it is.
-      if (!copy.ok()) continue;
-      code = *std::move(copy);
-    }
-    instance->Use(std::move(newer), std::move(code));
+    absl::StatusOr<std::shared_ptr<const LoadedCode>> code =
+        CodeFor(instance->module(), *newer, instance->probes().functions,
+                instance->has_own_copy());
+    // Without room for another copy it goes on as it is.
+    if (!code.ok()) continue;
+    instance->Use(std::move(newer), *std::move(code), instance->probes());
     changed = true;
   }
-  if (!changed) return;
-  // No activation is live, so no address of old code is on any stack. Thunks
-  // stay where they are: the instances keep their old code.
+  if (changed) CodeChanged();
+}
+
+absl::Status NativeStore::SetProbes(
+    absl::Span<const std::pair<uint32_t, backend::Probes>> probes) {
+  CALLGATE_CHECK(running_ == nullptr, "no activation is live");
+  // All that can fail comes first.
+  std::vector<std::shared_ptr<const LoadedCode>> codes;
+  bool changed = false;
+  for (const auto& [id, wanted] : probes) {
+    const Instance& instance = *instances_[id];
+    if (wanted.functions == instance.probes().functions) {
+      codes.push_back(instance.shared_code());
+      continue;
+    }
+    absl::StatusOr<std::shared_ptr<const LoadedCode>> code =
+        CodeFor(instance.module(), instance.version(), wanted.functions,
+                instance.has_own_copy());
+    if (!code.ok()) return code.status();
+    codes.push_back(*std::move(code));
+    changed = true;
+  }
+  for (size_t i = 0; i < probes.size(); ++i) {
+    Instance& instance = *instances_[probes[i].first];
+    instance.Use(instance.shared_version(), std::move(codes[i]),
+                 probes[i].second);
+  }
+  if (changed) CodeChanged();
+  return absl::OkStatus();
+}
+
+// No activation is live, so no address of old code is on any stack. Thunks stay
+// where they are: the instances keep their first code.
+void NativeStore::CodeChanged() {
   ranges_.clear();
   for (const std::unique_ptr<Instance>& instance : instances_) {
     AddRange(*instance);
@@ -627,18 +667,16 @@ std::optional<TrapCode> NativeStore::RunSegments(Instance& instance) {
 }
 
 absl::StatusOr<backend::Instantiated> NativeStore::Instantiate(
-    const backend::Code& code, absl::Span<const backend::ExternId> imports) {
+    const backend::Code& code, absl::Span<const backend::ExternId> imports,
+    const backend::Probes& probes) {
   const auto& native = static_cast<const NativeCode&>(code);
   std::shared_ptr<NativeModule> module = native.module();
   const ModuleImage& image = module->image();
   std::shared_ptr<const CodeVersion> version = module->current();
-  std::shared_ptr<const LoadedCode> loaded = version->loaded();
-  if (UsesShared(*module)) {
-    absl::StatusOr<std::shared_ptr<const LoadedCode>> copy =
-        module->LoadAgain(*version);
-    if (!copy.ok()) return copy.status();
-    loaded = *std::move(copy);
-  }
+  const bool own_copy = UsesShared(*module);
+  absl::StatusOr<std::shared_ptr<const LoadedCode>> loaded =
+      CodeFor(*module, *version, probes.functions, own_copy);
+  if (!loaded.ok()) return loaded.status();
   // All that can fail comes first, so that a failure leaves nothing that is
   // linked to anything.
   const size_t memories_before = memories_.size();
@@ -654,7 +692,7 @@ absl::StatusOr<backend::Instantiated> NativeStore::Instantiate(
 
   instances_.push_back(std::make_unique<Instance>(
       *this, static_cast<uint32_t>(instances_.size()), std::move(module),
-      std::move(version), std::move(loaded)));
+      std::move(version), *std::move(loaded), own_copy, probes));
   Instance& instance = *instances_.back();
   MakeRoom(image);
   AddRange(instance);
@@ -669,15 +707,14 @@ absl::StatusOr<backend::Instantiated> NativeStore::Instantiate(
   Link(instance, imports);
 
   backend::Instantiated result;
+  result.instance = instance.id();
   if (!PayForSegments(image)) {
     result.stop = backend::Stop{TrapCode::kOutOfFuel, nullptr};
     return result;
   }
   if (const std::optional<TrapCode> trap = RunSegments(instance)) {
     result.stop = backend::Stop{*trap, nullptr};
-    return result;
   }
-  result.instance = instance.id();
   return result;
 }
 

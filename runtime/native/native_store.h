@@ -21,6 +21,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -48,8 +49,10 @@ class NativeStore final : public backend::Store {
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
   absl::StatusOr<backend::Instantiated> Instantiate(
-      const backend::Code& code,
-      absl::Span<const backend::ExternId> imports) override;
+      const backend::Code& code, absl::Span<const backend::ExternId> imports,
+      const backend::Probes& probes) override;
+  absl::Status SetProbes(
+      absl::Span<const std::pair<uint32_t, backend::Probes>> probes) override;
   std::vector<backend::ExternId> Exports(uint32_t instance) const override;
   uint32_t FuncAt(uint32_t instance, uint32_t index) const override;
   std::optional<uint32_t> DefaultMemory(uint32_t instance) const override;
@@ -82,6 +85,7 @@ class NativeStore final : public backend::Store {
 
  private:
   friend class Builtins;
+  friend class ProbeCalls;
   class FrameList;
   class GuestView;
   struct InstanceConstants;
@@ -159,8 +163,13 @@ class NativeStore final : public backend::Store {
   void AddRange(Instance& instance);
   const CodeRange* FindRange(uintptr_t pc) const;
   bool UsesShared(const NativeModule& module) const;
+  static absl::StatusOr<std::shared_ptr<const LoadedCode>> CodeFor(
+      const NativeModule& module, const CodeVersion& version,
+      absl::Span<const uint32_t> probed, bool own_copy);
   // Takes newer code where there is some. No activation is live.
   void TakeNewCode();
+  // After instances have got other code. No activation is live.
+  void CodeChanged();
 
   // ---- running
   const StoreContext& context() const { return cell_.context; }
@@ -192,9 +201,15 @@ class NativeStore final : public backend::Store {
   static void HostEnter(HostContext* host, const void* frame, RawValue* values);
   static int64_t EnterOnFiber(void* context, int64_t fuel, const void* code,
                               const RawValue* args);
-  // `frame` is a frame whose return address is the newest of them.
-  std::vector<backend::RawFrame> FramesFrom(const void* frame,
-                                            size_t max_frames) const;
+  // `frame` is a frame whose return address is the newest of them, but for
+  // `newest`, which comes first if it is not null.
+  std::vector<backend::RawFrame> FramesFrom(
+      const void* frame, size_t max_frames,
+      const backend::RawFrame* newest = nullptr) const;
+  // Greater for what is further in.
+  uint64_t PlaceOnStack(uint64_t address) const {
+    return stack_->top() - address;
+  }
   std::vector<backend::RawFrame> FramesOf(const FaultScope& faults) const;
   static bool IsCode(const void* owner, uintptr_t pc);
   static bool IsMemory(const void* owner, uintptr_t address);

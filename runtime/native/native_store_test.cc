@@ -838,6 +838,160 @@ TEST_P(NativeStoreTest, TakesBetterCodeBetweenCalls) {
             absl::StatusCode::kInvalidArgument);
 }
 
+// --- Probes -----------------------------------------------------------------
+
+class CountingHook final : public CallHook {
+ public:
+  Disposition OnTransition(CallContext& call) override {
+    return call.Proceed();
+  }
+  ErrorRef OnFunctionEnter(const FunctionEntry&) override {
+    ++entries;
+    if (on_enter) on_enter();
+    return nullptr;
+  }
+  void OnFunctionLeave(const FunctionExit&) override { ++exits; }
+
+  std::function<void()> on_enter;
+  uint64_t entries = 0;
+  uint64_t exits = 0;
+};
+
+HookOptions Probing(absl::string_view pattern) {
+  HookOptions options;
+  const absl::Status added = options.probes.AddPattern(pattern);
+  EXPECT_TRUE(added.ok()) << added;
+  return options;
+}
+
+constexpr char kProbed[] = R"((module
+  (table (export "t") 1 funcref)
+  (elem (i32.const 0) $f)
+  (func $f (param i32) (result i32)
+    (i32.add (local.get 0) (i32.const 1)))
+  (func $tail (param i32) (result i32) (return_call $f (local.get 0)))
+  (func (export "go") (param i32) (result i32)
+    (call_indirect (param i32) (result i32)
+      (call $tail (call $f (local.get 0))) (i32.const 0)))))";
+
+TEST_P(NativeStoreTest, ProbesOneStoreAndNoOther) {
+  const auto module = Compile(kProbed);
+  Store other(*engine_, Limits());
+  CountingHook hook;
+  CountingHook others_hook;
+  ASSERT_TRUE(store_->SetCallHook(hook, Probing("f")).ok());
+  ASSERT_TRUE(other.SetCallHook(others_hook, Probing("tail")).ok());
+  const auto mine = Linker().Instantiate(*store_, module, "guest");
+  const auto theirs = Linker().Instantiate(other, module, "guest");
+  ASSERT_TRUE(mine.ok() && theirs.ok());
+  EXPECT_EQ(Run(*mine->instance, "go", {Value::I32(1)}), "i32:4");
+  EXPECT_EQ(hook.entries, 3u);
+  EXPECT_EQ(others_hook.entries, 0u);
+  EXPECT_EQ(Run(*theirs->instance, "go", {Value::I32(1)}), "i32:4");
+  EXPECT_EQ(hook.entries, 3u);
+  EXPECT_EQ(others_hook.entries, 1u);
+  ASSERT_TRUE(store_->ClearCallHook().ok());
+  EXPECT_EQ(Run(*mine->instance, "go", {Value::I32(1)}), "i32:4");
+  EXPECT_EQ(Run(*theirs->instance, "go", {Value::I32(1)}), "i32:4");
+  EXPECT_EQ(hook.entries, 3u);
+  EXPECT_EQ(hook.exits, 3u);
+  EXPECT_EQ(others_hook.entries, 2u);
+  EXPECT_EQ(others_hook.exits, 2u);
+}
+
+TEST_P(NativeStoreTest, SharesProbedCodeBySelection) {
+  const auto compiled = Compile(kProbed);
+  const std::shared_ptr<native::NativeModule>& module =
+      static_cast<const native::NativeCode&>(compiled->code()).module();
+  const auto version = module->current();
+  const std::vector<uint32_t> one = {0};
+  const std::vector<uint32_t> both = {0, 1};
+  auto first = module->LoadShared(*version, one);
+  auto second = module->LoadShared(*version, one);
+  const auto third = module->LoadShared(*version, both);
+  const auto none = module->LoadShared(*version, {});
+  ASSERT_TRUE(first.ok() && second.ok() && third.ok() && none.ok());
+  EXPECT_EQ(first->get(), second->get());
+  EXPECT_NE(first->get(), third->get());
+  // Who selects nothing has the code without a trace of probes.
+  EXPECT_EQ(none->get(), version->loaded().get());
+  EXPECT_EQ((*none)->Redirected(0), nullptr);
+  EXPECT_NE((*first)->Redirected(0), nullptr);
+  EXPECT_EQ((*first)->Redirected(1), nullptr);
+  EXPECT_NE((*third)->Redirected(1), nullptr);
+  // It goes with the last who uses it.
+  const std::weak_ptr<const native::LoadedCode> gone = *first;
+  *first = nullptr;
+  EXPECT_FALSE(gone.expired());
+  *second = nullptr;
+  EXPECT_TRUE(gone.expired());
+}
+
+TEST_P(NativeStoreTest, ProbesBetterCodeToo) {
+  if (GetParam().level != Level::kBaseline) return;
+  CountingHook hook;
+  ASSERT_TRUE(store_->SetCallHook(hook, Probing("*")).ok());
+  const auto module = Compile(kProbed);
+  const auto one = Linker().Instantiate(*store_, module, "one");
+  const auto two = Linker().Instantiate(*store_, module, "two");
+  ASSERT_TRUE(one.ok() && two.ok());
+  CompileRequest request;
+  request.level = Level::kOptimised;
+  request.fuel = GetParam().fuel;
+  request.features = engine_->options().features;
+  const auto better =
+      native::LlvmCompiler::Compile(request, *AssembleWat(kProbed));
+  ASSERT_TRUE(better.ok()) << better.status();
+  const auto& code = static_cast<const native::NativeCode&>(module->code());
+  for (int i = 0; i < 2; ++i) {
+    hook.entries = hook.exits = 0;
+    EXPECT_EQ(Run(*one->instance, "go", {Value::I32(1)}), "i32:4");
+    EXPECT_EQ(Run(*two->instance, "go", {Value::I32(1)}), "i32:4");
+    EXPECT_EQ(hook.entries, 10u);
+    EXPECT_EQ(hook.exits, 10u);
+    if (i == 0) {
+      ASSERT_TRUE(code.Publish(*better, Level::kOptimised).ok());
+    }
+  }
+}
+
+TEST_P(NativeStoreTest, LetsHooksRunAtTheStacksEnd) {
+  CountingHook hook;
+  hook.on_enter = [] {
+    volatile uint8_t room[64 << 10];
+    for (size_t i = 0; i < sizeof(room); i += 512) room[i] = 1;
+  };
+  ASSERT_TRUE(store_->SetCallHook(hook, Probing("*")).ok());
+  const Instance guest = Instantiate(R"((module
+    (func $down (export "down") (param i64 i64 i64 i64 i64 i64 i64 i64)
+      (call $down (local.get 7) (local.get 0) (local.get 1) (local.get 2)
+        (local.get 3) (local.get 4) (local.get 5) (local.get 6)))
+    (func (export "go")
+      (call $down (i64.const 0) (i64.const 1) (i64.const 2) (i64.const 3)
+        (i64.const 4) (i64.const 5) (i64.const 6) (i64.const 7)))))");
+  EXPECT_EQ(Run(guest, "go"), "call stack exhausted");
+  EXPECT_GT(hook.entries, 1'000u);
+  EXPECT_EQ(hook.exits, hook.entries);
+}
+
+// A guest that does nothing but call what is probed comes to its end.
+TEST_P(NativeStoreTest, InterruptsALoopOfProbedCalls) {
+  CountingHook hook;
+  uint64_t at_interrupt = 0;
+  hook.on_enter = [&] {
+    if (hook.entries != 10'000) return;
+    at_interrupt = hook.entries;
+    store_->Interrupt();
+  };
+  ASSERT_TRUE(store_->SetCallHook(hook, Probing("f")).ok());
+  const Instance guest = Instantiate(R"((module (func $f)
+    (func (export "spin") (loop (call $f) (br 0)))))");
+  EXPECT_EQ(Run(guest, "spin"), "interrupted");
+  // Within a slice, which each call shortens by its toll.
+  EXPECT_LE(hook.entries, at_interrupt + 1'001);
+  EXPECT_EQ(hook.exits, hook.entries);
+}
+
 TEST_P(NativeStoreTest, RunsStoresOnManyThreads) {
   const auto module = Compile(R"((module
     (memory 1)

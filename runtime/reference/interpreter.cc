@@ -305,7 +305,8 @@ uint64_t Interpreter::NewExternRef() {
 }
 
 absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
-    const backend::Code& code, absl::Span<const backend::ExternId> imports) {
+    const backend::Code& code, absl::Span<const backend::ExternId> imports,
+    const backend::Probes& probes) {
   const auto& reference = static_cast<const ReferenceCode&>(code);
   const wabt::interp::Module::Ptr module =
       wabt::interp::Module::New(store_, reference.desc());
@@ -324,6 +325,7 @@ absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
   backend::Instantiated result;
   if (instance.get() != nullptr) {
     AddWatched(reference, *instance);
+    Probe(*instance, probes);
     result.instance = Root(instance.ref());
     return result;
   }
@@ -334,7 +336,8 @@ absl::StatusOr<backend::Instantiated> Interpreter::Instantiate(
     return absl::InternalError("the interpreter lost an instance");
   }
   AddWatched(reference, *unfinished);
-  Root(unfinished->self());
+  Probe(*unfinished, probes);
+  result.instance = Root(unfinished->self());
   result.stop = StopOf(trap);
   if (result.stop->cause != nullptr) {
     // Not a trap: wabt refused what the runtime had found to fit.
@@ -396,6 +399,30 @@ void Interpreter::AddWatched(const ReferenceCode& code,
         });
     funcs.push_back(func.ref());
   }
+}
+
+void Interpreter::Probe(const wabt::interp::Instance& instance,
+                        const backend::Probes& probes) {
+  uint32_t probe = probes.first;
+  for (const uint32_t index : probes.functions) {
+    probe_of_func_[Id(instance.funcs()[index])] = probe++;
+  }
+}
+
+absl::Status Interpreter::SetProbes(
+    absl::Span<const std::pair<uint32_t, backend::Probes>> probes) {
+  for (const auto& [id, wanted] : probes) {
+    const auto* instance = Object<wabt::interp::Instance>(id);
+    for (const Ref func : instance->funcs()) {
+      // Not those that it imports, which another instance answers for.
+      if (store_.Is<DefinedFunc>(func) &&
+          Object<DefinedFunc>(Id(func))->instance() == instance->self()) {
+        probe_of_func_.erase(Id(func));
+      }
+    }
+    Probe(*instance, wanted);
+  }
+  return absl::OkStatus();
 }
 
 // ---------------------------------------------------------------- looking
@@ -565,6 +592,58 @@ std::vector<backend::RawFrame> Interpreter::FramesOf(
   return out;
 }
 
+void Interpreter::Entered(Thread& thread) {
+  const auto& frames = thread.*Get(wabt_private::ThreadFrames());
+  const uint32_t func = Id(frames.back().func);
+  const auto probe = probe_of_func_.find(func);
+  if (probe == probe_of_func_.end()) return;
+  // The newest values are the arguments.
+  const wabt::interp::FuncType& type = Object<DefinedFunc>(func)->type();
+  Values values;
+  (thread.*Get(wabt_private::ThreadPopValues()))(type.params, &values);
+  (thread.*Get(wabt_private::ThreadPushValues()))(type.params, values);
+  std::vector<RawValue> args;
+  for (size_t i = 0; i < values.size(); ++i) {
+    args.push_back(RawOf(type.params[i], values[i]));
+  }
+  pending_ = host_.EnterFunction(probe->second, frames.size(), args);
+}
+
+RunResult Interpreter::StepProbed(Thread& thread,
+                                  wabt::interp::Trap::Ptr* trap) {
+  using wabt::Opcode;
+  const auto& frames = thread.*Get(wabt_private::ThreadFrames());
+  const size_t before = frames.size();
+  const bool probed = probe_of_func_.contains(Id(frames.back().func));
+  wabt::interp::Istream::Offset offset = frames.back().offset;
+  const Opcode op = frames.back().mod->desc().istream.Read(&offset).op;
+  // A direct tail call has become two instructions: the frame changes hands,
+  // then there is a jump. Where it leads to an import, it has become a call.
+  const bool is_tail_call = op == Opcode::InterpAdjustFrameForReturnCall ||
+                            op == Opcode::ReturnCallIndirect;
+
+  leaves_by_tail_call_ = is_tail_call && probed;
+  const RunResult result = (thread.*Get(wabt_private::ThreadStep()))(trap);
+  const bool leaves_by_tail_call = std::exchange(leaves_by_tail_call_, false);
+  // Where it stopped, the Host leaves what is open.
+  if (pending_.has_value() || result == RunResult::Trap ||
+      result == RunResult::Exception) {
+    return result;
+  }
+  if (is_tail_call) {
+    if (leaves_by_tail_call) host_.LeaveFunction(/*tail_call=*/true);
+    // A host function has returned already.
+    if (frames.size() == before) Entered(thread);
+  } else if (op == Opcode::Return) {
+    if (probed) host_.LeaveFunction(/*tail_call=*/false);
+  } else if (frames.size() > before) {
+    Entered(thread);
+  } else if (frames.size() < before) {
+    host_.LeaveThrown(frames.size());
+  }
+  return result;
+}
+
 std::optional<backend::Stop> Interpreter::Run(
     Thread& thread, uint32_t call_depth_max,
     std::vector<backend::RawFrame>& backtrace) {
@@ -578,6 +657,7 @@ std::optional<backend::Stop> Interpreter::Run(
     return backend::Stop{code, nullptr};
   };
 
+  bool begins = true;
   while (true) {
     if (host_.Interrupted()) return stopped(TrapCode::kInterrupted);
     if (host_.DeadlinePassed()) return stopped(TrapCode::kDeadlineExceeded);
@@ -589,6 +669,7 @@ std::optional<backend::Stop> Interpreter::Run(
       backtrace = FramesOf(frames, kBacktraceFramesMax);
       return stop;
     }
+    if (std::exchange(begins, false)) Entered(thread);
 
     RunResult result = RunResult::Ok;
     bool too_deep = false;
@@ -596,7 +677,8 @@ std::optional<backend::Stop> Interpreter::Run(
            !too_deep) {
       --slice_left_;
       ++unsettled_;
-      result = (thread.*step)(&trap);
+      result = probe_of_func_.empty() ? (thread.*step)(&trap)
+                                      : StepProbed(thread, &trap);
       too_deep = frames.size() > frames_max;
     }
     SettleFuel();
@@ -669,6 +751,9 @@ Result Interpreter::HostCalled(uint32_t binding, Thread& thread,
                                const wabt::interp::FuncType& type,
                                const Values& params, Values& results) {
   SettleFuel();
+  if (std::exchange(leaves_by_tail_call_, false)) {
+    host_.LeaveFunction(/*tail_call=*/true);
+  }
   std::vector<RawValue> raw_params(params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     raw_params[i] = RawOf(type.params[i], params[i]);

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -50,8 +51,10 @@ class Interpreter final : public backend::Store {
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
   absl::StatusOr<backend::Instantiated> Instantiate(
-      const backend::Code& code,
-      absl::Span<const backend::ExternId> imports) override;
+      const backend::Code& code, absl::Span<const backend::ExternId> imports,
+      const backend::Probes& probes) override;
+  absl::Status SetProbes(
+      absl::Span<const std::pair<uint32_t, backend::Probes>> probes) override;
   std::vector<backend::ExternId> Exports(uint32_t instance) const override;
   uint32_t FuncAt(uint32_t instance, uint32_t index) const override;
   std::optional<uint32_t> DefaultMemory(uint32_t instance) const override;
@@ -93,6 +96,14 @@ class Interpreter final : public backend::Store {
   std::optional<backend::Stop> Run(wabt::interp::Thread& thread,
                                    uint32_t call_depth_max,
                                    std::vector<backend::RawFrame>& backtrace);
+  // One instruction, with what it means for probes.
+  wabt::interp::RunResult StepProbed(wabt::interp::Thread& thread,
+                                     wabt::interp::Trap::Ptr* trap);
+  // The newest frame's function has just been called. `pending_` is set where
+  // it may not run.
+  void Entered(wabt::interp::Thread& thread);
+  void Probe(const wabt::interp::Instance& instance,
+             const backend::Probes& probes);
   std::vector<backend::RawFrame> FramesOf(
       const std::vector<wabt::interp::Frame>& frames, size_t max_frames) const;
 
@@ -139,6 +150,10 @@ class Interpreter final : public backend::Store {
   // that may follow.
   uint64_t unsettled_ = 0;
   uint64_t slice_left_ = 0;
+  absl::flat_hash_map<uint32_t, uint32_t> probe_of_func_;
+  // The instruction is a tail call, out of a probed function that it has not
+  // left yet.
+  bool leaves_by_tail_call_ = false;
   uint32_t running_ = 0;
   uint32_t traps_since_collection_ = 0;
 

@@ -4,6 +4,10 @@
 // reach libwabt only after the admission scan, and in this process only after
 // a forked child with limits on memory, time and system calls has read the
 // same bytes and survived.
+//
+// Where wabt does not let it be right: a direct tail call of an import is
+// decoded as a call, so it takes a frame, and a probed function that makes one
+// is left after the callee instead of before (runtime/probe.h).
 
 #ifndef CALLGATE_RUNTIME_REFERENCE_REFERENCE_ENGINE_H_
 #define CALLGATE_RUNTIME_REFERENCE_REFERENCE_ENGINE_H_

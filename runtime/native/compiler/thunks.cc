@@ -123,30 +123,46 @@ void WriteProbeWrapper(const FunctionTypes& types, const FuncType& type,
       llvm::BasicBlock::Create(module.getContext(), "entry", function));
   llvm::Value* const probe = function->getArg(0);
   llvm::Value* const context = function->getArg(1);
+  llvm::Value* const store = Store(b, context);
+  llvm::Value* const fuel_field = Field(b, store, offsetof(StoreContext, fuel));
+  const unsigned first_param = 1 + types.FirstParam();
+  const size_t slots = std::max<size_t>(type.params.size(), 1);
+  llvm::AllocaInst* const values = b.CreateAlloca(
+      llvm::ArrayType::get(b.getInt64Ty(), slots * sizeof(RawValue) / 8));
+  values->setAlignment(llvm::Align(16));
+  for (size_t i = 0; i < type.params.size(); ++i) {
+    types.StoreRaw(b, function->getArg(first_param + static_cast<unsigned>(i)),
+                   Field(b, values, i * sizeof(RawValue)));
+  }
   llvm::Value* const frame = b.CreateIntrinsic(llvm::Intrinsic::frameaddress,
                                                {b.getPtrTy()}, {b.getInt32(0)});
+  if (types.fuel()) b.CreateStore(function->getArg(2), fuel_field);
   b.CreateCall(
-      llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer},
-                              false),
+      llvm::FunctionType::get(b.getVoidTy(),
+                              {pointer, pointer, pointer, pointer}, false),
       b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, enter))),
-      {probe, context, frame});
-  std::vector<llvm::Value*> args;
-  for (unsigned i = 1; i < function->arg_size(); ++i) {
+      {probe, context, frame, values});
+  std::vector<llvm::Value*> args = {context};
+  if (types.fuel()) args.push_back(b.CreateLoad(b.getInt64Ty(), fuel_field));
+  for (unsigned i = first_param; i < function->arg_size(); ++i) {
     args.push_back(function->getArg(i));
   }
   llvm::Value* const returned = b.CreateCall(
       plain,
       b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, code))),
       args);
-  b.CreateCall(
-      llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer}, false),
-      b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, leave))),
-      {probe, context});
-  if (plain->getReturnType()->isVoidTy()) {
-    b.CreateRetVoid();
-  } else {
-    b.CreateRet(returned);
+  if (types.fuel()) {
+    b.CreateStore(types.FuelOf(b, type, returned), fuel_field);
   }
+  b.CreateCall(
+      llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer},
+                              false),
+      b.CreateLoad(pointer, Field(b, probe, offsetof(ProbeContext, leave))),
+      {probe, context, frame});
+  types.Return(
+      b, type,
+      types.fuel() ? b.CreateLoad(b.getInt64Ty(), fuel_field) : nullptr,
+      types.ResultOf(b, type, returned));
 }
 
 }  // namespace callgate::native

@@ -273,8 +273,12 @@ class ObjectLinker {
     entries_.assign(expected_.types, kNowhere);
     thunks_.assign(expected_.types, kNowhere);
     probe_wrappers_.assign(expected_.types, kNowhere);
-    if (!redirects_.empty()) redirected_.assign(expected_.functions, kNowhere);
+    if (!redirects_.empty()) {
+      redirected_.assign(expected_.functions, kNowhere);
+      redirects_body_.assign(expected_.functions, false);
+    }
     for (size_t i = 0; i < redirects_.size(); ++i) {
+      redirects_body_[redirects_[i].function] = redirects_[i].body;
       redirected_[redirects_[i].function] =
           redirect_stubs_ + static_cast<uint32_t>(i) * kStubBytes;
     }
@@ -363,18 +367,18 @@ class ObjectLinker {
       ranges_.push_back({place, static_cast<uint32_t>(symbol.st_size),
                          name->index, name->kind == SymbolKind::kBody});
     }
-    if (name->kind == SymbolKind::kFunction) {
-      objects_[object].targets[index] = CallTarget(name->index);
+    if (IsRedirected(*name)) {
+      objects_[object].targets[index] = redirected_[name->index];
     }
     return absl::OkStatus();
   }
 
-  // Where relocations against f<index> lead.
-  uint32_t CallTarget(uint32_t index) const {
-    if (!redirected_.empty() && redirected_[index] != kNowhere) {
-      return redirected_[index];
-    }
-    return functions_[index];
+  // Whether relocations against the symbol lead to a stub.
+  bool IsRedirected(IndexedName name) const {
+    const bool body = name.kind == SymbolKind::kBody;
+    return (body || name.kind == SymbolKind::kFunction) &&
+           !redirected_.empty() && redirected_[name.index] != kNowhere &&
+           redirects_body_[name.index] == body;
   }
 
   std::vector<uint32_t>& PlacesOf(SymbolKind kind) {
@@ -456,6 +460,12 @@ class ObjectLinker {
     if (status.ok()) status = check(thunks_, 0, SymbolKind::kThunk);
     if (!status.ok()) return status;
     for (const Redirect& redirect : redirects_) {
+      if (redirect.body &&
+          (bodies_.empty() || bodies_[redirect.function] == kNowhere)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("function ", redirect.function,
+                         " cannot be redirected: it has no body of its own"));
+      }
       const uint32_t type = expected_.function_types[redirect.function];
       if (probe_wrappers_[type] == kNowhere) {
         return absl::InvalidArgumentError(absl::StrCat(
@@ -475,8 +485,7 @@ class ObjectLinker {
                       ", which is defined in no object");
       }
       objects_[undefined.object].targets[undefined.symbol] =
-          undefined.name.kind == SymbolKind::kFunction ? CallTarget(index)
-                                                       : places[index];
+          IsRedirected(undefined.name) ? redirected_[index] : places[index];
     }
     return absl::OkStatus();
   }
@@ -672,6 +681,7 @@ class ObjectLinker {
   std::vector<uint32_t> functions_;
   std::vector<uint32_t> bodies_;
   std::vector<uint32_t> redirected_;
+  std::vector<bool> redirects_body_;
   std::vector<uint32_t> entries_;
   std::vector<uint32_t> thunks_;
   std::vector<uint32_t> probe_wrappers_;

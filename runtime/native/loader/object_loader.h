@@ -47,19 +47,21 @@ struct ExpectedSymbols {
 
 // Sends all calls of a function, its own too, and whatever takes its address to
 // the probe wrapper of its type instead: to a stub that puts `probe_context`
-// into r10 and jumps to p<type>. What names f<function> is redirected; a jump
-// within the function is not. The wrapper finds the true function by the
-// context, which the maker fills in with LoadedCode::Function().
+// into r10 and jumps to p<type>. What names f<function> is redirected, or what
+// names b<function> if `body`; a jump within the function is not. The wrapper
+// finds the true function by the context, which the maker fills in with
+// LoadedCode::Function() or Body().
 struct Redirect {
   uint32_t function = 0;
   uint64_t probe_context = 0;
+  bool body = false;
 };
 
 struct LoadOptions {
   // Bounds LoadedCode::code_bytes(). More than kCodeBytesMost is taken as that.
   uint64_t code_bytes_max = uint64_t{256} << 20;
-  // By function, increasing. The functions are the module's own, and the
-  // wrappers of their types are defined.
+  // By function, increasing. The functions are the module's own, and their
+  // bodies, where asked for, and the wrappers of their types are defined.
   absl::Span<const Redirect> redirects;
 };
 
@@ -84,7 +86,8 @@ class LoadedCode {
   const void* Function(uint32_t index) const;
   // b<index>; null when there is none.
   const void* Body(uint32_t index) const;
-  // The stub that stands in for f<index>; null when it is not redirected.
+  // The stub that stands in for f<index> or b<index>; null when neither is
+  // redirected.
   const void* Redirected(uint32_t index) const;
   const void* EntryTrampoline(uint32_t type) const;  // e<type>
   const void* HostThunk(uint32_t type) const;        // t<type>

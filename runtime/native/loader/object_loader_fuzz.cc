@@ -128,5 +128,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckLoad(objects, expected, {});
   const Redirect redirects[] = {{is_two ? 9u : 0u, 0x1234'5678'9abc'def0}};
   CheckLoad(objects, expected, redirects);
+  const Redirect of_body[] = {
+      {is_two ? 9u : 0u, 0x1234'5678'9abc'def0, /*body=*/true}};
+  CheckLoad(objects, expected, of_body);
   return 0;
 }

@@ -364,6 +364,37 @@ TEST(RedirectTest, SendsEveryReferenceToTheStub) {
             code->Redirected(9));
 }
 
+TEST(RedirectTest, SendsReferencesToABody) {
+  ProbeContext context;
+  const Redirect redirects[] = {
+      {9, reinterpret_cast<uint64_t>(&context), /*body=*/true}};
+  LoadOptions options;
+  options.redirects = redirects;
+  const Code code = LoadTwoObjects(options);
+  context.function = code->Body(9);
+  EXPECT_NE(code->Redirected(9), nullptr);
+  EXPECT_NE(code->Redirected(9), code->Body(9));
+  // Calls of f9 are as they were, its own too.
+  EXPECT_EQ(CallFunction(code->Function(9), 10), 55u);
+  EXPECT_EQ((Call<const void*>(code->Function(7))), code->Function(9));
+  EXPECT_EQ(context.calls, 0u);
+  EXPECT_EQ(CallFunction(code->Redirected(9), 0), 9u);
+  EXPECT_EQ(context.calls, 1u);
+}
+
+TEST(RedirectTest, RefusesABodyThatIsNotThere) {
+  const Redirect redirects[] = {{2, 0, /*body=*/true}};
+  LoadOptions options;
+  options.redirects = redirects;
+  const std::string first = TestObject("first");
+  const std::string second = TestObject("second");
+  const absl::StatusOr<Code> code =
+      LoadObjects({first, second}, ExpectedOfTwoObjects(), options);
+  ASSERT_TRUE(absl::IsInvalidArgument(code.status())) << code.status();
+  EXPECT_EQ(code.status().message(),
+            "function 2 cannot be redirected: it has no body of its own");
+}
+
 TEST(RedirectTest, LeavesTheFunctionWhereItIs) {
   ProbeContext context;
   const Redirect redirects[] = {{9, reinterpret_cast<uint64_t>(&context)}};

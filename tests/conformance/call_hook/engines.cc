@@ -7,23 +7,24 @@
 namespace callgate {
 namespace {
 
-EngineOptions WithTailCalls() {
+EngineOptions Options() {
   EngineOptions options;
   options.features.tail_call = true;
+  options.features.exceptions = true;
   return options;
 }
 
 std::unique_ptr<Engine> Native(native::Level level) {
   native::CompileRequest request;
   request.level = level;
-  return NewInProcessNativeEngine(WithTailCalls(), request);
+  return NewInProcessNativeEngine(Options(), request);
 }
 
 }  // namespace
 
 std::vector<EngineUnderTest> EnginesUnderTest() {
   return {
-      {"reference", [] { return NewReferenceEngine(WithTailCalls()); }},
+      {"reference", [] { return NewReferenceEngine(Options()); }},
       {"native_baseline", [] { return Native(native::Level::kBaseline); }},
       {"native_optimised", [] { return Native(native::Level::kOptimised); }},
   };

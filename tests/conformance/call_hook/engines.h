@@ -16,7 +16,8 @@ namespace callgate {
 
 struct EngineUnderTest {
   std::string name;
-  // With tail calls on, which two rows need, and all else as by default.
+  // With tail calls and exceptions on, which some rows need, and all else as by
+  // default.
   std::function<std::unique_ptr<Engine>()> make;
 };
 
