@@ -776,6 +776,18 @@ TEST_P(NativeStoreTest, HasSixtyFourBitMemories) {
   EXPECT_EQ(Run(guest, "grow", {Value::I64(uint64_t{1})}), "i64:1");
 }
 
+TEST_P(NativeStoreTest, CopiesFromTheSecondMemoryNamedToTheFirst) {
+  const Instance guest = Instantiate(R"((module
+    (memory $a 1) (memory $b 1)
+    (data (memory $a) (i32.const 0) "\01\02")
+    (data (memory $b) (i32.const 0) "\03\04")
+    (func (export "copy") (result i32)
+      (memory.copy $a $b (i32.const 0) (i32.const 1) (i32.const 1))
+      (i32.or (i32.load16_u $a (i32.const 0))
+              (i32.shl (i32.load16_u $b (i32.const 0)) (i32.const 16))))))");
+  EXPECT_EQ(Run(guest, "copy"), absl::StrCat("i32:", 0x04030204));
+}
+
 TEST_P(NativeStoreTest, TakesBetterCodeBetweenCalls) {
   if (GetParam().level != Level::kBaseline) return;
   Linker linker;
