@@ -776,6 +776,24 @@ TEST_P(NativeStoreTest, HasSixtyFourBitMemories) {
   EXPECT_EQ(Run(guest, "grow", {Value::I64(uint64_t{1})}), "i64:1");
 }
 
+TEST_P(NativeStoreTest, TellsCallsOfOneFunctionApart) {
+  const Instance guest = Instantiate(R"((module
+    (func $stop (result i32) unreachable)
+    (func (export "either") (param i32) (result i32)
+      (if (result i32) (local.get 0)
+        (then (call $stop))
+        (else (call $stop))))))");
+  std::vector<uint64_t> places;
+  for (const uint32_t arg : {1u, 0u}) {
+    const CallResult result = Call(guest, "either", {Value::I32(arg)});
+    ASSERT_TRUE(result.trap.has_value());
+    ASSERT_EQ(result.trap->backtrace().size(), 2u);
+    places.push_back(result.trap->backtrace()[1].module_offset.value_or(0));
+  }
+  // A call is two bytes, and an else is one.
+  EXPECT_EQ(places[1], places[0] + 3);
+}
+
 TEST_P(NativeStoreTest, CopiesFromTheSecondMemoryNamedToTheFirst) {
   const Instance guest = Instantiate(R"((module
     (memory $a 1) (memory $b 1)
