@@ -322,15 +322,15 @@ std::string Difference(const Outcome& left, const Outcome& right,
     const CallOutcome& a = left.calls[i];
     const CallOutcome& b = right.calls[i];
     if (a.exhausted || b.exhausted) return "";
-    if (a.text != b.text) {
-      return absl::StrCat("call ", i, ":\n  ", a.text, "\n  ", b.text);
-    }
     const size_t events = std::min(a.events, b.events);
     for (; seen < events; ++seen) {
       if (left.events[seen] == right.events[seen]) continue;
       return absl::StrCat("hook events of call ", i, ", ", a.text, ": word ",
                           seen, " is ", absl::Hex(left.events[seen]), " and ",
                           absl::Hex(right.events[seen]));
+    }
+    if (a.text != b.text) {
+      return absl::StrCat("call ", i, ":\n  ", a.text, "\n  ", b.text);
     }
     if (a.events != b.events) {
       return absl::StrCat("hook events of call ", i, ", ", a.text, ": ",
