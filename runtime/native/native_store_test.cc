@@ -788,6 +788,36 @@ TEST_P(NativeStoreTest, HasSixtyFourBitMemories) {
   EXPECT_EQ(Run(guest, "grow", {Value::I64(uint64_t{1})}), "i64:1");
 }
 
+TEST_P(NativeStoreTest, TellsCallsOfOneFunctionApart) {
+  const Instance guest = Instantiate(R"((module
+    (func $stop (result i32) unreachable)
+    (func (export "either") (param i32) (result i32)
+      (if (result i32) (local.get 0)
+        (then (call $stop))
+        (else (call $stop))))))");
+  std::vector<uint64_t> places;
+  for (const uint32_t arg : {1u, 0u}) {
+    const CallResult result = Call(guest, "either", {Value::I32(arg)});
+    ASSERT_TRUE(result.trap.has_value());
+    ASSERT_EQ(result.trap->backtrace().size(), 2u);
+    places.push_back(result.trap->backtrace()[1].module_offset.value_or(0));
+  }
+  // A call is two bytes, and an else is one.
+  EXPECT_EQ(places[1], places[0] + 3);
+}
+
+TEST_P(NativeStoreTest, CopiesFromTheSecondMemoryNamedToTheFirst) {
+  const Instance guest = Instantiate(R"((module
+    (memory $a 1) (memory $b 1)
+    (data (memory $a) (i32.const 0) "\01\02")
+    (data (memory $b) (i32.const 0) "\03\04")
+    (func (export "copy") (result i32)
+      (memory.copy $a $b (i32.const 0) (i32.const 1) (i32.const 1))
+      (i32.or (i32.load16_u $a (i32.const 0))
+              (i32.shl (i32.load16_u $b (i32.const 0)) (i32.const 16))))))");
+  EXPECT_EQ(Run(guest, "copy"), absl::StrCat("i32:", 0x04030204));
+}
+
 TEST_P(NativeStoreTest, TakesBetterCodeBetweenCalls) {
   if (GetParam().level != Level::kBaseline) return;
   Linker linker;

@@ -15,6 +15,7 @@
 #include "runtime/native/compiler/module_info.h"
 #include "runtime/native/compiler/module_reader.h"
 #include "runtime/native/compiler/source_lines.h"
+#include "runtime/native/compiler/tampering.h"
 #include "runtime/native/compiler/thunks.h"
 #include "runtime/native/compiler/translator.h"
 #include "wabt/binary-reader.h"
@@ -68,8 +69,9 @@ struct PartitionResult {
 class PartitionCompiler {
  public:
   PartitionCompiler(const CompileRequest& request,
-                    absl::Span<const uint8_t> bytes, const ModuleInfo& info)
-      : request_(request), bytes_(bytes), info_(info) {}
+                    absl::Span<const uint8_t> bytes, const ModuleInfo& info,
+                    const Tamper* tamper)
+      : request_(request), bytes_(bytes), info_(info), tamper_(tamper) {}
 
   PartitionResult Compile(const Partition& partition, bool with_thunks) const {
     PartitionResult result;
@@ -130,6 +132,7 @@ class PartitionCompiler {
       }
       result.places = translator.TakePlaces();
     }
+    if (tamper_ != nullptr) (*tamper_)(module);
     if (request_.level == Level::kOptimised) {
       for (uint32_t i = partition.begin; i < partition.end; ++i) {
         if (info_.bodies[i - info_.imported_functions].operators <=
@@ -164,6 +167,7 @@ class PartitionCompiler {
   const CompileRequest& request_;
   const absl::Span<const uint8_t> bytes_;
   const ModuleInfo& info_;
+  const Tamper* const tamper_;  // null outside of tests
 };
 
 void AddFacts(const FunctionFacts& facts, CompiledModule& answer) {
@@ -183,16 +187,9 @@ void AddFacts(const FunctionFacts& facts, CompiledModule& answer) {
   }
 }
 
-}  // namespace
-
-void LlvmCompiler::Initialise() {
-  // Read from the system, which a worker cannot do any more.
-  processors = std::max(1u, std::thread::hardware_concurrency());
-  InitialiseLlvm();
-}
-
-absl::StatusOr<std::string> LlvmCompiler::Compile(
-    const CompileRequest& request, absl::Span<const uint8_t> module) {
+absl::StatusOr<std::string> CompileModule(const CompileRequest& request,
+                                          absl::Span<const uint8_t> module,
+                                          const Tamper* tamper) {
   ModuleInfo info;
   CompiledModule answer;
   answer.set_abi_version(kAbiVersion);
@@ -202,7 +199,7 @@ absl::StatusOr<std::string> LlvmCompiler::Compile(
   }
   const std::vector<Partition> partitions = Divide(info);
   std::vector<PartitionResult> results(partitions.size());
-  const PartitionCompiler compiler(request, module, info);
+  const PartitionCompiler compiler(request, module, info, tamper);
   std::atomic<size_t> next{0};
   const auto work = [&] {
     for (size_t i = next.fetch_add(1); i < partitions.size();
@@ -243,6 +240,25 @@ absl::StatusOr<std::string> LlvmCompiler::Compile(
     return absl::InternalError("the answer is too large to write");
   }
   return serialised;
+}
+
+}  // namespace
+
+void LlvmCompiler::Initialise() {
+  // Read from the system, which a worker cannot do any more.
+  processors = std::max(1u, std::thread::hardware_concurrency());
+  InitialiseLlvm();
+}
+
+absl::StatusOr<std::string> LlvmCompiler::Compile(
+    const CompileRequest& request, absl::Span<const uint8_t> module) {
+  return CompileModule(request, module, /*tamper=*/nullptr);
+}
+
+absl::StatusOr<std::string> CompileTampered(const CompileRequest& request,
+                                            absl::Span<const uint8_t> module,
+                                            const Tamper& tamper) {
+  return CompileModule(request, module, &tamper);
 }
 
 }  // namespace callgate::native

@@ -148,7 +148,9 @@ Translator::Result Translator::OnMemoryGrowExpr(Index memory) {
   return Result::Ok;
 }
 
-Translator::Result Translator::OnMemoryCopyExpr(Index from, Index to) {
+// wabt's header calls these source and destination, in this order; its reader
+// hands over the immediates as they stand in the code, destination first.
+Translator::Result Translator::OnMemoryCopyExpr(Index to, Index from) {
   if (skipping_ || !reachable_) return Result::Ok;
   // The length is as wide as the narrower of the two memories.
   llvm::Value* const length = b().CreateZExtOrBitCast(Pop(), b().getInt64Ty());

@@ -135,7 +135,7 @@ class Translator final : public wabt::BinaryReaderNop {
                      Address offset) override;
   Result OnMemorySizeExpr(Index memory) override;
   Result OnMemoryGrowExpr(Index memory) override;
-  Result OnMemoryCopyExpr(Index from, Index to) override;
+  Result OnMemoryCopyExpr(Index to, Index from) override;
   Result OnMemoryFillExpr(Index memory) override;
   Result OnMemoryInitExpr(Index segment, Index memory) override;
   Result OnDataDropExpr(Index segment) override;
