@@ -70,6 +70,16 @@ Type TypeOfLiteral(const Value& value) {
   }
 }
 
+// More names than this are not listed.
+constexpr size_t kListedNamesMax = 60;
+
+std::string Suggest(absl::string_view found,
+                    const std::vector<std::string>& names) {
+  if (names.size() <= kListedNamesMax) return SuggestName(found, names);
+  const absl::string_view nearest = NearestName(found, names);
+  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
 bool IsNumber(Type type) {
   return type.Is(TypeKind::kInt) || type.Is(TypeKind::kUint) ||
          type.Is(TypeKind::kDouble);
@@ -139,8 +149,8 @@ class Checker {
         if (type.is_dyn()) {
           problems_->AddFeature(node.at, "field of a value");
         } else {
-          Wrong(id, absl::StrCat(Quote(node.text), ": a ", type.ToString(),
-                                 " has no fields"));
+          Wrong(id, absl::StrCat("a value of type ", type.ToString(),
+                                 " has no ", Quote(node.text)));
         }
         info.type = TypeKind::kDyn;
         return;
@@ -272,10 +282,9 @@ class Checker {
          dot = name.rfind('.', dot - 1)) {
       const auto slot = FindFact(name.substr(0, dot), node.is_absolute);
       if (slot.has_value()) {
-        Wrong(id, absl::StrCat(
-                      Quote(name.substr(0, dot)), " is a ",
-                      schema_.facts()[*slot].type.ToString(), " and has no ",
-                      Quote(name.substr(dot + 1))));
+        Wrong(id, absl::StrCat(Quote(name.substr(0, dot)), " is of type ",
+                               schema_.facts()[*slot].type.ToString(),
+                               ", which has no ", Quote(name.substr(dot + 1))));
         return;
       }
     }
@@ -291,7 +300,7 @@ class Checker {
       return;
     }
     Wrong(root, absl::StrCat("there is no fact ", Quote(name),
-                             SuggestName(name, schema_.FactNames())));
+                             Suggest(name, schema_.FactNames())));
   }
 
   // Whether to visit the arguments.
@@ -380,7 +389,7 @@ class Checker {
       names.insert(names.end(), {"exists", "all", "exists_one"});
     }
     Wrong(id, absl::StrCat("there is no function ", Quote(node.text),
-                           SuggestName(node.text, names)));
+                           Suggest(node.text, names)));
   }
 
   void EnterHas(NodeId id) {
@@ -390,8 +399,9 @@ class Checker {
     NodeId root = argument;
     const std::string name = NameOf(argument, &root);
     if (ast_.at(argument).kind != NodeKind::kSelect || name.empty()) {
-      Wrong(id, "has() takes the name of a fact with a dot, as in "
-                "has(args.path)");
+      Wrong(id,
+            "has() takes the name of a fact with a dot, as in "
+            "has(args.path)");
       return;
     }
     if (!ast_.at(root).is_absolute &&
@@ -436,7 +446,7 @@ class Checker {
       info.list = schema_.FindList(text);
       if (info.list == nullptr) {
         Wrong(child, absl::StrCat("there is no list ", Quote(text),
-                                  SuggestName(text, schema_.ListNames())));
+                                  Suggest(text, schema_.ListNames())));
         return;
       }
       info.meaning = Meaning::kNamedList;
@@ -473,8 +483,7 @@ class Checker {
       Wrong(id, absl::StrCat(Quote(text), " is longer than 292 years"));
       return Value::Duration(0);
     }
-    const int64_t nanoseconds =
-        parsed->seconds * 1'000'000'000 + parsed->nanos;
+    const int64_t nanoseconds = parsed->seconds * 1'000'000'000 + parsed->nanos;
     return Value::Duration(negative ? -nanoseconds : nanoseconds);
   }
 
@@ -526,7 +535,7 @@ class Checker {
                             size_t count) {
     std::string text(FunctionName(function));
     if (count == 1) {
-      absl::StrAppend(&text, " does not take a ", types[0].ToString());
+      absl::StrAppend(&text, " does not take ", types[0].ToString());
       return text;
     }
     absl::StrAppend(&text, " does not take ", types[0].ToString(), " and ",
@@ -565,8 +574,8 @@ class Checker {
   void WantBool(NodeId id) {
     const Type type = TypeOf(id);
     if (type.is_dyn() || type.Is(TypeKind::kBool)) return;
-    Wrong(id, absl::StrCat("here should be a bool, and this is ",
-                           type.ToString()));
+    Wrong(id,
+          absl::StrCat("here should be a bool, and this is ", type.ToString()));
   }
 
   const Ast& ast_;
@@ -589,9 +598,8 @@ std::optional<Checked> Check(const Ast& ast, const Schema& schema,
                                          " is no value; write x in list(...)"));
   }
   if (problems->empty() && wanted.has_value() && type != *wanted) {
-    checker.Wrong(ast.root,
-                  absl::StrCat("this is ", type.ToString(), ", and ",
-                               wanted->ToString(), " is wanted"));
+    checker.Wrong(ast.root, absl::StrCat("this is ", type.ToString(), ", and ",
+                                         wanted->ToString(), " is wanted"));
   }
   if (!problems->empty()) return std::nullopt;
   return checker.Take();

@@ -54,8 +54,7 @@ struct Checked {
 // Nothing if there were problems; then they are in `problems`. `wanted`: the
 // type that the whole must have.
 std::optional<Checked> Check(const Ast& ast, const Schema& schema,
-                             std::optional<Type> wanted,
-                             ProblemList* problems);
+                             std::optional<Type> wanted, ProblemList* problems);
 
 }  // namespace callgate::policy::expression
 

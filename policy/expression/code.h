@@ -52,19 +52,19 @@ enum class Opcode : uint8_t {
   kInTexts,
   // dst = function `extra` of a and b, whatever they are.
   kApply,
-  kInGlobs,     // a in list number `extra`
+  kInGlobs,  // a in list number `extra`
   kInNetworks,
   kFoundIn,
-  kMakeList,    // of `target` registers from a on
-  kHas,         // whether fact a is there
-  kRequire,     // fails unless fact a is there
-  kLoadLazy,    // dst = fact a, computed if it has to be
+  kMakeList,  // of `target` registers from a on
+  kHas,       // whether fact a is there
+  kRequire,   // fails unless fact a is there
+  kLoadLazy,  // dst = fact a, computed if it has to be
   // && and ||: dst is the result so far. A deciding operand goes to target.
   kAndFirst,
   kAndNext,
   kOrFirst,
   kOrNext,
-  kLogicEnd,    // fails with the error that dst is, if it is one
+  kLogicEnd,     // fails with the error that dst is, if it is one
   kBranchFalse,  // to target if a is false
   kJump,
   // Quantifiers: dst the result so far, dst+1 the rest of the list, dst+2 the

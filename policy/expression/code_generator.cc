@@ -33,8 +33,8 @@ struct Result {
 // A node that has been entered and not been left.
 struct State {
   NodeId node = 0;
-  uint32_t base = 0;   // first register of its own
-  size_t begin = 0;    // its first instruction
+  uint32_t base = 0;  // first register of its own
+  size_t begin = 0;   // its first instruction
   uint64_t cost_before = 0;
   size_t part_begin = 0;      // first instruction of the child
   uint64_t part_cost = 0;     // cost before the child
@@ -227,8 +227,7 @@ class Generator {
         Reserve(state.base + 1);
         return true;
       case NodeKind::kConditional:
-        if (i > 0 && state.chosen != 0 &&
-            state.chosen != static_cast<int>(i)) {
+        if (i > 0 && state.chosen != 0 && state.chosen != static_cast<int>(i)) {
           return false;
         }
         Reserve(state.base);
@@ -364,8 +363,7 @@ class Generator {
           item = KeepScalar(item);
           continue;
         }
-        code_->lists.emplace_back(item.as_list().begin(),
-                                  item.as_list().end());
+        code_->lists.emplace_back(item.as_list().begin(), item.as_list().end());
         item = Value::List(code_->lists.back());
         copies.push_back(&code_->lists.back());
       }
@@ -501,8 +499,8 @@ class Generator {
                           : is_first ? Opcode::kOrFirst
                                      : Opcode::kOrNext;
     state.jumps.push_back(EmitStep(operand, opcode, state.base, child));
-    const uint16_t handler = AddHandler(operand, state.part_begin, state.base,
-                                        is_first, Here());
+    const uint16_t handler =
+        AddHandler(operand, state.part_begin, state.base, is_first, Here());
     if (handler != kNoHandler) state.handler = handler;
   }
 
@@ -578,18 +576,17 @@ class Generator {
   void LeaveList(NodeId id) {
     State& state = states_.back();
     const auto children = ast_.children_of(id);
-    const bool is_constant =
-        std::all_of(children.begin(), children.end(), [this](NodeId child) {
-          return results_[child].is_constant;
-        });
+    const bool is_constant = std::all_of(
+        children.begin(), children.end(),
+        [this](NodeId child) { return results_[child].is_constant; });
     if (is_constant) {
       std::vector<Value> items;
       for (const NodeId child : children) {
         items.push_back(results_[child].constant);
       }
       Work work{&arena_, 0};
-      const Value list = MakeList(items.data(),
-                                  static_cast<uint32_t>(items.size()), &work);
+      const Value list =
+          MakeList(items.data(), static_cast<uint32_t>(items.size()), &work);
       if (!list.is_error()) {
         state.result = Constant(list);
         return;
@@ -643,7 +640,7 @@ class Generator {
     const Quantifier quantifier = ast_.at(id).quantifier;
     const NodeId body_id = ast_.child(id, 1);
     const bool counts = quantifier == Quantifier::kExistsOne;
-    const Opcode step = counts ? Opcode::kCountNext
+    const Opcode step = counts                           ? Opcode::kCountNext
                         : quantifier == Quantifier::kAll ? Opcode::kAndNext
                                                          : Opcode::kOrNext;
     const size_t at = EmitStep(body_id, step, state.base, body);
@@ -756,11 +753,10 @@ class Generator {
     const bool same = a == b;
     const bool words = same && IsWord(a);
     const bool texts = same && IsText(a);
-    const bool ints = same && (a.Is(TypeKind::kInt) ||
-                               a.Is(TypeKind::kDuration) ||
-                               a.Is(TypeKind::kTimestamp));
-    const bool uints =
-        same && (a.Is(TypeKind::kUint) || a.Is(TypeKind::kBool));
+    const bool ints =
+        same && (a.Is(TypeKind::kInt) || a.Is(TypeKind::kDuration) ||
+                 a.Is(TypeKind::kTimestamp));
+    const bool uints = same && (a.Is(TypeKind::kUint) || a.Is(TypeKind::kBool));
     switch (function) {
       case Function::kNot:
         if (a.Is(TypeKind::kBool)) return {Opcode::kNot, false};
@@ -818,8 +814,7 @@ class Generator {
 
   void EmitCall(NodeId id, Function function, const Result& a, Type type_a,
                 const Result& b, Type type_b, size_t count) {
-    const Choice choice =
-        Choose(function, type_a, count > 1 ? type_b : type_a);
+    const Choice choice = Choose(function, type_a, count > 1 ? type_b : type_a);
     Operand first = Use(a);
     Operand second = count > 1 ? Use(b) : Operand{0};
     if (choice.swaps) std::swap(first, second);

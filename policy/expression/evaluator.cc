@@ -53,9 +53,9 @@ Value ComputeLazy(const FactRead& read, const Value& value, LazyFacts* lazy) {
 }
 
 const FactRead& ReadOf(const Code& code, uint16_t slot) {
-  const auto found = std::find_if(
-      code.reads.begin(), code.reads.end(),
-      [slot](const FactRead& read) { return read.slot == slot; });
+  const auto found =
+      std::find_if(code.reads.begin(), code.reads.end(),
+                   [slot](const FactRead& read) { return read.slot == slot; });
   CALLGATE_CHECK(found != code.reads.end(), "code says which facts it reads");
   return *found;
 }
@@ -65,8 +65,7 @@ const FactRead& ReadOf(const Code& code, uint16_t slot) {
 Evaluation Run(const Code& code, absl::Span<const Value> facts,
                Scratch* scratch, LazyFacts* lazy) {
   for (const FactRead& read : code.reads) {
-    if (read.slot >= facts.size() ||
-        !FitsDeclaration(read, facts[read.slot])) {
+    if (read.slot >= facts.size() || !FitsDeclaration(read, facts[read.slot])) {
       return {Value::Error(ErrorCode::kBadFact, 0), 0};
     }
   }
@@ -75,8 +74,8 @@ Evaluation Run(const Code& code, absl::Span<const Value> facts,
   Value* const registers = scratch->registers();
   // By Space. The code has no operand out of bounds: registers are counted when
   // it is made, constants are its own, and facts were looked at above.
-  const Value* const spaces[] = {registers, code.constants.data(),
-                                 facts.data(), nullptr};
+  const Value* const spaces[] = {registers, code.constants.data(), facts.data(),
+                                 nullptr};
   const Instruction* const begin = code.instructions.data();
   const Instruction* next = begin;
   Value failure;

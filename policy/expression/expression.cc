@@ -27,9 +27,7 @@ Evaluation Program::Evaluate(absl::Span<const Value> facts, Scratch* scratch,
 Type Program::type() const { return code_->type; }
 uint64_t Program::cost() const { return code_->cost; }
 std::optional<Value> Program::constant() const { return code_->constant; }
-size_t Program::instruction_count() const {
-  return code_->instructions.size();
-}
+size_t Program::instruction_count() const { return code_->instructions.size(); }
 
 std::vector<uint32_t> Program::slots_read() const {
   std::vector<uint32_t> slots;
@@ -51,10 +49,10 @@ std::string Program::Describe(const Value& error) const {
 
 CompileResult Compile(absl::string_view source, const Schema& schema,
                       const CompileOptions& options) {
-  CALLGATE_CHECK(options.limits.depth_max > 0 &&
-                     options.limits.depth_max + Type::kListDepthMax <
-                         kNestingMax,
-                 "values nest no deeper than Equal follows");
+  CALLGATE_CHECK(
+      options.limits.depth_max > 0 &&
+          options.limits.depth_max + Type::kListDepthMax < kNestingMax,
+      "values nest no deeper than Equal follows");
   CALLGATE_CHECK(options.limits.problems_max > 0, "a problem has to show");
   CompileResult result;
   ProblemList problems(source, options.limits.problems_max);

@@ -86,8 +86,7 @@ absl::StatusOr<Glob> Glob::Create(absl::string_view pattern) {
 
   if (stars.empty() && glob.literal_.size() == wanted.size()) return glob;
   if (stars.size() == 1 && stars[0].crosses_slashes &&
-      stars[0].at == wanted.size() &&
-      glob.literal_.size() == wanted.size()) {
+      stars[0].at == wanted.size() && glob.literal_.size() == wanted.size()) {
     glob.rest_ = Rest::kAnything;
     return glob;
   }

@@ -54,10 +54,10 @@ class Glob {
   size_t words_ = 0;
   size_t wanted_ = 0;
   std::array<uint16_t, 256> row_of_byte_{};
-  std::vector<uint64_t> enter_;      // rows of bits that a byte may turn on
-  std::vector<uint64_t> stay_;       // bits that any byte but '/' keeps
-  std::vector<uint64_t> stay_all_;   // bits that any byte keeps
-  std::vector<uint64_t> skip_;       // bits that, entered, pass "**/" by
+  std::vector<uint64_t> enter_;     // rows of bits that a byte may turn on
+  std::vector<uint64_t> stay_;      // bits that any byte but '/' keeps
+  std::vector<uint64_t> stay_all_;  // bits that any byte keeps
+  std::vector<uint64_t> skip_;      // bits that, entered, pass "**/" by
 };
 
 // Immutable; any thread.

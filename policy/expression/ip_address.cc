@@ -45,7 +45,7 @@ std::optional<IpKey> IpKeyFromBytes(absl::string_view bytes) {
 
 std::optional<IpKey> IpKeyFromText(absl::string_view text) {
   char terminated[INET6_ADDRSTRLEN];
-  if (text.size() >= sizeof(terminated)) return std::nullopt;
+  if (text.empty() || text.size() >= sizeof(terminated)) return std::nullopt;
   // A zero byte would end the text early for the parser, not for us.
   if (text.find('\0') != absl::string_view::npos) return std::nullopt;
   std::memcpy(terminated, text.data(), text.size());
@@ -109,7 +109,8 @@ absl::StatusOr<std::shared_ptr<const CidrList>> CidrList::Create(
       if ((range.first[bit / 8] & mask) != 0) {
         return bad("has bits set after its prefix");
       }
-      range.second[bit / 8] = static_cast<uint8_t>(range.second[bit / 8] | mask);
+      range.second[bit / 8] =
+          static_cast<uint8_t>(range.second[bit / 8] | mask);
     }
     list->ranges_.push_back(range);
   }

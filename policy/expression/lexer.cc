@@ -90,8 +90,7 @@ size_t DecodeEscape(absl::string_view rest, bool bytes, std::string* out,
   }
   uint64_t code = 0;
   for (size_t i = 0; i < digits; ++i) {
-    const int digit =
-        skip + i < rest.size() ? HexDigit(rest[skip + i]) : -1;
+    const int digit = skip + i < rest.size() ? HexDigit(rest[skip + i]) : -1;
     if (digit < 0 || digit >= static_cast<int>(base)) {
       *why = absl::StrCat("an escape here takes ", digits,
                           base == 8 ? " octal" : " hexadecimal", " digits");
@@ -243,8 +242,8 @@ Token Lexer::Next() {
   token.end = token.at;
   if (at_ >= source_.size()) return token;
   const char c = source_[at_];
-  if (IsDigit(c) || (c == '.' && at_ + 1 < source_.size() &&
-                     IsDigit(source_[at_ + 1]))) {
+  if (IsDigit(c) ||
+      (c == '.' && at_ + 1 < source_.size() && IsDigit(source_[at_ + 1]))) {
     return Number();
   }
   constexpr absl::string_view kQuotes = "'\"";
@@ -267,17 +266,17 @@ Token Lexer::Next() {
   };
   // Longer ones first.
   static constexpr Sign kSigns[] = {
-      {"==", TokenKind::kEqual},        {"!=", TokenKind::kNotEqual},
-      {"<=", TokenKind::kLessEqual},    {">=", TokenKind::kGreaterEqual},
-      {"&&", TokenKind::kAnd},          {"||", TokenKind::kOr},
-      {"(", TokenKind::kLeftParen},     {")", TokenKind::kRightParen},
-      {"[", TokenKind::kLeftBracket},   {"]", TokenKind::kRightBracket},
-      {"{", TokenKind::kLeftBrace},     {".", TokenKind::kDot},
-      {",", TokenKind::kComma},         {"?", TokenKind::kQuestion},
-      {":", TokenKind::kColon},         {"!", TokenKind::kNot},
-      {"-", TokenKind::kMinus},         {"+", TokenKind::kPlus},
-      {"*", TokenKind::kStar},          {"/", TokenKind::kSlash},
-      {"%", TokenKind::kPercent},       {"<", TokenKind::kLess},
+      {"==", TokenKind::kEqual},      {"!=", TokenKind::kNotEqual},
+      {"<=", TokenKind::kLessEqual},  {">=", TokenKind::kGreaterEqual},
+      {"&&", TokenKind::kAnd},        {"||", TokenKind::kOr},
+      {"(", TokenKind::kLeftParen},   {")", TokenKind::kRightParen},
+      {"[", TokenKind::kLeftBracket}, {"]", TokenKind::kRightBracket},
+      {"{", TokenKind::kLeftBrace},   {".", TokenKind::kDot},
+      {",", TokenKind::kComma},       {"?", TokenKind::kQuestion},
+      {":", TokenKind::kColon},       {"!", TokenKind::kNot},
+      {"-", TokenKind::kMinus},       {"+", TokenKind::kPlus},
+      {"*", TokenKind::kStar},        {"/", TokenKind::kSlash},
+      {"%", TokenKind::kPercent},     {"<", TokenKind::kLess},
       {">", TokenKind::kGreater},
   };
   for (const Sign& sign : kSigns) {

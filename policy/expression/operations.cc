@@ -330,9 +330,10 @@ Value Parts(Function function, const Value& a, const Value& b, Work* work) {
   const absl::string_view part = b.as_string();
   if (function == Function::kContains) {
     work->steps += SearchCost(text.size(), part.size());
+    if (part.empty()) return Value::Bool(true);
+    if (text.size() < part.size()) return Value::Bool(false);
     return Value::Bool(
-        part.empty() || memmem(text.data(), text.size(), part.data(),
-                               part.size()) != nullptr);
+        memmem(text.data(), text.size(), part.data(), part.size()) != nullptr);
   }
   work->steps += BytesCost(std::min(text.size(), part.size()));
   return Value::Bool(function == Function::kStartsWith
@@ -433,9 +434,9 @@ Value Apply(Function function, const Value& a, const Value& b, Work* work) {
                                           : NoOverload();
     case Function::kNegate:
       if (a.kind() == ValueKind::kDouble) return Value::Double(-a.as_double());
-      return a.kind() == ValueKind::kInt ? Ints(Function::kSubtract, 0,
-                                                a.as_int())
-                                         : NoOverload();
+      return a.kind() == ValueKind::kInt
+                 ? Ints(Function::kSubtract, 0, a.as_int())
+                 : NoOverload();
     case Function::kAdd:
     case Function::kSubtract:
     case Function::kMultiply:

@@ -100,16 +100,15 @@ std::optional<Type> ResultType(Function function,
     case Function::kNot:
       return When(a.is_dyn() || a.Is(TypeKind::kBool), TypeKind::kBool);
     case Function::kNegate:
-      return When(
-          a.is_dyn() || IsOneOf(a, {TypeKind::kInt, TypeKind::kDouble}), a);
+      return When(a.is_dyn() || IsOneOf(a, {TypeKind::kInt, TypeKind::kDouble}),
+                  a);
     case Function::kAdd:
       return AddType(a, b);
     case Function::kSubtract:
       return SubtractType(a, b);
     case Function::kMultiply:
     case Function::kDivide:
-      return SameOf(a, b,
-                    {TypeKind::kInt, TypeKind::kUint, TypeKind::kDouble});
+      return SameOf(a, b, {TypeKind::kInt, TypeKind::kUint, TypeKind::kDouble});
     case Function::kModulo:
     case Function::kBitAnd:
     case Function::kBitOr:
@@ -138,10 +137,10 @@ std::optional<Type> ResultType(Function function,
           SameOf(a, b, {TypeKind::kString, TypeKind::kBytes}).has_value(),
           TypeKind::kBool);
     case Function::kMatches:
-      return When((a.is_dyn() ||
-                   IsOneOf(a, {TypeKind::kString, TypeKind::kBytes})) &&
-                      IsOneOf(b, {TypeKind::kString, TypeKind::kPatternList}),
-                  TypeKind::kBool);
+      return When(
+          (a.is_dyn() || IsOneOf(a, {TypeKind::kString, TypeKind::kBytes})) &&
+              IsOneOf(b, {TypeKind::kString, TypeKind::kPatternList}),
+          TypeKind::kBool);
     case Function::kSegments:
       return When(a.is_dyn() || a.Is(TypeKind::kString),
                   Type::List(TypeKind::kString));

@@ -199,8 +199,8 @@ class Parser {
     return !frames_.empty() && frames_.back().kind == kind;
   }
   bool NothingSinceFrame() const {
-    return operands_.size() == frames_.back().operands_before +
-                                   (frames_.back().has_target ? 1 : 0);
+    return operands_.size() ==
+           frames_.back().operands_before + (frames_.back().has_target ? 1 : 0);
   }
 
   // Whether an operand is complete after it.
@@ -209,8 +209,9 @@ class Parser {
     switch (token_.kind) {
       case TokenKind::kInt:
         if (token_.number > kIntMax) {
-          Fail(at, "this number does not fit an int; for a uint write a u "
-                   "behind it");
+          Fail(at,
+               "this number does not fit an int; for a uint write a u "
+               "behind it");
           return false;
         }
         Literal(at, Value::Int(static_cast<int64_t>(token_.number)));
@@ -516,7 +517,8 @@ class Parser {
     Node node;
     node.kind = NodeKind::kSelect;
     node.text = text;
-    node.at = word_at;
+    // A dotted name is shown from its beginning.
+    node.at = ast_.nodes[operands_.back()].at;
     Build(node, operands_.size() - 1);
     return false;
   }

@@ -33,10 +33,9 @@ absl::StatusOr<std::unique_ptr<re2::RE2>> CreateOne(absl::string_view pattern,
         "is not a pattern of RE2: ", EscapeText(compiled->error())));
   }
   if (compiled->ProgramSize() > PatternList::kProgramSizeMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("compiles to ", compiled->ProgramSize(),
-                     " instructions; at most ", PatternList::kProgramSizeMax,
-                     " are allowed, so repeat less"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "compiles to ", compiled->ProgramSize(), " instructions; at most ",
+        PatternList::kProgramSizeMax, " are allowed, so repeat less"));
   }
   return compiled;
 }

@@ -42,9 +42,8 @@ std::string Show(absl::string_view text) {
 }
 
 size_t Width(absl::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(),
-                    [](char c) { return !IsContinuation(c); }));
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return !IsContinuation(c); }));
 }
 
 }  // namespace

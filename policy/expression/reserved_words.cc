@@ -4,9 +4,9 @@ namespace callgate::policy::expression {
 namespace {
 
 constexpr absl::string_view kReserved[] = {
-    "as",     "break",   "const",     "continue", "else",   "for",
-    "function", "if",    "import",    "let",      "loop",   "package",
-    "namespace", "return", "var",     "void",     "while",
+    "as",        "break",  "const",  "continue", "else",  "for",
+    "function",  "if",     "import", "let",      "loop",  "package",
+    "namespace", "return", "var",    "void",     "while",
 };
 
 struct Unsupported {

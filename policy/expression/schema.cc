@@ -15,8 +15,8 @@ namespace {
 
 bool IsDottedWord(absl::string_view name) {
   for (const absl::string_view word : absl::StrSplit(name, '.')) {
-    if (word.empty() || absl::ascii_isdigit(static_cast<unsigned char>(
-                            word.front()))) {
+    if (word.empty() ||
+        absl::ascii_isdigit(static_cast<unsigned char>(word.front()))) {
       return false;
     }
     for (const char c : word) {

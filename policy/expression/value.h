@@ -40,10 +40,10 @@ enum class ErrorCode : uint8_t {
   kOverflow,
   kDivideByZero,
   kModulusByZero,
-  kNoSuchOverload,    // an operator met a kind of value that it does not take
+  kNoSuchOverload,  // an operator met a kind of value that it does not take
   kIndexOutOfRange,
   kAbsentFact,
-  kNotUtf8,           // a pattern met a string that is not UTF-8
+  kNotUtf8,  // a pattern met a string that is not UTF-8
   kTooManySegments,
   kScratchExhausted,  // strings and lists made on the way are too large
   kBadFact,           // the caller gave a fact of another type

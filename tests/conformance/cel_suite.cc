@@ -16,7 +16,8 @@ namespace {
 constexpr char kUsage[] =
     "usage: cel_suite [--verbose] DIR\n"
     "\n"
-    "Runs the cases of every .textproto file in DIR. A case gives the value or\n"
+    "Runs the cases of every .textproto file in DIR. A case gives the value "
+    "or\n"
     "error that the file states, or is refused for a feature of CEL that\n"
     "policies leave out; anything else is a failure, and the exit code 1.\n"
     "--verbose lists the refused cases.\n";

@@ -79,14 +79,15 @@ class File {
         if (!problem.feature.empty()) {
           feature = problem.feature;
         } else if (!unchecked) {
-          return fail(absl::StrCat("refused as wrong: ",
-                                   problem.ToString(source)));
+          return fail(
+              absl::StrCat("refused as wrong: ", problem.ToString(source)));
         }
       }
       if (!unchecked && UsesOnlyPromisedFeatures(source, names)) {
-        return fail(absl::StrCat("uses nothing but what is promised, and is "
-                                 "refused for: ",
-                                 feature));
+        return fail(
+            absl::StrCat("uses nothing but what is promised, and is "
+                         "refused for: ",
+                         feature));
       }
       ++result->refused;
       result->refused_by_feature[feature].push_back(
@@ -140,9 +141,12 @@ class File {
     if (type == nullptr) return std::nullopt;
     static const auto* const kPrimitives =
         new std::map<std::string, ex::TypeKind>{
-            {"BOOL", ex::TypeKind::kBool},     {"INT64", ex::TypeKind::kInt},
-            {"UINT64", ex::TypeKind::kUint},   {"DOUBLE", ex::TypeKind::kDouble},
-            {"STRING", ex::TypeKind::kString}, {"BYTES", ex::TypeKind::kBytes},
+            {"BOOL", ex::TypeKind::kBool},
+            {"INT64", ex::TypeKind::kInt},
+            {"UINT64", ex::TypeKind::kUint},
+            {"DOUBLE", ex::TypeKind::kDouble},
+            {"STRING", ex::TypeKind::kString},
+            {"BYTES", ex::TypeKind::kBytes},
         };
     const auto found = kPrimitives->find(proto_.Scalar(*type, "primitive"));
     std::optional<ex::Type> result;
@@ -238,8 +242,7 @@ void CelResult::Add(const CelResult& other) {
     std::vector<std::string>& mine = refused_by_feature[feature];
     mine.insert(mine.end(), cases.begin(), cases.end());
   }
-  failures.insert(failures.end(), other.failures.begin(),
-                  other.failures.end());
+  failures.insert(failures.end(), other.failures.begin(), other.failures.end());
 }
 
 absl::StatusOr<CelResult> RunCelFile(absl::string_view textproto) {
@@ -276,8 +279,8 @@ absl::StatusOr<CelResult> RunCelFolder(const std::string& folder) {
 bool UsesOnlyPromisedFeatures(absl::string_view expression,
                               const std::vector<std::string>& names) {
   static const auto* const kWords = new std::set<absl::string_view>{
-      "true",  "false",      "null",     "in",       "has",     "size",
-      "math",  "startsWith", "endsWith", "contains", "matches", "bitAnd",
+      "true",  "false",      "null",     "in",         "has",     "size",
+      "math",  "startsWith", "endsWith", "contains",   "matches", "bitAnd",
       "bitOr", "exists",     "all",      "exists_one", "duration"};
   std::set<std::string> known;
   for (const std::string& name : names) {
@@ -315,9 +318,8 @@ bool UsesOnlyPromisedFeatures(absl::string_view expression,
     size_t end = i;
     while (end < expression.size() && is_word(expression[end])) ++end;
     const std::string word(expression.substr(i, end - i));
-    const bool is_prefix =
-        end < expression.size() &&
-        (expression[end] == '"' || expression[end] == '\'');
+    const bool is_prefix = end < expression.size() &&
+                           (expression[end] == '"' || expression[end] == '\'');
     i = end;
     if (absl::ascii_isdigit(static_cast<unsigned char>(word[0])) || is_prefix ||
         kWords->count(word) > 0) {
@@ -328,7 +330,8 @@ bool UsesOnlyPromisedFeatures(absl::string_view expression,
         while (variable < expression.size() && is_word(expression[variable])) {
           ++variable;
         }
-        known.insert(std::string(expression.substr(end + 1, variable - end - 1)));
+        known.insert(
+            std::string(expression.substr(end + 1, variable - end - 1)));
       }
       continue;
     }
