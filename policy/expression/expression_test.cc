@@ -162,6 +162,10 @@ INSTANTIATE_TEST_SUITE_P(
             "error: index out of range"},
         Row{"nested", "(args.len / 0 == 1 && args.len == 5) || args.len == 5",
             "true"},
+        Row{"earlier_errors_are_gone",
+            "[true].all(b, ((args.len / 0 == 1 || !b) || b) && "
+            "((args.len % 0 == 1 || !b) || !b))",
+            "error: modulus by zero"},
         Row{"conditional", "args.len / 0 == 1 ? true : true",
             "error: division by zero"},
         Row{"exists", "args.ports.exists(p, 1 / (p - 80) == 0)", "true"},
@@ -199,6 +203,12 @@ INSTANTIATE_TEST_SUITE_P(
             "double 2.0\n"
             "  args.flags == 2\n"
             "             ^"},
+        Row{"variable_outside", "args.ports.exists(p, p == 1) && p == 1",
+            "1:33: there is no fact \"p\"; allowed here: "
+            "args.addr.ip, args.flags, args.len, args.path, args.ports, "
+            "call.import, now\n"
+            "  args.ports.exists(p, p == 1) && p == 1\n"
+            "                                  ^"},
         Row{"no_field", "args.len.x == 1",
             "1:1: \"args.len\" is of type int, which has no \"x\"\n"
             "  args.len.x == 1\n"

@@ -82,6 +82,19 @@ TEST(Glob, TheLongestPatternFillsItsWords) {
   EXPECT_FALSE(glob->Matches(std::string(Glob::kBytesMax - 2, 'a')));
 }
 
+TEST(Glob, PassesNoSegmentsByWhereverTheWordEnds) {
+  for (size_t n = 1; n < 140; ++n) {
+    const absl::StatusOr<Glob> glob =
+        Glob::Create(std::string(n, '?') + "/**/b");
+    ASSERT_TRUE(glob.ok());
+    const std::string begin(n, 'a');
+    EXPECT_TRUE(glob->Matches(begin + "/b")) << n;
+    EXPECT_TRUE(glob->Matches(begin + "/x/y/b")) << n;
+    EXPECT_FALSE(glob->Matches(begin + "/xb")) << n;
+    EXPECT_FALSE(glob->Matches(begin + "b")) << n;
+  }
+}
+
 bool Contains(const std::vector<std::string>& networks, const char* address) {
   const auto list = CidrList::Create(networks);
   EXPECT_TRUE(list.ok()) << list.status();
