@@ -268,6 +268,13 @@ llvm::Value* Translator::Canonical(const Operand& operand) {
   return value;
 }
 
+llvm::Value* Translator::Quieted(llvm::Value* number) {
+  if (request_.canonical_nans || request_.level != Level::kOptimised) {
+    return number;
+  }
+  return b().CreateArithmeticFence(number, number->getType());
+}
+
 llvm::Value* Translator::Pop() { return Canonical(PopOperand()); }
 
 llvm::Value* Translator::PopNumber(Arithmetic arithmetic) {

@@ -214,6 +214,10 @@ class Translator final : public wabt::BinaryReaderNop {
   llvm::Value* PopNumber(Arithmetic arithmetic);
   Operand PopOperand();
   llvm::Value* Canonical(const Operand& operand);
+  // The operand of an operator that must quiet a signalling NaN although NaNs
+  // are not made canonical. Optimised, LLVM would see through locals that
+  // x op 1 or a demoted promotion is x; through this it does not.
+  llvm::Value* Quieted(llvm::Value* number);
   // Pops `count` values, the deepest first.
   std::vector<llvm::Value*> PopMany(size_t count);
   // Whether results of arithmetic must be tracked.
