@@ -268,6 +268,7 @@ class Checker {
     const Fact& fact = schema_.facts()[slot];
     info.type = fact.type;
     info.slot = slot;
+    info.fact = slot;
     info.meaning = Meaning::kFact;
     if (fact.constant.has_value()) {
       info.meaning = Meaning::kConstant;
@@ -398,7 +399,8 @@ class Checker {
     const NodeId argument = ast_.child(id, 0);
     NodeId root = argument;
     const std::string name = NameOf(argument, &root);
-    if (ast_.at(argument).kind != NodeKind::kSelect || name.empty()) {
+    // Inside of macros names are complete, dots and all.
+    if (name.find('.') == std::string::npos) {
       Wrong(id,
             "has() takes the name of a fact with a dot, as in "
             "has(args.path)");
@@ -414,6 +416,7 @@ class Checker {
       UnknownName(argument, root, name);
       return;
     }
+    checked_.nodes[argument].fact = *slot;
     const Presence presence = schema_.facts()[*slot].presence;
     if (presence == Presence::kOptional) {
       info.meaning = Meaning::kHas;

@@ -38,6 +38,8 @@ struct NodeInfo {
   // The first child is a namespace such as `math` and no value.
   bool target_is_namespace = false;
   uint32_t slot = 0;
+  // Of a node that names a fact, and of the one that has() asks about.
+  std::optional<uint32_t> fact;
   const Schema::NamedList* list = nullptr;
   // The constant pattern of `matches`.
   std::shared_ptr<const PatternList> pattern;

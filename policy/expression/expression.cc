@@ -56,7 +56,11 @@ CompileResult Compile(absl::string_view source, const Schema& schema,
   CALLGATE_CHECK(options.limits.problems_max > 0, "a problem has to show");
   CompileResult result;
   ProblemList problems(source, options.limits.problems_max);
-  const std::optional<Ast> ast = Parse(source, options.limits, &problems);
+  std::optional<Ast> ast = Parse(source, options.limits, &problems);
+  if (ast.has_value() && options.macros != nullptr &&
+      !options.macros->empty()) {
+    ast = options.macros->Expand(*ast, options.limits, &problems);
+  }
   if (ast.has_value()) {
     const std::optional<Checked> checked =
         Check(*ast, schema, options.type, &problems);

@@ -31,6 +31,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "policy/expression/limits.h"
+#include "policy/expression/macro_set.h"
 #include "policy/expression/problem.h"
 #include "policy/expression/schema.h"
 #include "policy/expression/scratch.h"
@@ -102,6 +103,8 @@ struct CompileOptions {
   Limits limits;
   // The type that the expression must have: bool for a condition.
   std::optional<Type> type;
+  // May be null.
+  const MacroSet* macros = nullptr;
 };
 
 // The program keeps what it needs of schema and source.
