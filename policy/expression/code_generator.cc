@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "policy/expression/call_cost.h"
 #include "policy/expression/cost.h"
+#include "policy/expression/instruction_choice.h"
 #include "policy/expression/operations.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
@@ -47,125 +49,6 @@ struct State {
   size_t loop = 0;
   Result result;
 };
-
-SizeBound SizeOf(const Value& constant) {
-  switch (constant.kind()) {
-    case ValueKind::kString:
-    case ValueKind::kBytes:
-    case ValueKind::kIp:
-      return BoundOfString(constant.size());
-    case ValueKind::kList:
-      break;
-    default:
-      return {};
-  }
-  SizeBound bound;
-  bound.items = constant.size();
-  std::vector<absl::Span<const Value>> open = {constant.as_list()};
-  while (!open.empty()) {
-    if (open.back().empty()) {
-      open.pop_back();
-      continue;
-    }
-    const Value item = open.back().front();
-    open.back().remove_prefix(1);
-    bound.total = SaturatingAdd(bound.total, 1);
-    if (item.kind() == ValueKind::kList) {
-      bound.items = std::max<uint64_t>(bound.items, item.size());
-      open.push_back(item.as_list());
-    } else {
-      const SizeBound one = SizeOf(item);
-      bound.bytes = std::max(bound.bytes, one.bytes);
-      bound.total = SaturatingAdd(bound.total, one.total - 1);
-    }
-  }
-  return bound;
-}
-
-SizeBound SizeOf(const Fact& fact) {
-  SizeBound bound;
-  switch (fact.type.kind()) {
-    case TypeKind::kString:
-    case TypeKind::kBytes:
-      bound = BoundOfString(fact.bytes_max);
-      break;
-    case TypeKind::kIp:
-      bound = BoundOfString(16);
-      break;
-    default:
-      break;
-  }
-  for (int i = 0; i < fact.type.list_depth(); ++i) {
-    bound.items = fact.items_max;
-    bound.total =
-        SaturatingAdd(1, SaturatingMultiply(fact.items_max, bound.total));
-  }
-  return bound;
-}
-
-bool IsWord(Type type) {
-  return type.Is(TypeKind::kBool) || type.Is(TypeKind::kInt) ||
-         type.Is(TypeKind::kUint) || type.Is(TypeKind::kDuration) ||
-         type.Is(TypeKind::kTimestamp);
-}
-bool IsText(Type type) {
-  return type.Is(TypeKind::kString) || type.Is(TypeKind::kBytes);
-}
-
-// Whether an instruction never fails whatever it reads, given operands of the
-// types that it was chosen for.
-bool NeverFails(Opcode opcode) {
-  switch (opcode) {
-    case Opcode::kMove:
-    case Opcode::kEqualWord:
-    case Opcode::kNotEqualWord:
-    case Opcode::kEqualText:
-    case Opcode::kNotEqualText:
-    case Opcode::kLessInt:
-    case Opcode::kLessEqualInt:
-    case Opcode::kLessUint:
-    case Opcode::kLessEqualUint:
-    case Opcode::kBitAndWord:
-    case Opcode::kNot:
-    case Opcode::kStartsWith:
-    case Opcode::kEndsWith:
-    case Opcode::kInWords:
-    case Opcode::kInTexts:
-    case Opcode::kHas:
-    case Opcode::kJump:
-    case Opcode::kQuantifierNext:
-    case Opcode::kCountEnd:
-    case Opcode::kReturn:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// The same of functions that take values of any kind.
-bool NeverFails(Function function, Type a, Type b) {
-  switch (function) {
-    case Function::kEqual:
-    case Function::kNotEqual:
-      return true;
-    case Function::kNot:
-    case Function::kSize:
-      return !a.is_dyn();
-    case Function::kLess:
-    case Function::kLessEqual:
-    case Function::kGreater:
-    case Function::kGreaterEqual:
-    case Function::kIn:
-    case Function::kContains:
-    case Function::kStartsWith:
-    case Function::kEndsWith:
-    case Function::kBitAnd:
-    case Function::kBitOr:
-      return !a.is_dyn() && !b.is_dyn();
-    default:
-      return false;
-  }
-}
 
 class Generator {
  public:
@@ -697,124 +580,14 @@ class Generator {
     const Type type_a = checked_.nodes[arguments[0]].type;
     const Type type_b = count > 1 ? last.type : Type();
     EmitCall(id, info.function, a, type_a, b, type_b, count);
-    state.result = Register(state.base, SizeOfCall(info.function, a, b));
-  }
-
-  static SizeBound SizeOfCall(Function function, const Result& a,
-                              const Result& b) {
-    switch (function) {
-      case Function::kAdd:
-        return BoundOfSum(a.size, b.size);
-      case Function::kIndex:
-        return a.size;
-      case Function::kSegments:
-        return BoundOfSegments(a.size.bytes);
-      default:
-        return {};
-    }
-  }
-
-  static uint64_t CostOfCall(Function function, const SizeBound& a,
-                             const SizeBound& b) {
-    switch (function) {
-      case Function::kEqual:
-      case Function::kNotEqual:
-        return std::min(a.total, b.total);
-      case Function::kLess:
-      case Function::kLessEqual:
-      case Function::kGreater:
-      case Function::kGreaterEqual:
-      case Function::kStartsWith:
-      case Function::kEndsWith:
-        return BytesCost(std::min(a.bytes, b.bytes));
-      case Function::kAdd:
-        return SaturatingAdd(BytesCost(SaturatingAdd(a.bytes, b.bytes)),
-                             SaturatingAdd(a.items, b.items));
-      case Function::kIn:
-        return b.total;
-      case Function::kSize:
-        return BytesCost(a.bytes);
-      case Function::kContains:
-        return SearchCost(a.bytes, b.bytes);
-      case Function::kSegments:
-        return BoundOfSegments(a.bytes).total;
-      default:
-        return 0;
-    }
-  }
-
-  struct Choice {
-    Opcode opcode = Opcode::kApply;
-    bool swaps = false;
-  };
-
-  // The instruction for operands of these types.
-  static Choice Choose(Function function, Type a, Type b) {
-    const bool same = a == b;
-    const bool words = same && IsWord(a);
-    const bool texts = same && IsText(a);
-    const bool ints =
-        same && (a.Is(TypeKind::kInt) || a.Is(TypeKind::kDuration) ||
-                 a.Is(TypeKind::kTimestamp));
-    const bool uints = same && (a.Is(TypeKind::kUint) || a.Is(TypeKind::kBool));
-    switch (function) {
-      case Function::kNot:
-        if (a.Is(TypeKind::kBool)) return {Opcode::kNot, false};
-        break;
-      case Function::kEqual:
-        if (words) return {Opcode::kEqualWord, false};
-        if (texts) return {Opcode::kEqualText, false};
-        break;
-      case Function::kNotEqual:
-        if (words) return {Opcode::kNotEqualWord, false};
-        if (texts) return {Opcode::kNotEqualText, false};
-        break;
-      case Function::kLess:
-      case Function::kGreater:
-        if (ints) return {Opcode::kLessInt, function == Function::kGreater};
-        if (uints) return {Opcode::kLessUint, function == Function::kGreater};
-        break;
-      case Function::kLessEqual:
-      case Function::kGreaterEqual: {
-        const bool swaps = function == Function::kGreaterEqual;
-        if (ints) return {Opcode::kLessEqualInt, swaps};
-        if (uints) return {Opcode::kLessEqualUint, swaps};
-        break;
-      }
-      case Function::kAdd:
-        if (same && a.Is(TypeKind::kInt)) return {Opcode::kAddInt, false};
-        if (same && a.Is(TypeKind::kUint)) return {Opcode::kAddUint, false};
-        break;
-      case Function::kSubtract:
-        if (same && a.Is(TypeKind::kInt)) return {Opcode::kSubtractInt, false};
-        if (same && a.Is(TypeKind::kUint)) {
-          return {Opcode::kSubtractUint, false};
-        }
-        break;
-      case Function::kBitAnd:
-        if (words) return {Opcode::kBitAndWord, false};
-        break;
-      case Function::kStartsWith:
-        if (texts) return {Opcode::kStartsWith, false};
-        break;
-      case Function::kEndsWith:
-        if (texts) return {Opcode::kEndsWith, false};
-        break;
-      case Function::kIn:
-        if (b.is_list() && b.element() == a) {
-          if (IsWord(a)) return {Opcode::kInWords, false};
-          if (IsText(a)) return {Opcode::kInTexts, false};
-        }
-        break;
-      default:
-        break;
-    }
-    return {};
+    state.result =
+        Register(state.base, SizeOfCall(info.function, a.size, b.size));
   }
 
   void EmitCall(NodeId id, Function function, const Result& a, Type type_a,
                 const Result& b, Type type_b, size_t count) {
-    const Choice choice = Choose(function, type_a, count > 1 ? type_b : type_a);
+    const InstructionChoice choice =
+        ChooseInstruction(function, type_a, count > 1 ? type_b : type_a);
     Operand first = Use(a);
     Operand second = count > 1 ? Use(b) : Operand{0};
     if (choice.swaps) std::swap(first, second);
@@ -843,6 +616,8 @@ class Generator {
   Result InNamedList(NodeId id, const Result& a,
                      const Schema::NamedList* list) {
     const NodeInfo& info = checked_.nodes[id];
+    CALLGATE_CHECK(list != nullptr || info.pattern != nullptr,
+                   "the checker found a list or a pattern");
     const std::shared_ptr<const PatternList> patterns =
         info.pattern != nullptr ? info.pattern : list->patterns;
     const std::shared_ptr<const GlobList> globs =

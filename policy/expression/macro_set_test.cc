@@ -170,7 +170,7 @@ TEST(MacroSetTest, ConditionsOfAPolicyCompileAndHold) {
   declare("score.frame", TypeKind::kInt, Value::Int(6));
   declare("secret.now", TypeKind::kTimestamp, Value::Timestamp(0));
   declare("send.now", TypeKind::kTimestamp, Value::Timestamp(5'000'000'000));
-  const auto globs = [](std::vector<std::string> items) {
+  const auto globs = [](const std::vector<std::string>& items) {
     return *GlobList::Create(items);
   };
   ASSERT_TRUE(schema
