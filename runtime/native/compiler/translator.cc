@@ -357,6 +357,7 @@ llvm::Value* Translator::CallBuiltinWithFuel(
 }
 
 void Translator::SetCallLocation(llvm::CallInst* call) {
+  places_.push_back(offset_);
   // The line is the module offset, one up: line 0 means "no line".
   call->setDebugLoc(llvm::DILocation::get(
       context_, static_cast<unsigned>(offset_ + 1), 0, subprogram_));
