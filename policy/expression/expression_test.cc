@@ -455,6 +455,7 @@ TEST(Evaluate, KnownFactsAreFolded) {
   ASSERT_TRUE(other.program->constant().has_value());
   EXPECT_FALSE(other.program->constant()->as_bool());
   EXPECT_TRUE(other.program->slots_read().empty());
+  EXPECT_EQ(other.program->cost(), 1u);
   // An error that a constant would cause stays one.
   EXPECT_FALSE(Compile("1 / 0 == 1", schema).program->constant().has_value());
 }

@@ -18,8 +18,6 @@ std::optional<Sequence::Attempt> Sequence::OnEvent(Moment now,
   // From the last step down, so that an event is one step of an attempt only.
   for (size_t i = steps_; i-- > 0;) {
     const bool is_last = i + 1 == steps_;
-    // What it would continue began before it, and is ended by it.
-    if (unless_matched && !is_last && i > 0) continue;
     if ((steps_matched >> i & 1) == 0) continue;
     Attempt attempt;
     attempt.began = now;
@@ -32,10 +30,10 @@ std::optional<Sequence::Attempt> Sequence::OnEvent(Moment now,
       if (IsWithin(attempt.began, now, within_)) completed = attempt;
       continue;
     }
-    if (!is_open_[i] || done_[i].began <= attempt.began) {
-      done_[i] = attempt;
-      is_open_[i] = true;
-    }
+    // Whatever has come further began no later than the latest that has come
+    // this far, so what is there already is none to keep.
+    done_[i] = attempt;
+    is_open_[i] = true;
   }
   if (unless_matched) {
     // But for what it begins.
