@@ -1,0 +1,82 @@
+#include "policy/expression/expression.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "policy/expression/ast.h"
+#include "policy/expression/checker.h"
+#include "policy/expression/code.h"
+#include "policy/expression/code_generator.h"
+#include "policy/expression/evaluator.h"
+#include "policy/expression/operations.h"
+#include "policy/expression/parser.h"
+#include "runtime/check.h"
+
+namespace callgate::policy::expression {
+
+Program::Program(std::unique_ptr<const Code> code) : code_(std::move(code)) {}
+Program::Program(Program&&) noexcept = default;
+Program& Program::operator=(Program&&) noexcept = default;
+Program::~Program() = default;
+
+Evaluation Program::Evaluate(absl::Span<const Value> facts, Scratch* scratch,
+                             LazyFacts* lazy) const {
+  return Run(*code_, facts, scratch, lazy);
+}
+
+Type Program::type() const { return code_->type; }
+uint64_t Program::cost() const { return code_->cost; }
+std::optional<Value> Program::constant() const { return code_->constant; }
+size_t Program::instruction_count() const { return code_->instructions.size(); }
+
+std::vector<uint32_t> Program::slots_read() const {
+  std::vector<uint32_t> slots;
+  for (const FactRead& read : code_->reads) slots.push_back(read.slot);
+  return slots;
+}
+
+std::string Program::Describe(const Value& error) const {
+  CALLGATE_CHECK(error.is_error(), "only errors are described");
+  const uint32_t at = error.error_at();
+  const uint32_t offset = at < code_->places.size() ? code_->places[at] : 0;
+  const Position position = PositionAt(code_->source, offset);
+  Problem problem;
+  problem.line = position.line;
+  problem.column = position.column;
+  problem.message = std::string(ErrorText(error.error()));
+  return problem.ToString(code_->source);
+}
+
+CompileResult Compile(absl::string_view source, const Schema& schema,
+                      const CompileOptions& options) {
+  CALLGATE_CHECK(
+      options.limits.depth_max > 0 &&
+          options.limits.depth_max + Type::kListDepthMax < kNestingMax,
+      "values nest no deeper than Equal follows");
+  CALLGATE_CHECK(options.limits.problems_max > 0, "a problem has to show");
+  CompileResult result;
+  ProblemList problems(source, options.limits.problems_max);
+  std::optional<Ast> ast = Parse(source, options.limits, &problems);
+  if (ast.has_value() && options.macros != nullptr &&
+      !options.macros->empty()) {
+    ast = options.macros->Expand(*ast, options.limits, &problems);
+  }
+  if (ast.has_value()) {
+    const std::optional<Checked> checked =
+        Check(*ast, schema, options.type, &problems);
+    if (checked.has_value()) {
+      std::unique_ptr<Code> code =
+          GenerateCode(*ast, *checked, schema, options.limits, &problems);
+      if (code != nullptr) {
+        code->source = std::string(source);
+        result.program.emplace(std::move(code));
+      }
+    }
+  }
+  result.problems = problems.Take();
+  CALLGATE_CHECK(result.ok() == result.problems.empty(),
+                 "a program or problems, not both");
+  return result;
+}
+
+}  // namespace callgate::policy::expression
