@@ -33,8 +33,8 @@ EngineOptions Options() {
 class Differential::Source final : public native::CodeSource {
  public:
   absl::StatusOr<std::string> Compile(
-      const native::CompileRequest& request,
-      absl::Span<const uint8_t> module) override {
+      const native::CompileRequest& request, absl::Span<const uint8_t> module,
+      absl::string_view /*account*/) override {
     if (!fault.has_value()) {
       return native::LlvmCompiler::Compile(request, module);
     }

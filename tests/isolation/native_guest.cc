@@ -14,8 +14,8 @@ class Source final : public native::CodeSource {
  public:
   explicit Source(Checks checks) : checks_(checks) {}
   absl::StatusOr<std::string> Compile(
-      const native::CompileRequest& request,
-      absl::Span<const uint8_t> module) override {
+      const native::CompileRequest& request, absl::Span<const uint8_t> module,
+      absl::string_view /*account*/) override {
     static std::once_flag once;
     std::call_once(once, &native::LlvmCompiler::Initialise);
     return checks_ == Checks::kAll
