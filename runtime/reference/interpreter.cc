@@ -557,6 +557,7 @@ std::optional<backend::Stop> Interpreter::Run(
   };
 
   while (true) {
+    host_.LetOthersRun();
     if (host_.Interrupted()) return stopped(TrapCode::kInterrupted);
     if (host_.DeadlinePassed()) return stopped(TrapCode::kDeadlineExceeded);
     const uint64_t slice = std::min(kInstructionsPerSlice, host_.FuelLeft());
