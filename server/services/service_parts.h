@@ -9,6 +9,7 @@
 #include "server/allowed_dirs.h"
 #include "server/config.h"
 #include "server/events/event_log.h"
+#include "server/guest_runs.h"
 #include "server/host_module.h"
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
@@ -33,7 +34,7 @@ struct ServiceParts {
   metrics::Metrics& metrics;
   Timer& timer;
   // Calls into guests.
-  WorkerPool& runs;
+  GuestRuns& runs;
   // Compilations of modules and policies, and what waits for the disk.
   WorkerPool& control;
   // Readers of the event log.

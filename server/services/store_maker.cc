@@ -10,6 +10,7 @@
 #include "policy/policy_compiler.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"
+#include "server/job_runner.h"
 #include "server/module_admission.h"
 #include "server/services/messages.h"
 #include "server/services/status_to_grpc.h"
@@ -263,7 +264,14 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   absl::StatusOr<PolicyList> selected =
       SelectPolicies(parts, tenant, record->labels, config);
   if (!selected.ok()) return selected.status();
-  absl::StatusOr<LoadedModule> loaded = parts.modules.Load(tenant, *digest);
+  absl::StatusOr<LoadedModule> loaded = absl::UnavailableError("");
+  const auto load = [&] { loaded = parts.modules.Load(tenant, *digest); };
+  if (parts.modules.Loaded(*digest) != nullptr) {
+    load();
+  } else {
+    // Reading and compiling block, for long.
+    RunAside(parts.control, load);
+  }
   if (!loaded.ok()) return loaded.status();
   status = CheckModuleLimits(parts.engine, *loaded->bytes,
                              LimitsUnder(parts.engine, *selected));
