@@ -9,12 +9,13 @@
 
 #include "gtest/gtest.h"
 #include "runtime/native/activation.h"
+#include "runtime/native/fiber_annotations.h"
 #include "runtime/native/stack_pool.h"
 #include "runtime/native/trap_signal.h"
 
 // Stands in for compiled code: hand-written, so that it is known where it is.
-// fiber_guest_parks(context, fuel, code, args) suspends the fiber `context` and
-// then reads the byte that args points to.
+// fiber_guest_parks(context, fuel, code, args) makes a host call, in which the
+// fiber suspends, reads the byte that args points to, and returns.
 asm(R"(
         .text
         .globl  fiber_guest_begin
@@ -24,10 +25,12 @@ fiber_guest_parks:
         pushq   %rbp
         movq    %rsp, %rbp
         pushq   %rcx
-        subq    $8, %rsp
+        pushq   %rdi
         callq   fiber_guest_suspends@PLT
         movq    -8(%rbp), %rcx
         movb    (%rcx), %al
+        movq    -16(%rbp), %rdi
+        callq   fiber_guest_returns@PLT
         movl    $7, %eax
         leave
         retq
@@ -36,16 +39,32 @@ fiber_guest_end:
         nop
 )");
 
+// What the two host functions need.
+struct FiberGuest {
+  callgate::Fiber* fiber = nullptr;
+  callgate::native::FiberAnnotations annotations;
+};
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CALLGATE_ON_ARRIVAL __attribute__((no_sanitize("address")))
+#else
+#define CALLGATE_ON_ARRIVAL
+#endif
+
 extern "C" {
 extern const char fiber_guest_begin[];
 extern const char fiber_guest_end[];
 int64_t fiber_guest_parks(void*, int64_t, const void*,
                           const callgate::RawValue*);
-void fiber_guest_suspends(void* fiber);
+void fiber_guest_suspends(FiberGuest* guest);
+void fiber_guest_returns(FiberGuest* guest);
 
-void fiber_guest_suspends(void* fiber) {
-  static_cast<callgate::Fiber*>(fiber)->Suspend();
+CALLGATE_ON_ARRIVAL void fiber_guest_suspends(FiberGuest* guest) {
+  guest->annotations.Arrived();
+  guest->fiber->Suspend();
 }
+
+void fiber_guest_returns(FiberGuest* guest) { guest->annotations.Returning(); }
 }
 
 namespace callgate {
@@ -149,6 +168,8 @@ class FaultingFiberTest : public FiberTest {
   }
 
   native::EnterResult Enter(Fiber* fiber, const void* pointer) {
+    FiberGuest guest;
+    guest.fiber = fiber;
     native::Activation activation;
     scope_.activation = &activation;
     scope_.owner = this;
@@ -159,10 +180,19 @@ class FaultingFiberTest : public FiberTest {
     scope_.stack_low = guest_stack_->low();
     scope_.stack_top = guest_stack_->top();
     native::PushFaultScope(scope_);
-    const native::EnterResult result =
-        native::callgate_enter(&activation, &fiber_guest_parks, fiber, 0,
-                               nullptr, static_cast<const RawValue*>(pointer),
-                               reinterpret_cast<void*>(guest_stack_->top()));
+    guest.annotations.Leaving(guest_stack_->low(), guest_stack_->top());
+    native::EnterResult result{};
+    {
+      native::ThreadAnnotations thread;
+      thread.Enter();
+      result =
+          native::callgate_enter(&activation, &fiber_guest_parks, &guest, 0,
+                                 nullptr, static_cast<const RawValue*>(pointer),
+                                 reinterpret_cast<void*>(guest_stack_->top()));
+      thread.Leave();
+    }
+    if (scope_.fault.happened) guest.annotations.Returning();
+    guest.annotations.Returned();
     native::PopFaultScope(scope_);
     return result;
   }
@@ -171,8 +201,6 @@ class FaultingFiberTest : public FiberTest {
   void* memory_ = nullptr;
   native::FaultScope scope_;
 };
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 TEST_F(FaultingFiberTest, AFaultIsATrapOnTheThreadWhereItGoesOn) {
   native::EnterResult result{};
@@ -201,8 +229,6 @@ TEST_F(FaultingFiberTest, OneThatDoesNotFaultReturnsThere) {
   EXPECT_EQ(result.stopped, 0u);
   EXPECT_EQ(result.fuel, 7);
 }
-
-#endif
 
 }  // namespace
 }  // namespace callgate
