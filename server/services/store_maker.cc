@@ -261,8 +261,16 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   if (!record.ok()) return record.status();
   status = CheckQuarantine(parts, tenant, *digest);
   if (!status.ok()) return status;
-  absl::StatusOr<PolicyList> selected =
-      SelectPolicies(parts, tenant, record->labels, config);
+  absl::StatusOr<PolicyList> selected = absl::UnavailableError("");
+  const auto select = [&] {
+    selected = SelectPolicies(parts, tenant, record->labels, config);
+  };
+  if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
+    // Compiling one computes, for long, and lets nobody else run meanwhile.
+    RunAside(parts.control, select);
+  } else {
+    select();
+  }
   if (!selected.ok()) return selected.status();
   absl::StatusOr<LoadedModule> loaded = absl::UnavailableError("");
   const auto load = [&] { loaded = parts.modules.Load(tenant, *digest); };

@@ -154,6 +154,26 @@ TEST_F(WaitingRunsTest, FiftyThatWaitForInputOnTwoThreads) {
   AwaitRunning(0);
 }
 
+TEST_F(WaitingRunsTest, GuestsThatSpinLeaveRoomForOthers) {
+  const std::string spins = Push(Spins());
+  std::vector<std::unique_ptr<Run>> runs;
+  while (runs.size() < 4) {
+    runs.push_back(Begin(spins));
+    v1::RunStreamResponse said;
+    EXPECT_TRUE(runs.back()->stream->Read(&said));
+    EXPECT_EQ(said.stdout_chunk(), "spinning\n");
+  }
+  const std::string says = scratch_.Write("says.wasm", Says("my turn"));
+  const Finished another = daemon_->Client({"run", says, "--policy", "open"});
+  EXPECT_THAT(another, EndsWithCode(0));
+  EXPECT_EQ(another.out, "my turn");
+  for (const auto& run : runs) {
+    run->context.TryCancel();
+    run->Finish();
+  }
+  AwaitRunning(0);
+}
+
 TEST_F(WaitingRunsTest, ADrainEndsWhatWaits) {
   const std::string copies = Push(CopiesStdin());
   std::vector<std::unique_ptr<Run>> runs;
