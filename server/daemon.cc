@@ -118,6 +118,7 @@ class Daemon::Impl {
         event_counter_(metrics_),
         events_(EventOptions()),
         stores_(config_.max_stores, events_, metrics_),
+        asides_(config_.max_runs, 0),
         control_(kControlThreads, kControlQueue),
         watchers_(kWatchersMax, 0) {}
 
@@ -159,6 +160,7 @@ class Daemon::Impl {
   StoreRegistry stores_;
   Timer timer_;
   std::unique_ptr<GuestRuns> runs_;
+  WorkerPool asides_;
   WorkerPool control_;
   WorkerPool watchers_;
   std::atomic<bool> draining_{false};
@@ -241,7 +243,7 @@ absl::Status Daemon::Impl::StartServer() {
       config_,   engine_->engine(), host_modules_, allowed_dirs_,
       *storage_, *policies_,        *modules_,     stores_,
       events_,   metrics_,          timer_,        *runs_,
-      control_,  watchers_,         draining_};
+      asides_,   control_,          watchers_,     draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);

@@ -35,6 +35,9 @@ struct ServiceParts {
   Timer& timer;
   // Calls into guests.
   GuestRuns& runs;
+  // What such a call has to wait for and cannot park for (RunAside): a thread
+  // for each of them, if need be.
+  WorkerPool& asides;
   // Compilations of modules and policies, and what waits for the disk.
   WorkerPool& control;
   // Readers of the event log.

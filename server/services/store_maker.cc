@@ -267,7 +267,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   };
   if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
     // Compiling one computes, for long, and lets nobody else run meanwhile.
-    RunAside(parts.control, select);
+    RunAside(parts.asides, select);
   } else {
     select();
   }
@@ -278,7 +278,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
     load();
   } else {
     // Reading and compiling block, for long.
-    RunAside(parts.control, load);
+    RunAside(parts.asides, load);
   }
   if (!loaded.ok()) return loaded.status();
   status = CheckModuleLimits(parts.engine, *loaded->bytes,
