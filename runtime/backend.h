@@ -30,11 +30,16 @@
 
 namespace callgate::backend {
 
+// Whether a module's frames can have a SourceLocation; kSome where bounds left
+// out a part.
+enum class SourceLines : uint8_t { kNone, kSome, kAll };
+
 // How a module runs.
 struct CodeFacts {
   // "baseline", "optimised"; empty where nothing is compiled.
   absl::string_view level;
   uint64_t code_bytes = 0;
+  SourceLines source_lines = SourceLines::kNone;
 };
 
 // A compiled module, immutable but for better code that comes later.
@@ -148,6 +153,12 @@ class Store {
   virtual std::optional<uint32_t> BindingOf(uint32_t func) const = 0;
   // For guest functions.
   virtual RawFrame PlaceOf(uint32_t func) const = 0;
+  // Of a frame of the running or the last outermost call, as the module's debug
+  // information has it.
+  virtual std::optional<SourceLocation> SourceOf(
+      const RawFrame& /*frame*/) const {
+    return std::nullopt;
+  }
   virtual uint64_t RefOf(uint32_t func) const = 0;
   // Nothing for null and for numbers that are no function of this store.
   virtual std::optional<uint32_t> FuncOf(uint64_t ref) const = 0;
@@ -190,10 +201,11 @@ class Engine {
   virtual ~Engine() = default;
   virtual absl::string_view name() const = 0;
   // `bytes` passed admission with `summary`. InvalidArgument when they are not
-  // a valid module; Unavailable when we could not tell.
+  // a valid module; Unavailable when we could not tell. `account` is that of
+  // Module::Compile.
   virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
-      const admission::Features& features) const = 0;
+      const admission::Features& features, absl::string_view account) const = 0;
   // `host` must outlive the store. Of `limits` the engine keeps those that only
   // it can keep: call_depth or stack_bytes.
   virtual std::unique_ptr<Store> NewStore(Host& host,

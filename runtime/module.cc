@@ -21,13 +21,13 @@ absl::Status RefusalToStatus(const admission::Refusal& refusal) {
 
 absl::StatusOr<std::shared_ptr<const Module>> Module::Compile(
     const Engine& engine, absl::Span<const uint8_t> bytes,
-    const admission::ModuleLimits& limits) {
+    const admission::ModuleLimits& limits, absl::string_view account) {
   const admission::Features& features = engine.options().features;
   admission::ScanResult scanned = admission::Scan(bytes, limits, features);
   if (!scanned.admitted()) return RefusalToStatus(*scanned.refusal);
 
   absl::StatusOr<std::unique_ptr<const backend::Code>> code =
-      engine.execution().Compile(bytes, *scanned.summary, features);
+      engine.execution().Compile(bytes, *scanned.summary, features, account);
   if (!code.ok()) return code.status();
 
   std::vector<std::string> names(scanned.summary->imported_functions +
@@ -59,6 +59,12 @@ Module::~Module() = default;
 
 absl::string_view Module::code_level() const { return code_->facts().level; }
 uint64_t Module::code_bytes() const { return code_->facts().code_bytes; }
+bool Module::has_source_lines() const {
+  return code_->facts().source_lines != backend::SourceLines::kNone;
+}
+bool Module::are_source_lines_cut() const {
+  return code_->facts().source_lines == backend::SourceLines::kSome;
+}
 
 absl::string_view Module::FunctionName(uint32_t func_index) const {
   return func_index < function_names_.size() ? function_names_[func_index]

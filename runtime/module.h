@@ -29,11 +29,15 @@ class Module {
   //   InvalidArgument     not a valid module
   //   FailedPrecondition  a valid module, perhaps, over an admission limit
   //   Unimplemented       needs a proposal that the engine does not have
+  //   ResourceExhausted   `account` has no compile time or place left, or the
+  //                       process none for the code
   //   Unavailable         the process that validates could not do its work
-  // `engine` must outlive the Module.
+  // `account` is whose budget of compilation it counts against, a tenant's
+  // name; an engine that does not compile has no such budgets. Empty: the
+  // program's own, without one. `engine` must outlive the Module.
   static absl::StatusOr<std::shared_ptr<const Module>> Compile(
       const Engine& engine, absl::Span<const uint8_t> bytes,
-      const admission::ModuleLimits& limits);
+      const admission::ModuleLimits& limits, absl::string_view account = "");
   static absl::StatusOr<std::shared_ptr<const Module>> Compile(
       const Engine& engine, absl::Span<const uint8_t> bytes);
 
@@ -50,6 +54,10 @@ class Module {
   // "optimised"; empty where the engine compiles nothing. And its size.
   absl::string_view code_level() const;
   uint64_t code_bytes() const;
+  // Whether its traps can name lines of source, and whether there were more
+  // lines than are kept of one module.
+  bool has_source_lines() const;
+  bool are_source_lines_cut() const;
   // From the name section or else the exports; empty if there is none. At most
   // 256 untrusted bytes.
   absl::string_view FunctionName(uint32_t func_index) const;

@@ -1042,6 +1042,7 @@ Frame StoreImpl::NameOne(const backend::RawFrame& raw) const {
     frame.func_name =
         std::string(instance->module->FunctionName(raw.func_index));
   }
+  frame.source = backend_->SourceOf(raw);
   return frame;
 }
 

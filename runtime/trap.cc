@@ -77,6 +77,12 @@ ErrorRef MakeError(std::string message) {
   return std::make_shared<MessageError>(std::move(message));
 }
 
+std::string ToString(const SourceLocation& source) {
+  std::string text = absl::StrCat(source.file, ":", source.line);
+  if (source.column != 0) absl::StrAppend(&text, ":", source.column);
+  return text;
+}
+
 std::string TrapError::message() const {
   return std::string(TrapCodeMessage(code_));
 }

@@ -87,6 +87,21 @@ class GuestExit final : public ErrorObject {
   const uint32_t code_;
 };
 
+// Where in its source a Wasm function is, by the module's debug information,
+// which is the guest's word for it. Where the source's compiler inlined one
+// function into another, the place is in the innermost.
+struct SourceLocation {
+  // As the compiler was told: relative to a folder of its own, or absolute. At
+  // most 1,024 untrusted bytes of UTF-8.
+  std::string file;
+  uint32_t line = 0;  // from 1
+  // From 1; 0 where it is not known.
+  uint32_t column = 0;
+};
+
+// "parse.c:12:3", "parse.c:12"; as untrusted as the file.
+std::string ToString(const SourceLocation& source);
+
 // One Wasm frame of a backtrace.
 struct Frame {
   uint32_t func_index = 0;
@@ -97,6 +112,8 @@ struct Frame {
   std::string module_name;
   // Offset in the module's bytes, where the engine knows it.
   std::optional<uint64_t> module_offset;
+  // Where the module says it and the engine reads it.
+  std::optional<SourceLocation> source;
 };
 
 inline constexpr size_t kBacktraceFramesMax = 20;

@@ -66,6 +66,12 @@ constexpr Flag kFlags[] = {
     {"compiler", "FILE", "the program callgate-compile [beside this one]"},
     {"code-cache-mib", "N",
      "compiled code kept under --data, in MiB; 0 keeps none [2048]"},
+    {"compile-time", "TIME",
+     "a tenant's modules may keep the compiler busy so long [10m]"},
+    {"compile-window", "TIME",
+     "until a tenant's used --compile-time is there again [20m]"},
+    {"compile-queue", "N",
+     "modules of one tenant that may wait for the compiler [64]"},
 };
 
 const Flag* FindFlag(absl::string_view name) {
@@ -262,6 +268,21 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
   if (given.has_wall_per_call()) {
     positive("wall-per-call", given.wall_per_call(), &config->wall_per_call);
   }
+  if (given.has_compile_time()) {
+    positive("compile-time", given.compile_time(), &config->compile_time);
+  }
+  if (given.has_compile_window()) {
+    positive("compile-window", given.compile_window(), &config->compile_window);
+  }
+  const auto a_millisecond = [&wrong](absl::string_view flag,
+                                      absl::Duration value) {
+    if (value > absl::ZeroDuration() && value < absl::Milliseconds(1)) {
+      wrong.push_back(absl::StrCat("--", flag, " ", absl::FormatDuration(value),
+                                   " is less than 1ms"));
+    }
+  };
+  a_millisecond("compile-time", config->compile_time);
+  a_millisecond("compile-window", config->compile_window);
   config->compiler = given.compiler();
   if (given.has_code_cache_mib()) {
     config->code_cache_mib = given.code_cache_mib();
@@ -274,6 +295,10 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
           absl::StrCat("--", flag, " ", value, " is not between 1 and ", max));
     }
   };
+  if (given.has_compile_queue()) {
+    in_range("compile-queue", given.compile_queue(), 1'000,
+             &config->compile_queue);
+  }
   if (given.has_max_stores()) {
     in_range("max-stores", given.max_stores(), 100'000, &config->max_stores);
   }

@@ -35,6 +35,10 @@ struct Config {
   absl::Duration wall_per_call = absl::Seconds(60);
   std::string compiler;  // empty: beside the program
   uint32_t code_cache_mib = 2048;
+  // Of each tenant.
+  absl::Duration compile_time = absl::Minutes(10);
+  absl::Duration compile_window = absl::Minutes(20);
+  uint32_t compile_queue = 64;
 };
 
 // What the command line asks for.

@@ -49,11 +49,16 @@ TEST(ConfigTest, HasDefaults) {
 
 TEST(ConfigTest, TakesEveryFlag) {
   const absl::StatusOr<CommandLine> line =
-      Parse({"--listen=127.0.0.1:1", "--metrics", "localhost:2", "--data=d",
-             "--policy-dir=p", "--allow-dir=/a", "--allow-dir", "/b",
-             "--alerts=al", "--announce=an", "--drain-timeout=0s",
-             "--max-stores=3", "--max-runs=4", "--threads=5", "--store-idle=5m",
-             "--upload-stall=0.5s", "--wall-per-call=1h"});
+      Parse({"--listen=127.0.0.1:1",  "--metrics",
+             "localhost:2",           "--data=d",
+             "--policy-dir=p",        "--allow-dir=/a",
+             "--allow-dir",           "/b",
+             "--alerts=al",           "--announce=an",
+             "--drain-timeout=0s",    "--max-stores=3",
+             "--max-runs=4",          "--threads=5",
+             "--store-idle=5m",       "--upload-stall=0.5s",
+             "--wall-per-call=1h",    "--compile-time=1m",
+             "--compile-window=0.5s", "--compile-queue=7"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -69,6 +74,9 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.store_idle, absl::Minutes(5));
   EXPECT_EQ(config.upload_stall, absl::Milliseconds(500));
   EXPECT_EQ(config.wall_per_call, absl::Hours(1));
+  EXPECT_EQ(config.compile_time, absl::Minutes(1));
+  EXPECT_EQ(config.compile_window, absl::Milliseconds(500));
+  EXPECT_EQ(config.compile_queue, 7u);
 }
 
 TEST(ConfigTest, HelpAndVersionWinOverEverything) {
@@ -80,7 +88,8 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
        {"--listen", "--metrics", "--data", "--policy-dir", "--allow-dir",
         "--alerts", "--config", "--announce", "--drain-timeout", "--max-stores",
         "--max-runs", "--threads", "--store-idle", "--upload-stall",
-        "--wall-per-call"}) {
+        "--wall-per-call", "--compile-time", "--compile-window",
+        "--compile-queue"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -109,6 +118,15 @@ INSTANTIATE_TEST_SUITE_P(
         {"no_value", {"--data"}, "--data lacks its value"},
         {"twice", {"--data=a", "--data=b"}, "--data is given twice"},
         {"no_flag", {"--data=d", "x"}, "\"x\" is not a flag"},
+        {"no_compile_time",
+         {"--data=d", "--compile-time=0s"},
+         "--compile-time 0 is not more than 0"},
+        {"too_little_compile_window",
+         {"--data=d", "--compile-window=0.0001s"},
+         "--compile-window 100us is less than 1ms"},
+        {"no_compile_queue",
+         {"--data=d", "--compile-queue=0"},
+         "--compile-queue 0 is not between 1 and 1000"},
         {"all_interfaces",
          {"--data=d", "--listen=0.0.0.0:50051"},
          "without TLS the daemon listens only on this machine's own addresses; "

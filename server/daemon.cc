@@ -38,6 +38,7 @@
 #include "server/services/policy_service.h"
 #include "server/services/service_parts.h"
 #include "server/services/store_service.h"
+#include "server/services/upload.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
@@ -120,6 +121,8 @@ class Daemon::Impl {
         stores_(config_.max_stores, events_, metrics_),
         asides_(config_.max_runs, 0),
         control_(kControlThreads, kControlQueue),
+        // An upload gives its place back before its thread is free.
+        compiles_(kUploadsMax, kUploadsMax),
         watchers_(kWatchersMax, 0) {}
 
   ~Impl();
@@ -162,6 +165,7 @@ class Daemon::Impl {
   std::unique_ptr<GuestRuns> runs_;
   WorkerPool asides_;
   WorkerPool control_;
+  WorkerPool compiles_;
   WorkerPool watchers_;
   std::atomic<bool> draining_{false};
   std::unique_ptr<ModuleService> module_service_;
@@ -200,6 +204,11 @@ absl::Status Daemon::Impl::Start() {
   policies_ = *std::move(policies);
   HostedEngineOptions engine;
   engine.service.worker_path = config_.compiler;
+  engine.service.account_queue_max = config_.compile_queue;
+  engine.service.account_budget.amount =
+      absl::ToChronoMilliseconds(config_.compile_time);
+  engine.service.account_budget.window =
+      absl::ToChronoMilliseconds(config_.compile_window);
   if (config_.code_cache_mib > 0) {
     engine.cache_folder = absl::StrCat(config_.data, "/code");
     engine.cache_bytes_max = uint64_t{config_.code_cache_mib} << 20;
@@ -243,7 +252,8 @@ absl::Status Daemon::Impl::StartServer() {
       config_,   engine_->engine(), host_modules_, allowed_dirs_,
       *storage_, *policies_,        *modules_,     stores_,
       events_,   metrics_,          timer_,        *runs_,
-      asides_,   control_,          watchers_,     draining_};
+      asides_,   control_,          compiles_,     watchers_,
+      draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);

@@ -1,5 +1,7 @@
 #include "server/engine_gauges.h"
 
+#include "absl/time/time.h"
+
 namespace callgate {
 
 void EngineGauges::Refresh() {
@@ -18,6 +20,13 @@ void EngineGauges::Refresh() {
   compilations("bad_answer", was.bad_answers, is.bad_answers);
   compilations("unavailable", was.unavailable, is.unavailable);
   compilations("queue_full", was.queue_full, is.queue_full);
+  compilations("tenant_queue_full", was.account_queue_full,
+               is.account_queue_full);
+  compilations("over_tenant_time", was.over_account_time, is.over_account_time);
+  metrics_.CountCompileTime(
+      "baseline", absl::FromChrono(is.baseline_time - was.baseline_time));
+  metrics_.CountCompileTime(
+      "optimised", absl::FromChrono(is.optimised_time - was.optimised_time));
   metrics_.CountOptimised("done", now.optimised - last_.optimised);
   metrics_.CountOptimised("failed", now.not_optimised - last_.not_optimised);
   metrics_.CountCacheLookups("hit", now.cache.hits - last_.cache.hits);

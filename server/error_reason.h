@@ -32,6 +32,7 @@ inline constexpr char kDigestMismatch[] = "DIGEST_MISMATCH";
 inline constexpr char kSizeMismatch[] = "SIZE_MISMATCH";
 inline constexpr char kBadChunk[] = "BAD_CHUNK";
 inline constexpr char kUploadStalled[] = "UPLOAD_STALLED";
+inline constexpr char kCompileBudget[] = "COMPILE_BUDGET";
 inline constexpr char kTooManyModules[] = "TOO_MANY_MODULES";
 inline constexpr char kTooManyUploads[] = "TOO_MANY_UPLOADS";
 inline constexpr char kMissingImport[] = "MISSING_IMPORT";

@@ -83,9 +83,9 @@ absl::Status CheckModuleLimits(const Engine& engine, absl::string_view bytes,
 
 absl::StatusOr<std::shared_ptr<const Module>> CompileModule(
     const Engine& engine, absl::string_view bytes,
-    const admission::ModuleLimits& limits) {
+    const admission::ModuleLimits& limits, absl::string_view account) {
   absl::StatusOr<std::shared_ptr<const Module>> module =
-      Module::Compile(engine, ModuleBytes(bytes), limits);
+      Module::Compile(engine, ModuleBytes(bytes), limits, account);
   if (module.ok()) return module;
   // Compile's status has lost what the scan knew. A refused module is scanned
   // again for it: that costs the time of one more bounded pass.
@@ -98,6 +98,8 @@ absl::StatusOr<std::shared_ptr<const Module>> CompileModule(
       return WithReason(module.status(), reason::kModuleOverLimit);
     case absl::StatusCode::kUnimplemented:
       return Unsupported(module.status());
+    case absl::StatusCode::kResourceExhausted:
+      return WithReason(module.status(), reason::kCompileBudget);
     default:
       return module.status();
   }

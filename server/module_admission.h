@@ -34,10 +34,11 @@ admission::ModuleLimits LoosestLimits(
     absl::Span<const std::shared_ptr<const policy::Policy>> policies);
 
 // Module::Compile, with reasons: MODULE_MALFORMED, MODULE_INVALID,
-// MODULE_UNSUPPORTED, MODULE_OVER_LIMIT (metadata limit, value, max, offset).
+// MODULE_UNSUPPORTED, MODULE_OVER_LIMIT (metadata limit, value, max, offset),
+// COMPILE_BUDGET.
 absl::StatusOr<std::shared_ptr<const Module>> CompileModule(
     const Engine& engine, absl::string_view bytes,
-    const admission::ModuleLimits& limits);
+    const admission::ModuleLimits& limits, absl::string_view account = "");
 
 // Whether a module that was compiled under other limits keeps to these.
 absl::Status CheckModuleLimits(const Engine& engine, absl::string_view bytes,

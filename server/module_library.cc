@@ -41,6 +41,7 @@ absl::string_view RefusalWord(const absl::Status& status) {
   if (why == reason::kModuleInvalid || why == reason::kModuleUnsupported) {
     return "invalid";
   }
+  if (why == reason::kCompileBudget) return "budget";
   return "other";
 }
 
@@ -84,7 +85,8 @@ absl::StatusOr<ModuleLibrary::Stored> ModuleLibrary::FindForUpload(
   return Stored{*std::move(record), true};
 }
 
-absl::StatusOr<LoadedModule> ModuleLibrary::Compile(std::string bytes) {
+absl::StatusOr<LoadedModule> ModuleLibrary::Compile(absl::string_view tenant,
+                                                    std::string bytes) {
   const admission::ModuleLimits limits = UploadLimits();
   const absl::Time start = absl::Now();
   const absl::Status scanned = CheckModuleLimits(engine_, bytes, limits);
@@ -92,15 +94,16 @@ absl::StatusOr<LoadedModule> ModuleLibrary::Compile(std::string bytes) {
   if (!scanned.ok()) return scanned;
   const absl::Time scanned_at = absl::Now();
   absl::StatusOr<std::shared_ptr<const Module>> module =
-      CompileModule(engine_, bytes, limits);
+      CompileModule(engine_, bytes, limits, tenant);
   metrics_.ObserveCompile(absl::Now() - scanned_at);
   if (!module.ok()) return module.status();
   return LoadedModule{*std::move(module),
                       std::make_shared<const std::string>(std::move(bytes))};
 }
 
-absl::StatusOr<LoadedModule> ModuleLibrary::Check(std::string bytes) {
-  return Compile(std::move(bytes));
+absl::StatusOr<LoadedModule> ModuleLibrary::Check(absl::string_view tenant,
+                                                  std::string bytes) {
+  return Compile(tenant, std::move(bytes));
 }
 
 absl::StatusOr<ModuleLibrary::Stored> ModuleLibrary::Store(
@@ -117,7 +120,7 @@ absl::StatusOr<ModuleLibrary::Stored> ModuleLibrary::Store(
   event.set_tenant(record.tenant);
   event.set_module_digest(record.digest.ToString());
 
-  absl::StatusOr<LoadedModule> loaded = Compile(std::move(bytes));
+  absl::StatusOr<LoadedModule> loaded = Compile(tenant, std::move(bytes));
   if (!loaded.ok()) {
     metrics_.CountAdmission("refused", RefusalWord(loaded.status()));
     event.set_severity(v1::EVENT_SEVERITY_NOTICE);
@@ -174,7 +177,7 @@ absl::StatusOr<LoadedModule> ModuleLibrary::Load(
   }
   absl::StatusOr<std::string> bytes = Read(tenant, digest);
   if (!bytes.ok()) return bytes.status();
-  absl::StatusOr<LoadedModule> loaded = Compile(*std::move(bytes));
+  absl::StatusOr<LoadedModule> loaded = Compile(tenant, *std::move(bytes));
   if (loaded.ok()) Remember(digest, *loaded);
   return loaded;
 }

@@ -4,7 +4,8 @@
 // Compiled modules stay in a cache that is bounded in bytes, so that a Store of
 // a module that was used lately costs no compilation. A module is compiled
 // under the loosest limits that any policy in force gives; the limits of the
-// policies that judge a Store are checked when the Store is made.
+// policies that judge a Store are checked when the Store is made. Compilations
+// count against the budget of the tenant that causes them.
 //
 // Any thread; calls may wait for the disk and for a compilation.
 
@@ -71,7 +72,8 @@ class ModuleLibrary {
   absl::StatusOr<Stored> Store(absl::string_view tenant, const Labels& labels,
                                std::string bytes);
   // Admits and compiles, and keeps nothing.
-  absl::StatusOr<LoadedModule> Check(std::string bytes);
+  absl::StatusOr<LoadedModule> Check(absl::string_view tenant,
+                                     std::string bytes);
 
   // Its compiled form.
   absl::StatusOr<LoadedModule> Load(absl::string_view tenant,
@@ -113,7 +115,8 @@ class ModuleLibrary {
  private:
   using Key = Use::Key;
 
-  absl::StatusOr<LoadedModule> Compile(std::string bytes);
+  absl::StatusOr<LoadedModule> Compile(absl::string_view tenant,
+                                       std::string bytes);
   void Remember(const storage::Digest& digest, const LoadedModule& loaded)
       ABSL_LOCKS_EXCLUDED(mu_);
 

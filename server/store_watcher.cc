@@ -3,10 +3,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/events/escape.h"
 #include "server/verdict_tally.h"
 
 namespace callgate {
 namespace {
+
+// Of a place in a guest's source, in an event.
+constexpr size_t kSourceBytesMax = 256;
 
 v1::EventSeverity SeverityToProto(policy::Severity severity) {
   switch (severity) {
@@ -163,6 +167,11 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
     event.set_action("call_trapped");
     event.set_outcome(std::string(OutcomeKindName(outcome.kind)));
     event.set_message(outcome.trap->message);
+    const std::vector<Frame>& frames = outcome.trap->frames;
+    if (!frames.empty() && frames[0].source.has_value()) {
+      event.set_source(
+          events::EscapeText(ToString(*frames[0].source), kSourceBytesMax));
+    }
     events_.Publish(std::move(event));
   }
   if (end.ended_by != nullptr && !quarantine_told_ &&

@@ -62,19 +62,21 @@ class HostedEngine::Source final : public native::CodeSource {
          std::string identity)
       : service_(service), cache_(cache), identity_(std::move(identity)) {}
 
-  absl::StatusOr<std::string> Compile(
-      const CompileRequest& request,
-      absl::Span<const uint8_t> module) override {
+  absl::StatusOr<std::string> Compile(const CompileRequest& request,
+                                      absl::Span<const uint8_t> module,
+                                      absl::string_view account) override {
     const Priority priority = request.level == Level::kOptimised
                                   ? Priority::kBackground
                                   : Priority::kForeground;
-    if (cache_ == nullptr) return service_.Compile(request, module, priority);
+    if (cache_ == nullptr) {
+      return service_.Compile(request, module, priority, account);
+    }
     const CacheKey key = CacheKey::Of(DigestOf(module), request, identity_);
     if (std::optional<std::string> known = cache_->Lookup(key)) {
       return *std::move(known);
     }
     absl::StatusOr<std::string> answer =
-        service_.Compile(request, module, priority);
+        service_.Compile(request, module, priority, account);
     // A cache that cannot store is counted by itself and costs time only.
     if (answer.ok()) static_cast<void>(cache_->Store(key, *answer));
     return answer;

@@ -3,7 +3,8 @@
 // the background.
 //
 // The baseline is compiled while the caller waits, unless the cache has the
-// optimised code already, which is then what runs from the first call on.
+// optimised code already, which is then what runs from the first call on. Code
+// from the cache costs no account anything.
 //
 // Any thread. Must outlive what was made with its Engine.
 

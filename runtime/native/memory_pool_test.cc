@@ -129,6 +129,9 @@ TEST(MemoryPoolTest, SealsImages) {
   EXPECT_EQ(ftruncate(image->fd(), 0), -1);
 }
 
+// What an allocator may map meanwhile; a sanitizer's takes more than glibc's.
+constexpr size_t kOthers = 64;
+
 TEST(MemoryPoolTest, HoldsManyAtOnceInFewMappings) {
   MemoryPool pool;
   const auto image = Image(0, std::vector<uint8_t>(4'096, 7), kPage);
@@ -143,11 +146,11 @@ TEST(MemoryPoolTest, HoldsManyAtOnceInFewMappings) {
   }
   EXPECT_EQ(pool.slots_in_use(), kMany);
   EXPECT_EQ(pool.arenas(), (kMany + 31) / 32);
-  EXPECT_LE(Mappings() - before, 3 * kMany + 10);
+  EXPECT_LE(Mappings() - before, 3 * kMany + kOthers);
   slots.clear();
   EXPECT_EQ(pool.slots_in_use(), 0u);
   // Idle slots melt into one mapping per arena, or fewer.
-  EXPECT_LE(Mappings(), before + pool.arenas() + 10);
+  EXPECT_LE(Mappings(), before + pool.arenas() + kOthers);
 }
 
 TEST(MemoryPoolTest, RefusesMoreThanItsMost) {

@@ -57,6 +57,13 @@ absl::StatusOr<std::shared_ptr<const CodeVersion>> NativeModule::Load(
                     image_->module_bytes());
   if (!map.ok()) return map.status();
   version->map_ = *std::move(map);
+  absl::StatusOr<SourceMap> source =
+      SourceMap::Make(compiled.source_lines(), image_->module_bytes());
+  if (!source.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the compiler's answer has wrong ", source.status().message()));
+  }
+  version->source_ = *std::move(source);
   for (std::string& object : *compiled.mutable_objects()) {
     version->objects_.push_back(std::move(object));
   }
@@ -144,6 +151,11 @@ backend::CodeFacts NativeCode::facts() const {
   facts.level =
       version->level() == Level::kOptimised ? "optimised" : "baseline";
   facts.code_bytes = version->loaded()->code_bytes();
+  if (version->source().is_cut()) {
+    facts.source_lines = backend::SourceLines::kSome;
+  } else if (!version->source().empty()) {
+    facts.source_lines = backend::SourceLines::kAll;
+  }
   return facts;
 }
 

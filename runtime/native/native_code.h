@@ -28,6 +28,7 @@
 #include "runtime/native/compile_request.h"
 #include "runtime/native/loader/object_loader.h"
 #include "runtime/native/module_image.h"
+#include "runtime/native/source/source_map.h"
 #include "runtime/native/type_registry.h"
 
 namespace callgate::native {
@@ -37,6 +38,8 @@ class CodeVersion {
  public:
   Level level() const { return level_; }
   const CodeMap& map() const { return map_; }
+  // Covers the module offsets that `map` has.
+  const SourceMap& source() const { return source_; }
   // The copy that is used by one instance in each Store.
   const std::shared_ptr<const LoadedCode>& loaded() const { return loaded_; }
 
@@ -45,6 +48,7 @@ class CodeVersion {
   Level level_ = Level::kBaseline;
   std::vector<std::string> objects_;
   CodeMap map_;
+  SourceMap source_;
   std::shared_ptr<const LoadedCode> loaded_;
 };
 

@@ -30,18 +30,19 @@ class NativeEngine final : public backend::Engine {
 
   absl::StatusOr<std::unique_ptr<const backend::Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
-      const admission::Features& features) const override {
+      const admission::Features& features,
+      absl::string_view account) const override {
     CompileRequest request = options_.request;
     request.features = features;
     absl::StatusOr<std::string> answer =
-        options_.source->Compile(request, bytes);
+        options_.source->Compile(request, bytes, account);
     if (!answer.ok()) return answer.status();
     LoadOptions load;
     load.code_bytes_max = options_.code_bytes_max;
     absl::StatusOr<std::shared_ptr<NativeModule>> module = NativeModule::Make(
         *answer, request.level, summary, bytes, *state_.types, load);
     if (!module.ok()) return module.status();
-    if (optimiser_ != nullptr) Optimise(*module, request, bytes);
+    if (optimiser_ != nullptr) Optimise(*module, request, bytes, account);
     return std::unique_ptr<const backend::Code>(
         std::make_unique<NativeCode>(*std::move(module), state_.publications));
   }
@@ -54,14 +55,16 @@ class NativeEngine final : public backend::Engine {
 
  private:
   void Optimise(const std::shared_ptr<NativeModule>& module,
-                CompileRequest request, absl::Span<const uint8_t> bytes) const {
+                CompileRequest request, absl::Span<const uint8_t> bytes,
+                absl::string_view account) const {
     request.level = Level::kOptimised;
     const std::weak_ptr<NativeModule> weak = module;
     const auto copy = std::make_shared<const std::vector<uint8_t>>(
         bytes.begin(), bytes.end());
-    const auto compile = [this, weak, copy, request] {
+    const auto compile = [this, weak, copy, request,
+                          account = std::string(account)] {
       absl::StatusOr<std::string> answer =
-          options_.source->Compile(request, *copy);
+          options_.source->Compile(request, *copy, account);
       absl::Status status = answer.status();
       if (status.ok()) {
         const std::shared_ptr<NativeModule> still = weak.lock();
@@ -75,7 +78,7 @@ class NativeEngine final : public backend::Engine {
       return status;
     };
     optimiser_->Add(
-        bytes.size(), [weak] { return !weak.expired(); }, compile);
+        account, bytes.size(), [weak] { return !weak.expired(); }, compile);
   }
 
   const NativeOptions options_;

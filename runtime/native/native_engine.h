@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "runtime/engine.h"
 #include "runtime/native/compile_request.h"
@@ -24,11 +25,12 @@ class CodeSource {
  public:
   virtual ~CodeSource() = default;
   // A serialised CompiledModule; baseline requests are urgent, optimised ones
-  // can wait. InvalidArgument when `module` is not valid;
-  // Unavailable when it could not be told; ResourceExhausted over the
-  // compiler's own limits.
-  virtual absl::StatusOr<std::string> Compile(
-      const CompileRequest& request, absl::Span<const uint8_t> module) = 0;
+  // can wait. `account` is that of Module::Compile. InvalidArgument when
+  // `module` is not valid; Unavailable when it could not be told;
+  // ResourceExhausted over the compiler's own limits or the account's budget.
+  virtual absl::StatusOr<std::string> Compile(const CompileRequest& request,
+                                              absl::Span<const uint8_t> module,
+                                              absl::string_view account) = 0;
 };
 
 }  // namespace callgate::native

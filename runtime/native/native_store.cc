@@ -149,6 +149,17 @@ backend::RawFrame NativeStore::PlaceOf(uint32_t func) const {
   return frame;
 }
 
+std::optional<SourceLocation> NativeStore::SourceOf(
+    const backend::RawFrame& frame) const {
+  if (!frame.module_offset.has_value()) return std::nullopt;
+  // The instance changes its code at the next outermost call at the earliest,
+  // so this is the map that the offset is from.
+  const std::optional<SourcePlace> place =
+      instances_[frame.instance]->version().source().Find(*frame.module_offset);
+  if (!place.has_value()) return std::nullopt;
+  return SourceLocation{std::string(place->file), place->line, place->column};
+}
+
 // ---------------------------------------------------------------- references
 
 uint64_t NativeStore::RefOf(uint32_t func) const { return func; }

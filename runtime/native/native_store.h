@@ -55,6 +55,8 @@ class NativeStore final : public backend::Store {
   const FuncType& TypeOfFunc(uint32_t func) const override;
   std::optional<uint32_t> BindingOf(uint32_t func) const override;
   backend::RawFrame PlaceOf(uint32_t func) const override;
+  std::optional<SourceLocation> SourceOf(
+      const backend::RawFrame& frame) const override;
   uint64_t RefOf(uint32_t func) const override;
   std::optional<uint32_t> FuncOf(uint64_t ref) const override;
   uint64_t NewExternRef() override;

@@ -1,10 +1,12 @@
 // Compiles modules again at the optimised level while their baseline code runs
 // already, one at a time, on a thread of its own, and publishes what comes out.
+// The accounts that the modules were compiled for take turns.
 //
 // A module that its users have dropped before its turn comes is not compiled. A
 // module that the compiler refuses or gives up stays at the baseline: that is
-// counted, and nothing else happens. At most kWaitingBytesMax of modules wait;
-// beyond that a module stays at the baseline, which is counted too.
+// counted, and nothing else happens. At most kWaitingBytesMax of modules wait,
+// and of one account a quarter; beyond that a module stays at the baseline,
+// which is counted too.
 //
 // Any thread. The destructor gives up what waits and waits for what runs.
 
@@ -15,18 +17,21 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace callgate::native {
 
 class Optimiser {
  public:
   static constexpr uint64_t kWaitingBytesMax = 256 << 20;
+  static constexpr uint64_t kAccountBytesMax = kWaitingBytesMax / 4;
 
   struct Stats {
     uint64_t done = 0;
@@ -43,8 +48,8 @@ class Optimiser {
 
   // `compile` compiles and publishes, unless `wanted` is false by then. `bytes`
   // is the module's size, for the bound.
-  void Add(uint64_t bytes, std::function<bool()> wanted,
-           std::function<absl::Status()> compile);
+  void Add(absl::string_view account, uint64_t bytes,
+           std::function<bool()> wanted, std::function<absl::Status()> compile);
   // Until nothing waits or runs. For tests and benchmarks.
   void Drain();
   Stats stats() const;
@@ -55,12 +60,20 @@ class Optimiser {
     std::function<bool()> wanted;
     std::function<absl::Status()> compile;
   };
+  // Of one account that has jobs.
+  struct Line {
+    std::string account;
+    uint64_t bytes = 0;
+    std::deque<Job> jobs;
+  };
   void Run();
+  Job TakeNext();
 
   mutable std::mutex mu_;
   std::condition_variable changed_;
   // Guarded by mu_.
-  std::deque<Job> jobs_;
+  std::list<Line> lines_;  // the next one first
+  uint64_t waiting_ = 0;
   uint64_t waiting_bytes_ = 0;
   bool running_ = false;
   bool ending_ = false;

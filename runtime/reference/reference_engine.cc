@@ -41,7 +41,8 @@ class ReferenceEngine final : public backend::Engine {
 
   absl::StatusOr<std::unique_ptr<const backend::Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
-      const admission::Features& features) const override {
+      const admission::Features& features,
+      absl::string_view /*account*/) const override {
     const wabt::Features wabt_features = ToWabt(features);
     const absl::Status survives = SurvivesReading(bytes.size(), [&] {
       wabt::interp::ModuleDesc desc;

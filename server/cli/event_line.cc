@@ -48,6 +48,9 @@ std::string EventLine(const v1::Event& event) {
   }
   if (!event.store().empty()) absl::StrAppend(&line, " store ", event.store());
   if (!event.outcome().empty()) absl::StrAppend(&line, " ", event.outcome());
+  if (!event.source().empty()) {
+    absl::StrAppend(&line, " in ", event.source());
+  }
   if (event.suppressed() > 0) {
     absl::StrAppend(&line, " (and ", event.suppressed(), " like it)");
   }

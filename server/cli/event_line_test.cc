@@ -52,6 +52,20 @@ TEST(EventLineTest, ShowsWhatHappenedToAStore) {
             "trapped");
 }
 
+TEST(EventLineTest, ShowsWhereAGuestTrapped) {
+  v1::Event event = Base();
+  event.set_kind(v1::EVENT_KIND_LIFECYCLE);
+  event.set_severity(v1::EVENT_SEVERITY_INFO);
+  event.set_action("call_trapped");
+  event.set_store("7");
+  event.set_outcome("trapped");
+  event.set_source("a\x1b.c:12:3");
+  event.set_message("unreachable");
+  EXPECT_EQ(EventLine(event),
+            "2026-11-22T13:23:32.104Z info lifecycle call_trapped store 7 "
+            "trapped in a\\x1b.c:12:3: unreachable");
+}
+
 TEST(EventLineTest, IsOneLineForATerminal) {
   v1::Event event = Base();
   event.set_kind(v1::EVENT_KIND_POLICY);

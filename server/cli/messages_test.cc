@@ -45,6 +45,10 @@ TEST(OutcomeMessageTest, BringsEverythingOver) {
   frame.set_func_index(3);
   frame.set_func_name("f\xff");
   frame.set_module_offset(99);
+  frame.set_file("a.c");
+  frame.set_line(12);
+  frame.set_column(3);
+  message.mutable_trap()->add_frames();
   message.mutable_usage()->set_fuel(5);
   message.mutable_usage()->set_host_calls(6);
   message.mutable_usage()->set_host_bytes(7);
@@ -76,10 +80,13 @@ TEST(OutcomeMessageTest, BringsEverythingOver) {
   ASSERT_TRUE(outcome->trap.has_value());
   EXPECT_EQ(outcome->trap->code, "out_of_fuel");
   EXPECT_EQ(outcome->trap->message, "out of fuel");
-  ASSERT_EQ(outcome->trap->frames.size(), 1u);
+  ASSERT_EQ(outcome->trap->frames.size(), 2u);
   EXPECT_EQ(outcome->trap->frames[0].func_index, 3u);
   EXPECT_EQ(outcome->trap->frames[0].func_name, "f\xff");
   EXPECT_EQ(outcome->trap->frames[0].module_offset, 99u);
+  ASSERT_TRUE(outcome->trap->frames[0].source.has_value());
+  EXPECT_EQ(ToString(*outcome->trap->frames[0].source), "a.c:12:3");
+  EXPECT_FALSE(outcome->trap->frames[1].source.has_value());
   EXPECT_EQ(outcome->usage.fuel, 5u);
   EXPECT_EQ(outcome->usage.host_calls, 6u);
   EXPECT_EQ(outcome->usage.host_bytes, 7u);

@@ -65,6 +65,11 @@ std::string ModuleText(const v1::Module& module) {
                    : absl::StrCat(module.code_level(), ", ",
                                   module.code_bytes(), " bytes")},
   };
+  if (!module.code_level().empty()) {
+    rows.push_back({"source lines", module.source_lines_cut() ? "known in part"
+                                    : module.has_source_lines() ? "known"
+                                                                : "not known"});
+  }
   if (module.has_quarantine()) {
     const v1::Quarantine& quarantine = module.quarantine();
     rows.push_back(

@@ -40,6 +40,9 @@ TrapFacts TrapOf(const v1::TrapInfo& message) {
     frame.func_index = from.func_index();
     frame.func_name = from.func_name();
     if (from.has_module_offset()) frame.module_offset = from.module_offset();
+    if (!from.file().empty()) {
+      frame.source = SourceLocation{from.file(), from.line(), from.column()};
+    }
   }
   return trap;
 }

@@ -77,6 +77,13 @@ std::string TrapJson(const TrapFacts& trap) {
     if (frame.module_offset.has_value()) {
       json.Unsigned("module_offset", *frame.module_offset);
     }
+    if (frame.source.has_value()) {
+      json.Text("file", frame.source->file)
+          .Unsigned("line", frame.source->line);
+      if (frame.source->column != 0) {
+        json.Unsigned("column", frame.source->column);
+      }
+    }
     frames.push_back(json.ToString());
   }
   return JsonObject()
@@ -168,6 +175,10 @@ std::vector<std::string> FrameLines(const Outcome& outcome) {
         absl::StrCat("#", lines.size(), " func ", frame.func_index);
     if (!frame.func_name.empty()) {
       absl::StrAppend(&line, " (", events::EscapeText(frame.func_name), ")");
+    }
+    if (frame.source.has_value()) {
+      absl::StrAppend(&line, " in ",
+                      events::EscapeText(ToString(*frame.source)));
     }
     if (frame.module_offset.has_value()) {
       absl::StrAppendFormat(&line, " at 0x%x", *frame.module_offset);

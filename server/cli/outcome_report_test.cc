@@ -1,5 +1,6 @@
 #include "server/cli/outcome_report.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -105,6 +106,20 @@ TEST(FrameLinesTest, EscapeTheNames) {
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_EQ(lines[0], "#0 func 7 (di\\x1b[2Jv) at 0x1c2");
   EXPECT_EQ(lines[1], "#1 func 9");
+}
+
+TEST(FrameLinesTest, HaveThePlaceInTheSource) {
+  Outcome outcome = Trapped();
+  outcome.trap->frames[0].source = SourceLocation{"a\x1b[2J.c", 12, 3};
+  outcome.trap->frames[1].source = SourceLocation{"b.c", 4, 0};
+  const std::vector<std::string> lines = FrameLines(outcome);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0], "#0 func 7 (di\\x1b[2Jv) in a\\x1b[2J.c:12:3 at 0x1c2");
+  EXPECT_EQ(lines[1], "#1 func 9 in b.c:4");
+  const std::string json = OutcomeJson(outcome, {});
+  EXPECT_THAT(json, testing::HasSubstr(
+                        R"("file":"a\u001b[2J.c","line":12,"column":3})"));
+  EXPECT_THAT(json, testing::HasSubstr(R"("file":"b.c","line":4})"));
 }
 
 struct EndRow {

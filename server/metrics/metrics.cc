@@ -68,6 +68,7 @@ struct AllSeries {
   Histograms module_compile_duration{f.module_compile_duration_seconds, max};
   Gauges modules{f.modules, max};
   Counters compilations{f.compilations_total, max};
+  Counters compile_seconds{f.compile_seconds_total, max};
   Counters modules_optimised{f.modules_optimised_total, max};
   Counters code_cache_lookups{f.code_cache_lookups_total, max};
   Gauges code_cache_bytes{f.code_cache_bytes, max};
@@ -123,6 +124,7 @@ struct AllSeries {
     visit(module_compile_duration);
     visit(modules);
     visit(compilations);
+    visit(compile_seconds);
     visit(modules_optimised);
     visit(code_cache_lookups);
     visit(code_cache_bytes);
@@ -349,6 +351,11 @@ void Metrics::SetModules(absl::string_view state, uint64_t count) {
 void Metrics::CountCompilations(absl::string_view outcome, uint64_t count) {
   page_->Add(page_->series().compilations, {outcome},
              static_cast<double>(count));
+}
+
+void Metrics::CountCompileTime(absl::string_view level, absl::Duration time) {
+  page_->Add(page_->series().compile_seconds, {level},
+             absl::ToDoubleSeconds(time));
 }
 
 void Metrics::CountOptimised(absl::string_view result, uint64_t count) {

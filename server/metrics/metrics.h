@@ -103,6 +103,7 @@ class Metrics {
   void SetModules(absl::string_view state, uint64_t count);
   // The words of the labels are in names.cc.
   void CountCompilations(absl::string_view outcome, uint64_t count);
+  void CountCompileTime(absl::string_view level, absl::Duration time);
   void CountOptimised(absl::string_view result, uint64_t count);
   void CountCacheLookups(absl::string_view result, uint64_t count);
   void SetCacheBytes(uint64_t bytes);

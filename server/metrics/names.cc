@@ -162,8 +162,9 @@ Families MakeFamilies() {
                                 {},
                                 Each(kTerminations)};
 
-  const Values refusals = {"limit",           "malformed",   "invalid",
-                           "digest_mismatch", "quarantined", "incomplete"};
+  const Values refusals = {"limit",     "malformed",       "invalid",
+                           "budget",    "digest_mismatch", "quarantined",
+                           "incomplete"};
   Values reasons = {"none"};
   reasons.insert(reasons.end(), refusals.begin(), refusals.end());
   f.module_admissions_total = {
@@ -196,18 +197,27 @@ Families MakeFamilies() {
                {},
                Each({"stored", "quarantined"})};
   const std::vector<const char*> compilation_outcomes = {
-      "compiled",    "refused",    "crashed",     "timed_out",
-      "over_memory", "bad_answer", "unavailable", "queue_full"};
+      "compiled",          "refused",         "crashed",     "timed_out",
+      "over_memory",       "bad_answer",      "unavailable", "queue_full",
+      "tenant_queue_full", "over_tenant_time"};
   f.compilations_total = {
       "callgate_compilations_total",
       "Compilations of modules, by how they ended: compiled; refused, by the "
       "compiler with a reason; crashed, timed_out, over_memory, bad_answer: "
       "the worker process failed on the module; unavailable, queue_full: there "
-      "was no worker to be had.",
+      "was no worker to be had; tenant_queue_full, over_tenant_time: the "
+      "tenant's budget was used up.",
       Kind::kCounter,
       {{"outcome", compilation_outcomes}},
       {},
       Each(compilation_outcomes)};
+  f.compile_seconds_total = {
+      "callgate_compile_seconds_total",
+      "Time that workers had a module, by the level of the code asked for.",
+      Kind::kCounter,
+      {{"level", {"baseline", "optimised"}}},
+      {},
+      Each({"baseline", "optimised"})};
   f.modules_optimised_total = {
       "callgate_modules_optimised_total",
       "Modules compiled again for better code, in the background; one that "
@@ -429,6 +439,7 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.module_compile_duration_seconds,
       &f.modules,
       &f.compilations_total,
+      &f.compile_seconds_total,
       &f.modules_optimised_total,
       &f.code_cache_lookups_total,
       &f.code_cache_bytes,

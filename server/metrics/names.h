@@ -61,6 +61,7 @@ struct Families {
   Family module_compile_duration_seconds;
   Family modules;
   Family compilations_total;
+  Family compile_seconds_total;
   Family modules_optimised_total;
   Family code_cache_lookups_total;
   Family code_cache_bytes;

@@ -211,6 +211,11 @@ v1::Outcome ToProto(const Outcome& outcome) {
       if (frame.module_offset.has_value()) {
         to->set_module_offset(*frame.module_offset);
       }
+      if (frame.source.has_value()) {
+        to->set_file(frame.source->file);
+        to->set_line(frame.source->line);
+        to->set_column(frame.source->column);
+      }
     }
   }
   v1::Usage* usage = message.mutable_usage();

@@ -74,6 +74,8 @@ TEST(OutcomeMessageTest, CarriesTheTrapAndTheVerdicts) {
   frame.func_index = 4;
   frame.func_name = "\xff";
   outcome.trap->frames.push_back(frame);
+  frame.source = SourceLocation{"a.c", 12, 3};
+  outcome.trap->frames.push_back(frame);
   outcome.usage.fuel = 9;
   VerdictCount verdict;
   verdict.rule = "r";
@@ -86,6 +88,10 @@ TEST(OutcomeMessageTest, CarriesTheTrapAndTheVerdicts) {
   EXPECT_EQ(message.exit_code(), 134);
   EXPECT_EQ(message.trap().frames(0).func_name(), "\xff");
   EXPECT_FALSE(message.trap().frames(0).has_module_offset());
+  EXPECT_EQ(message.trap().frames(0).file(), "");
+  EXPECT_EQ(message.trap().frames(1).file(), "a.c");
+  EXPECT_EQ(message.trap().frames(1).line(), 12u);
+  EXPECT_EQ(message.trap().frames(1).column(), 3u);
   EXPECT_EQ(message.usage().fuel(), 9u);
   EXPECT_EQ(message.verdicts(0).count(), 2u);
   EXPECT_FALSE(message.store_usable());

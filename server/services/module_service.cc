@@ -88,6 +88,8 @@ absl::Status ModuleService::SetRecord(const storage::ModuleRecord& record,
           parts_.modules.Loaded(record.digest)) {
     module->set_code_level(std::string(loaded->code_level()));
     module->set_code_bytes(static_cast<int64_t>(loaded->code_bytes()));
+    module->set_has_source_lines(loaded->has_source_lines());
+    module->set_source_lines_cut(loaded->are_source_lines_cut());
   }
   const absl::StatusOr<std::optional<storage::QuarantineRecord>> found =
       parts_.storage.catalogue().FindQuarantine(record.tenant, record.digest);
@@ -196,7 +198,7 @@ absl::Status ModuleService::OnVerifyBytes(
   if (!labels.ok()) return labels.status();
   const std::string digest = storage::DigestOf(bytes).ToString();
   const absl::StatusOr<LoadedModule> loaded =
-      parts_.modules.Check(std::move(bytes));
+      parts_.modules.Check(*tenant, std::move(bytes));
   if (!loaded.ok()) {
     if (!IsRefusal(loaded.status())) return loaded.status();
     SetRefusal(loaded.status(), response->mutable_refusal());

@@ -63,7 +63,7 @@ class ModuleService final : public v1::ModuleService::CallbackService {
                          v1::Module* module);
 
   const ServiceParts parts_;
-  UploadCount uploads_{0};
+  UploadSlots uploads_{kUploadsMax};
 };
 
 }  // namespace callgate

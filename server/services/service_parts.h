@@ -38,8 +38,11 @@ struct ServiceParts {
   // What such a call has to wait for and cannot park for (RunAside): a thread
   // for each of them, if need be.
   WorkerPool& asides;
-  // Compilations of modules and policies, and what waits for the disk.
+  // Compilations of policies, and what waits for the disk.
   WorkerPool& control;
+  // Uploaded modules on their way through the compiler, one thread for each
+  // upload: who of them is next is the compiler's to say.
+  WorkerPool& compiles;
   // Readers of the event log.
   WorkerPool& watchers;
   // Nothing new begins any more.

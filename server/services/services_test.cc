@@ -1265,6 +1265,32 @@ TEST(DaemonTest, BoundsAreHeldAndSecondDaemonsRefused) {
   EXPECT_TRUE(status.ok());
 }
 
+TEST(DaemonTest, ATenantsCompileTimeIsItsOwn) {
+  Config config = TestConfig();
+  config.compile_time = absl::Milliseconds(1);
+  config.compile_window = absl::Hours(24);
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config);
+  ASSERT_TRUE(daemon.ok()) << daemon.status();
+  Client client((*daemon)->listen_address());
+  const std::string first = Assemble("(module (func (export \"first\")))");
+  const std::string second = Assemble("(module (func (export \"second\")))");
+  Client::UploadOptions spender;
+  spender.parent = "tenants/spender";
+  v1::UploadModuleResponse response;
+  EXPECT_EQ(Show(client.Upload(first, spender, &response)), "0 ");
+  const grpc::Status refused = client.Upload(second, spender, &response);
+  EXPECT_EQ(Show(refused), "8 COMPILE_BUDGET");
+  EXPECT_THAT(refused.error_message(),
+              testing::AllOf(HasSubstr("spender has used "),
+                             HasSubstr("the budget is 1 s in 86400 s")));
+  // Another tenant has its own.
+  Client::UploadOptions other;
+  other.parent = "tenants/other";
+  EXPECT_EQ(Show(client.Upload(second, other, &response)), "0 ");
+  // What is compiled already costs nothing.
+  EXPECT_EQ(Show(client.Upload(second, spender, &response)), "0 ");
+}
+
 TEST(DaemonTest, DrainingRefusesWhatIsNewAndEndsWhatRuns) {
   Config config = TestConfig();
   config.drain_timeout = absl::Milliseconds(50);

@@ -3,8 +3,9 @@
 //
 // Progress: from its beginning an upload has upload_stall, and one second more
 // for each 16 KiB that have come. One that falls behind is ended. At most
-// kUploadsMax are under way; each holds at most the bytes that its header
-// announces, which are checked before any comes.
+// kUploadsMax are under way, shared by the tenants as upload_slots.h says; each
+// holds at most the bytes that its header announces, which are checked before
+// any comes.
 //
 // The reactor deletes itself when gRPC is done with it.
 
@@ -25,8 +26,10 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/error_reason.h"
+#include "server/services/resource_name.h"
 #include "server/services/rpc_record.h"
 #include "server/services/service_parts.h"
+#include "server/services/upload_slots.h"
 #include "server/timer.h"
 
 namespace callgate {
@@ -53,9 +56,6 @@ class UploadBuffer {
   std::string bytes_;
 };
 
-// How many uploads are under way, of all methods together.
-using UploadCount = std::atomic<size_t>;
-
 // Request has `header` (with size_bytes) and `chunk`.
 template <typename Request, typename Response>
 class Upload final : public grpc::ServerReadReactor<Request> {
@@ -78,35 +78,30 @@ class Upload final : public grpc::ServerReadReactor<Request> {
     std::function<void(const absl::Status& status)> on_given_up;
   };
 
-  static Upload* Start(const ServiceParts& parts, UploadCount& count,
+  // `slots` are those of all methods together.
+  static Upload* Start(const ServiceParts& parts, UploadSlots& slots,
                        grpc::CallbackServerContext* context, Response* response,
                        Method method) {
     static_cast<void>(context);
-    auto* upload = new Upload(parts, count, response, std::move(method));
+    auto* upload = new Upload(parts, slots, response, std::move(method));
     upload->Begin();
     return upload;
   }
 
  private:
-  Upload(const ServiceParts& parts, UploadCount& count, Response* response,
+  Upload(const ServiceParts& parts, UploadSlots& slots, Response* response,
          Method method)
       : parts_(parts),
-        count_(count),
+        slots_(slots),
         response_(response),
         method_(std::move(method)),
         record_(parts.metrics, method_.service, method_.name),
         start_(absl::Now()) {}
 
   void Begin() {
-    if (count_.fetch_add(1) >= kUploadsMax) {
-      Conclude(ErrorWithReason(
-          absl::StatusCode::kResourceExhausted, reason::kTooManyUploads,
-          absl::StrCat(kUploadsMax,
-                       " uploads are under way, the maximum; try "
-                       "again later")));
-      return;
-    }
-    const absl::Status status = CheckNotDraining(parts_);
+    absl::Status status = slots_.Begin();
+    has_slot_ = status.ok();
+    if (status.ok()) status = CheckNotDraining(parts_);
     if (!status.ok()) {
       Conclude(status);
       return;
@@ -160,6 +155,16 @@ class Upload final : public grpc::ServerReadReactor<Request> {
       header_ = std::move(*request_.mutable_header());
       absl::StatusOr<bool> answered = method_.on_header(header_, response_);
       if (!answered.ok() || *answered) return answered;
+      const absl::StatusOr<std::string> tenant = ParseTenant(header_.parent());
+      if (!tenant.ok()) return tenant.status();
+      {
+        const absl::MutexLock lock(&mu_);
+        // By the timer: nobody asks for the answer any more.
+        if (concluded_) return true;
+        const absl::Status assigned = slots_.Assign(*tenant);
+        if (!assigned.ok()) return assigned;
+        tenant_ = *tenant;
+      }
       const absl::Status status = buffer_.Begin(
           header_.size_bytes(), parts_.modules.UploadLimits().bytes);
       if (!status.ok()) return status;
@@ -190,7 +195,7 @@ class Upload final : public grpc::ServerReadReactor<Request> {
       return;
     }
     complete_ = true;
-    if (!parts_.control.TryRun([this] {
+    if (!parts_.compiles.TryRun([this] {
           Conclude(method_.on_bytes(header_, buffer_.Take(), response_));
         })) {
       Conclude(ErrorWithReason(
@@ -200,16 +205,18 @@ class Upload final : public grpc::ServerReadReactor<Request> {
   }
 
   void Conclude(const absl::Status& status) {
+    std::string tenant;
     {
       const absl::MutexLock lock(&mu_);
       if (concluded_) return;
       concluded_ = true;
+      tenant = tenant_;
     }
     if (!status.ok() && !complete_) method_.on_given_up(status);
     const grpc::Status answer = StatusToGrpc(status);
     record_.Count(answer.error_code());
     // Before the answer goes out: who has it may begin another.
-    count_.fetch_sub(1);
+    if (has_slot_) slots_.End(tenant);
     // Nothing of this may be touched after it: OnDone may have come already.
     this->Finish(answer);
   }
@@ -225,11 +232,14 @@ class Upload final : public grpc::ServerReadReactor<Request> {
   }
 
   const ServiceParts parts_;
-  UploadCount& count_;
+  UploadSlots& slots_;
   Response* const response_;
   const Method method_;
   RpcRecord record_;
   const absl::Time start_;
+
+  // Of slots_; set before anything is read.
+  bool has_slot_ = false;
 
   // Of the reading side.
   Request request_;
@@ -242,6 +252,8 @@ class Upload final : public grpc::ServerReadReactor<Request> {
   absl::Mutex mu_;
   Timer::Id stall_ ABSL_GUARDED_BY(mu_) = 0;
   bool concluded_ ABSL_GUARDED_BY(mu_) = false;
+  // That it has a slot of; empty until it is known.
+  std::string tenant_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace callgate

@@ -172,7 +172,12 @@ TEST(StartupTest, TermLetsRunsEndAndTakesNoNewOnes) {
   (*daemon)->process().Signal(SIGTERM);
   // New work is refused from some moment on, while the run goes on.
   EXPECT_TRUE(Eventually(kPatience, [&] {
-    return (*daemon)->Client({"run", file, "--policy", "open"}).exit_code != 0;
+    const Finished other = (*daemon)->Client({"run", file, "--policy", "open"});
+    EXPECT_FALSE(other.timed_out) << "stdout:\n"
+                                  << other.out << "\nstderr:\n"
+                                  << other.err << "\ndaemon:\n"
+                                  << (*daemon)->process().err();
+    return other.exit_code != 0;
   }));
   ASSERT_TRUE((*run)->Send("after\n").ok());
   EXPECT_TRUE((*run)->WaitForOutput("after", kPatience).ok());

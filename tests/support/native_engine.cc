@@ -18,9 +18,9 @@ namespace {
 
 class InProcessSource final : public native::CodeSource {
  public:
-  absl::StatusOr<std::string> Compile(
-      const native::CompileRequest& request,
-      absl::Span<const uint8_t> module) override {
+  absl::StatusOr<std::string> Compile(const native::CompileRequest& request,
+                                      absl::Span<const uint8_t> module,
+                                      absl::string_view /*account*/) override {
     static absl::once_flag once;
     absl::call_once(once, &native::LlvmCompiler::Initialise);
     Key key(static_cast<int>(request.level), static_cast<int>(request.cpu),

@@ -14,6 +14,7 @@
 #include "runtime/native/compiler/code_generator.h"
 #include "runtime/native/compiler/module_info.h"
 #include "runtime/native/compiler/module_reader.h"
+#include "runtime/native/compiler/source_lines.h"
 #include "runtime/native/compiler/thunks.h"
 #include "runtime/native/compiler/translator.h"
 #include "wabt/binary-reader.h"
@@ -26,6 +27,9 @@ constexpr uint64_t kPartitionBytes = 32 << 10;
 constexpr unsigned kThreadsMax = 4;
 // The optimised level's time grows faster than the size of a function.
 constexpr uint32_t kOptimisedOperatorsMax = 40'000;
+
+// The lines take up to a fifth of it more.
+constexpr uint64_t kAnswerBytesBeforeLinesMax = 200 << 20;
 
 std::atomic<unsigned> processors{1};
 
@@ -57,6 +61,7 @@ struct PartitionResult {
   absl::Status status;
   std::string object;
   std::vector<FunctionFacts> facts;
+  std::vector<uint64_t> places;  // of Translator
   uint32_t not_optimised = 0;
 };
 
@@ -123,6 +128,7 @@ class PartitionCompiler {
                       "not supported: ", translator.unsupported()));
         return result;
       }
+      result.places = translator.TakePlaces();
     }
     if (request_.level == Level::kOptimised) {
       for (uint32_t i = partition.begin; i < partition.end; ++i) {
@@ -219,6 +225,19 @@ absl::StatusOr<std::string> LlvmCompiler::Compile(
     not_optimised += result.not_optimised;
   }
   answer.set_functions_not_optimised(not_optimised);
+  // Lines are worth nothing where they would make the answer too long for the
+  // daemon: code comes first.
+  if (answer.ByteSizeLong() <= kAnswerBytesBeforeLinesMax) {
+    std::vector<uint64_t> places;
+    for (PartitionResult& result : results) {
+      places.insert(places.end(), result.places.begin(), result.places.end());
+    }
+    std::sort(places.begin(), places.end());
+    places.erase(std::unique(places.begin(), places.end()), places.end());
+    AddSourceLines(module, places, answer);
+  } else {
+    answer.mutable_source_lines()->set_is_cut(true);
+  }
   std::string serialised;
   if (!answer.SerializeToString(&serialised)) {
     return absl::InternalError("the answer is too large to write");

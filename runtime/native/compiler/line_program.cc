@@ -13,6 +13,7 @@ enum StandardOpcode : uint8_t {
   kAdvancePc = 2,
   kAdvanceLine = 3,
   kSetFile = 4,
+  kSetColumn = 5,
   kConstAddPc = 8,
   kFixedAdvancePc = 9,
 };
@@ -243,6 +244,7 @@ bool LineProgram::Next(LineRow& row, uint64_t& steps) {
     row_.begin = now_.address;
     row_.file = now_.file;
     row_.line = now_.line;
+    row_.column = now_.column;
     if (sequence_ends_) {
       now_ = Registers();
       has_row_ = false;
@@ -278,6 +280,12 @@ bool LineProgram::Execute() {
     case kSetFile:
       now_.file = program_.Uleb();
       return false;
+    case kSetColumn: {
+      const uint64_t column = program_.Uleb();
+      now_.column =
+          column <= kColumnMax ? static_cast<uint32_t>(column) : uint32_t{0};
+      return false;
+    }
     case kConstAddPc:
       AdvanceSpecial(255);
       return false;

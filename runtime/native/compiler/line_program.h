@@ -24,6 +24,8 @@ namespace callgate::native {
 inline constexpr size_t kUnitFilesMax = 65'536;
 // Longer names in the string sections are taken for none.
 inline constexpr size_t kLineTextBytesMax = 1'024;
+// Larger ones are taken for not known.
+inline constexpr uint64_t kColumnMax = 65'535;
 
 struct LineSections {
   absl::Span<const uint8_t> line;
@@ -42,7 +44,8 @@ struct LineRow {
   uint64_t begin = 0;
   uint64_t end = 0;
   uint64_t file = 0;
-  uint32_t line = 0;  // not 0
+  uint32_t line = 0;    // not 0
+  uint32_t column = 0;  // 0: not known
 };
 
 class LineProgram {
@@ -65,6 +68,7 @@ class LineProgram {
     uint64_t address = 0;
     uint64_t file = 1;
     uint32_t line = 1;
+    uint32_t column = 0;
   };
 
   bool ReadHead(const LineSections& sections, ByteCursor& unit);

@@ -15,6 +15,8 @@ namespace callgate::native {
 // One function body.
 struct BodyInfo {
   uint64_t bytes = 0;
+  // As the optimised level finds them: each target of a br_table costs about
+  // as much as four.
   uint32_t operators = 0;
   bool tail_calls = false;
   bool uses_memory = false;  // memory 0

@@ -12,6 +12,9 @@
 namespace callgate::native {
 namespace {
 
+// What a target of a br_table counts as, for the size of its function.
+constexpr uint32_t kOperatorsPerBranchTarget = 4;
+
 using wabt::Address;
 using wabt::Index;
 using wabt::Location;
@@ -277,6 +280,10 @@ class Reader final : public wabt::BinaryReaderNop {
       CALLGATE_VALID(validator_.OnBrTableTarget(At(), Var(depths[i], At())));
     }
     CALLGATE_VALID(validator_.OnBrTableTarget(At(), Var(otherwise, At())));
+    // Admission bounds a body's bytes, and each target is one or more.
+    if (!info_.bodies.empty()) {
+      info_.bodies.back().operators += count * kOperatorsPerBranchTarget;
+    }
     return validator_.EndBrTable(At());
   }
   Result OnCallExpr(Index func_index) override {

@@ -193,8 +193,8 @@ Translator::Result Translator::OnBinaryExpr(Opcode opcode) {
     case Opcode::F64Min:
     case Opcode::F32Max:
     case Opcode::F64Max: {
-      llvm::Value* const right = PopNumber(Arithmetic::kScalar);
-      llvm::Value* const left = PopNumber(Arithmetic::kScalar);
+      llvm::Value* const right = Quieted(PopNumber(Arithmetic::kScalar));
+      llvm::Value* const left = Quieted(PopNumber(Arithmetic::kScalar));
       llvm::Value* result = nullptr;
       switch (opcode) {
         case Opcode::F32Add:
@@ -224,10 +224,15 @@ Translator::Result Translator::OnBinaryExpr(Opcode opcode) {
           break;
       }
       // Without canonical NaNs an operator must still quiet a signalling one,
-      // which LLVM forgets where it can tell that x op constant is x.
+      // which LLVM forgets where it can tell that x op constant is x, and for
+      // the lesser and the greater of two always: it hands on the operand.
+      const bool hands_on = opcode == Opcode::F32Min ||
+                            opcode == Opcode::F64Min ||
+                            opcode == Opcode::F32Max ||
+                            opcode == Opcode::F64Max;
       const bool folds =
           llvm::isa<llvm::Constant>(left) || llvm::isa<llvm::Constant>(right);
-      if (folds && !request_.canonical_nans) {
+      if ((folds || hands_on) && !request_.canonical_nans) {
         Push(Canonical({result, Arithmetic::kScalar}));
       } else {
         Push(result, Computed(Arithmetic::kScalar));
@@ -431,7 +436,7 @@ Translator::Result Translator::OnConvertExpr(Opcode opcode) {
     case Opcode::F64ConvertI64U:
       return push(b().CreateUIToFP(Pop(), f64));
     case Opcode::F32DemoteF64: {
-      llvm::Value* const value = number();
+      llvm::Value* const value = Quieted(number());
       Push(b().CreateFPTrunc(value, f32), Computed(Arithmetic::kScalar));
       return Result::Ok;
     }

@@ -240,8 +240,8 @@ bool Translator::SimdFloatBinary(Opcode opcode) {
       return false;
   }
   const Shape shape = ShapeOf(opcode);
-  llvm::Value* const right = PopNumbers(shape);
-  llvm::Value* const left = PopNumbers(shape);
+  llvm::Value* const right = Quieted(PopNumbers(shape));
+  llvm::Value* const left = Quieted(PopNumbers(shape));
   llvm::Value* result = nullptr;
   // Without canonical NaNs an operator must still quiet a signalling one,
   // which LLVM forgets where it can tell that x op constant is x, and when it

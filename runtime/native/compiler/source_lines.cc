@@ -85,6 +85,7 @@ class Files {
   uint32_t IndexOf(const LineFile& file) {
     if (file.name.size() > kSourcePathBytesMax ||
         lookups_ == kSourceFileLookupsMax) {
+      is_cut_ = true;
       return 0;
     }
     ++lookups_;
@@ -101,6 +102,7 @@ class Files {
     if (known != indices_.end()) return known->second;
     if (paths_.size() >= kSourceFilesMax ||
         bytes_ + path.size() > kSourcePathBytesTotalMax) {
+      is_cut_ = true;
       return 0;
     }
     bytes_ += path.size();
@@ -111,17 +113,25 @@ class Files {
   }
 
   const std::vector<std::string>& paths() const { return paths_; }
+  // Whether one has no place because of the bounds.
+  bool is_cut() const { return is_cut_; }
 
  private:
   std::unordered_map<std::string, uint32_t> indices_;
   std::vector<std::string> paths_;
   uint64_t bytes_ = 0;
   uint64_t lookups_ = 0;
+  bool is_cut_ = false;
 };
 
 struct Place {
   uint32_t file = 0;  // index plus one
   uint32_t line = 0;
+  uint32_t column = 0;
+
+  friend bool operator==(const Place& a, const Place& b) {
+    return a.file == b.file && a.line == b.line && a.column == b.column;
+  }
 };
 
 class Places {
@@ -172,11 +182,21 @@ void Write(absl::Span<const uint64_t> offsets, const Places& places,
   uint64_t last_offset = 0;
   for (size_t i = 0; i < offsets.size(); ++i) {
     const Place& place = places.places()[i];
-    if (place.file == last.file && place.line == last.line) continue;
+    if (place == last) continue;
     if (offsets[i] > ~uint32_t{0}) break;
+    if (lines.offset_delta_size() == kSourceEntriesMax) {
+      lines.set_is_cut(true);
+      // The entry before this one must not go on to the end.
+      if (last.file == 0) break;
+      lines.set_file(kSourceEntriesMax - 1, 0);
+      lines.set_line(kSourceEntriesMax - 1, 0);
+      lines.set_column(kSourceEntriesMax - 1, 0);
+      break;
+    }
     lines.add_offset_delta(static_cast<uint32_t>(offsets[i] - last_offset));
     lines.add_file(place.file);
     lines.add_line(place.line);
+    lines.add_column(place.column);
     last = place;
     last_offset = offsets[i];
   }
@@ -191,9 +211,10 @@ void AddSourceLines(absl::Span<const uint8_t> module,
                     CompiledModule& answer) {
   const ModuleSections sections = FindSections(module);
   const LineSections& dwarf = sections.dwarf;
-  if (offsets.empty() || dwarf.line.empty() ||
-      dwarf.line.size() + dwarf.line_str.size() + dwarf.str.size() >
-          kDebugBytesMax) {
+  if (offsets.empty() || dwarf.line.empty()) return;
+  if (dwarf.line.size() + dwarf.line_str.size() + dwarf.str.size() >
+      kDebugBytesMax) {
+    answer.mutable_source_lines()->set_is_cut(true);
     return;
   }
   Places places(offsets);
@@ -219,12 +240,15 @@ void AddSourceLines(absl::Span<const uint8_t> module,
         index = files.IndexOf(*file);
         indices.emplace(row.file, index);
       }
-      if (index != 0) places.Fill(first, end, {index, row.line});
+      if (index != 0) {
+        places.Fill(first, end, {index, row.line, row.column});
+      }
     }
   }
   SourceLines lines;
   Write(offsets, places, files, lines);
-  if (lines.offset_delta_size() > 0) {
+  if (steps == 0 || files.is_cut()) lines.set_is_cut(true);
+  if (lines.offset_delta_size() > 0 || lines.is_cut()) {
     *answer.mutable_source_lines() = std::move(lines);
   }
 }

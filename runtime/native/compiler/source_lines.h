@@ -1,4 +1,5 @@
-// From a module's DWARF, which source file and line its operators come from.
+// From a module's DWARF, which source file, line and column its operators
+// come from.
 //
 // The sections are a stranger's. Whatever is wrong with them loses lines and
 // nothing else: nothing here fails, and work and memory are bounded by the
@@ -25,6 +26,8 @@ inline constexpr uint64_t kLineStepsMax = 16'000'000;
 inline constexpr uint64_t kSourceFilesMax = 65'536;
 inline constexpr uint64_t kSourcePathBytesMax = 1'024;
 inline constexpr uint64_t kSourcePathBytesTotalMax = 4 << 20;
+// Of the answer; places behind the last have no lines.
+inline constexpr int kSourceEntriesMax = 2'000'000;
 // Files that may be looked up, counted anew in each unit.
 inline constexpr uint64_t kSourceFileLookupsMax = 250'000;
 

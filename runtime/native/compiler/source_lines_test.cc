@@ -20,6 +20,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "llvm/DebugInfo/DWARF/DWARFContext.h"
@@ -34,7 +35,8 @@ namespace {
 using testing::IsSupersetOf;
 
 using Bytes = std::vector<uint8_t>;
-// What is known of an offset: "file:line", or nothing.
+// What is known of an offset: "file:line:column", without a column that is not
+// known, or nothing.
 using Lines = std::map<uint64_t, std::string>;
 
 constexpr uint64_t kModuleHeadBytes = 8;
@@ -89,6 +91,11 @@ Section CodeOf(const Bytes& module) {
   return {};
 }
 
+std::string TextOf(absl::string_view file, uint32_t line, uint32_t column) {
+  return column == 0 ? absl::StrCat(file, ":", line)
+                     : absl::StrCat(file, ":", line, ":", column);
+}
+
 Lines LinesOf(const Bytes& module, const std::vector<uint64_t>& offsets) {
   CompiledModule answer;
   AddSourceLines(module, offsets, answer);
@@ -99,7 +106,7 @@ Lines LinesOf(const Bytes& module, const std::vector<uint64_t>& offsets) {
   for (const uint64_t offset : offsets) {
     const auto place = map->Find(offset);
     if (place.has_value()) {
-      lines[offset] = absl::StrCat(place->file, ":", place->line);
+      lines[offset] = TextOf(place->file, place->line, place->column);
     }
   }
   return lines;
@@ -142,7 +149,7 @@ Lines LinesByLlvm(const Bytes& module, const std::vector<uint64_t>& offsets) {
               "", llvm::DILineInfoSpecifier::FileLineInfoKind::RelativeFilePath,
               info) &&
           info.Line != 0) {
-        lines.emplace(offset, absl::StrCat(info.FileName, ":", info.Line));
+        lines.emplace(offset, TextOf(info.FileName, info.Line, info.Column));
       }
     }
   }
@@ -160,7 +167,10 @@ TEST_P(CompiledBy, ClangHasTheLinesOfItsSources) {
   const Lines lines = LinesOf(module_, OffsetsOf(code));
   std::set<std::string> seen;
   for (const auto& [offset, line] : lines) {
-    seen.insert(line.substr(line.rfind('/') + 1));
+    // Without the column.
+    const std::vector<std::string> parts = absl::StrSplit(line, ':');
+    seen.insert(
+        absl::StrCat(parts[0].substr(parts[0].rfind('/') + 1), ":", parts[1]));
   }
   EXPECT_THAT(seen, IsSupersetOf({"lines_main.c:13", "lines_main.c:15",
                                   "lines_inline.h:2", "lines_divide.c:5"}));
@@ -172,7 +182,7 @@ TEST_P(CompiledBy, ClangHasTheLinesOfItsSources) {
       module_.begin() + static_cast<std::ptrdiff_t>(code.begin),
       module_.begin() + static_cast<std::ptrdiff_t>(code.end), uint8_t{0x6d});
   EXPECT_EQ(lines.at(static_cast<uint64_t>(division - module_.begin())),
-            "runtime/native/compiler/testdata/lines_divide.c:5");
+            "runtime/native/compiler/testdata/lines_divide.c:5:12");
 }
 
 TEST_P(CompiledBy, ClangIsReadAsLlvmReadsIt) {
@@ -298,6 +308,7 @@ std::string Line(int by) {
   return std::string("\3") + static_cast<char>(by & 0x7f);
 }
 std::string File(uint64_t file) { return "\4" + Uleb(file); }
+std::string Column(uint64_t column) { return "\5" + Uleb(column); }
 const std::string kRow = "\1";
 const std::string kEnd("\0\1\1", 3);
 
@@ -369,6 +380,15 @@ INSTANTIATE_TEST_SUITE_P(
         {"version_2",
          [] { return UnitOf(With([](Head& h) { h.version = 2; }), kProgram); },
          kBoth},
+        {"columns",
+         [] {
+           return UnitOf(Head(), At(10) + Column(3) + kRow + Advance(5) +
+                                     Column(65'535) + kRow + Advance(5) +
+                                     Column(65'536) + kRow + Advance(5) +
+                                     Column(~uint64_t{0}) + kRow + Advance(5) +
+                                     Column(1) + kEnd);
+         },
+         "10-15 a.c:1:3, 15-20 a.c:1:65535, 20-30 a.c:1"},
         {"version_1",
          [] { return UnitOf(With([](Head& h) { h.version = 1; }), kProgram); },
          ""},
@@ -406,12 +426,12 @@ INSTANTIATE_TEST_SUITE_P(
          },
          "10-100 a.c:1"},
         {"operations_that_do_nothing",
-         // set_column, negate_stmt, basic_block, prologue_end, epilogue_begin,
+         // Column 0, negate_stmt, basic_block, prologue_end, epilogue_begin,
          // isa, an extended discriminator and an unknown one.
          [] {
            return UnitOf(
                Head(),
-               std::string("\5\x81\1\6\7\x0a\x0b\x0c\4\0\2\4\7\0\3\x90xx", 18) +
+               std::string("\5\x80\0\6\7\x0a\x0b\x0c\4\0\2\4\7\0\3\x90xx", 18) +
                    kProgram);
          },
          kBoth},
@@ -706,6 +726,7 @@ TEST(SourceLinesTest, WritesRunsOnce) {
               testing::ElementsAre(kCodeBegin + 10, 10, 10));
   EXPECT_THAT(lines.file(), testing::ElementsAre(1, 1, 0));
   EXPECT_THAT(lines.line(), testing::ElementsAre(5, 6, 0));
+  EXPECT_FALSE(lines.is_cut());
 }
 
 // One file, by name.
@@ -799,8 +820,38 @@ TEST(SourceLinesTest, BoundsTheFiles) {
 
 TEST(SourceLinesTest, BoundsTheBytesOfAllPaths) {
   const Wide wide = WideModule(1, 5'000, 1'024);
+  CompiledModule answer;
+  AddSourceLines(wide.module, wide.offsets, answer);
+  EXPECT_TRUE(answer.source_lines().is_cut());
   EXPECT_EQ(LinesOf(wide.module, wide.offsets).size(),
             kSourcePathBytesTotalMax / 1'024);
+}
+
+// Entries that differ from their neighbours by the column alone.
+TEST(SourceLinesTest, BoundsTheEntries) {
+  const auto columns = static_cast<uint64_t>(kSourceEntriesMax) + 1;
+  Head head;
+  std::string program = At(1);
+  for (uint64_t i = 0; i < columns; ++i) {
+    program += Column(1 + i % 2) + kRow + Advance(1);
+  }
+  const std::string module =
+      absl::StrCat(absl::string_view("\0asm\1\0\0\0", 8), "\x0a",
+                   Uleb(columns + 1), std::string(columns + 1, 'c'),
+                   CustomSection(".debug_line", UnitOf(head, program + kEnd)));
+  const Bytes bytes(module.begin(), module.end());
+  const uint64_t begin = CodeOf(bytes).begin + 1;
+  std::vector<uint64_t> offsets;
+  for (uint64_t i = 0; i < columns; ++i) offsets.push_back(begin + i);
+  CompiledModule answer;
+  AddSourceLines(bytes, offsets, answer);
+  EXPECT_EQ(answer.source_lines().offset_delta_size(), kSourceEntriesMax);
+  EXPECT_TRUE(answer.source_lines().is_cut());
+  const auto map = SourceMap::Make(answer.source_lines(), bytes.size());
+  ASSERT_TRUE(map.ok()) << map.status();
+  EXPECT_TRUE(map->Find(offsets[offsets.size() - 3]).has_value());
+  // Not the line of what came before the bound.
+  EXPECT_FALSE(map->Find(offsets.back()).has_value());
 }
 
 TEST(SourceLinesTest, EndsAfterSoManySteps) {

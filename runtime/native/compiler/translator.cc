@@ -268,6 +268,13 @@ llvm::Value* Translator::Canonical(const Operand& operand) {
   return value;
 }
 
+llvm::Value* Translator::Quieted(llvm::Value* number) {
+  if (request_.canonical_nans || request_.level != Level::kOptimised) {
+    return number;
+  }
+  return b().CreateArithmeticFence(number, number->getType());
+}
+
 llvm::Value* Translator::Pop() { return Canonical(PopOperand()); }
 
 llvm::Value* Translator::PopNumber(Arithmetic arithmetic) {
@@ -350,6 +357,7 @@ llvm::Value* Translator::CallBuiltinWithFuel(
 }
 
 void Translator::SetCallLocation(llvm::CallInst* call) {
+  places_.push_back(offset_);
   // The line is the module offset, one up: line 0 means "no line".
   call->setDebugLoc(llvm::DILocation::get(
       context_, static_cast<unsigned>(offset_ + 1), 0, subprogram_));

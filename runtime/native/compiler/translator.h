@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -64,6 +65,9 @@ class Translator final : public wabt::BinaryReaderNop {
   ~Translator() override;
 
   const std::string& unsupported() const { return unsupported_; }
+  // Module offsets of the operators that may stand in a backtrace, in the order
+  // of the module, some of them twice.
+  std::vector<uint64_t> TakePlaces() { return std::move(places_); }
 
   using Result = wabt::Result;
   using Index = wabt::Index;
@@ -214,6 +218,10 @@ class Translator final : public wabt::BinaryReaderNop {
   llvm::Value* PopNumber(Arithmetic arithmetic);
   Operand PopOperand();
   llvm::Value* Canonical(const Operand& operand);
+  // The operand of an operator that must quiet a signalling NaN although NaNs
+  // are not made canonical. Optimised, LLVM would see through locals that
+  // x op 1 or a demoted promotion is x; through this it does not.
+  llvm::Value* Quieted(llvm::Value* number);
   // Pops `count` values, the deepest first.
   std::vector<llvm::Value*> PopMany(size_t count);
   // Whether results of arithmetic must be tracked.
@@ -357,6 +365,7 @@ class Translator final : public wabt::BinaryReaderNop {
   llvm::DIFile* debug_file_ = nullptr;
   llvm::Function* trap_function_ = nullptr;
   std::string unsupported_;
+  std::vector<uint64_t> places_;
 
   // ---- of the function being translated
   bool skipping_ = false;  // it belongs to another partition

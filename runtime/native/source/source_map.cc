@@ -11,6 +11,7 @@ namespace {
 // As SourceLines says.
 constexpr int kFilesMax = 65'536;
 constexpr size_t kPathBytesMax = 1'024;
+constexpr int kEntriesMax = 2'000'000;
 
 absl::Status Wrong(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("source lines: ", what));
@@ -23,7 +24,9 @@ absl::StatusOr<SourceMap> SourceMap::Make(const SourceLines& lines,
   SourceMap map;
   if (lines.files_size() > kFilesMax) return Wrong("too many files");
   const int size = lines.offset_delta_size();
-  if (lines.file_size() != size || lines.line_size() != size) {
+  if (size > kEntriesMax) return Wrong("too many entries");
+  if (lines.file_size() != size || lines.line_size() != size ||
+      lines.column_size() != size) {
     return Wrong("lists of different lengths");
   }
   map.files_.reserve(static_cast<size_t>(lines.files_size()));
@@ -34,6 +37,7 @@ absl::StatusOr<SourceMap> SourceMap::Make(const SourceLines& lines,
     map.files_.push_back(file);
   }
   map.entries_.reserve(static_cast<size_t>(size));
+  map.is_cut_ = lines.is_cut();
   uint64_t begin = 0;
   for (int i = 0; i < size; ++i) {
     begin += lines.offset_delta(i);
@@ -47,8 +51,11 @@ absl::StatusOr<SourceMap> SourceMap::Make(const SourceLines& lines,
     if ((lines.file(i) == 0) != (lines.line(i) == 0)) {
       return Wrong("a file without a line, or a line without a file");
     }
-    map.entries_.push_back(
-        {static_cast<uint32_t>(begin), lines.file(i), lines.line(i)});
+    if (lines.file(i) == 0 && lines.column(i) != 0) {
+      return Wrong("a column without a file");
+    }
+    map.entries_.push_back({static_cast<uint32_t>(begin), lines.file(i),
+                            lines.line(i), lines.column(i)});
   }
   return map;
 }
@@ -60,7 +67,7 @@ std::optional<SourcePlace> SourceMap::Find(uint64_t module_offset) const {
   if (after == entries_.begin()) return std::nullopt;
   const Entry& entry = *(after - 1);
   if (entry.file == 0) return std::nullopt;
-  return SourcePlace{files_[entry.file - 1], entry.line};
+  return SourcePlace{files_[entry.file - 1], entry.line, entry.column};
 }
 
 uint64_t SourceMap::bytes() const {

@@ -22,6 +22,7 @@ namespace callgate::native {
 struct SourcePlace {
   absl::string_view file;  // the SourceMap's
   uint32_t line = 0;       // from 1
+  uint32_t column = 0;     // 0: not known
 };
 
 class SourceMap {
@@ -35,6 +36,9 @@ class SourceMap {
 
   std::optional<SourcePlace> Find(uint64_t module_offset) const;
 
+  bool empty() const { return entries_.empty(); }
+  // There were more than the compiler's bounds allow.
+  bool is_cut() const { return is_cut_; }
   // Memory that it takes.
   uint64_t bytes() const;
 
@@ -43,10 +47,12 @@ class SourceMap {
     uint32_t begin = 0;
     uint32_t file = 0;  // index plus one, or 0
     uint32_t line = 0;
+    uint32_t column = 0;
   };
 
   std::vector<std::string> files_;
   std::vector<Entry> entries_;  // by `begin`
+  bool is_cut_ = false;
 };
 
 }  // namespace callgate::native

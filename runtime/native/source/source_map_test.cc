@@ -14,7 +14,7 @@ using testing::HasSubstr;
 
 constexpr uint64_t kModuleBytes = 1'000;
 
-// a.c:1 from 10, nothing from 20, b.c:7 from 30.
+// a.c:1:3 from 10, nothing from 20, b.c:7 from 30.
 SourceLines Good() {
   SourceLines lines;
   lines.add_files("a.c");
@@ -22,6 +22,7 @@ SourceLines Good() {
   for (const uint32_t delta : {10u, 10u, 10u}) lines.add_offset_delta(delta);
   for (const uint32_t file : {1u, 0u, 2u}) lines.add_file(file);
   for (const uint32_t line : {1u, 0u, 7u}) lines.add_line(line);
+  for (const uint32_t column : {3u, 0u, 0u}) lines.add_column(column);
   return lines;
 }
 
@@ -31,12 +32,13 @@ TEST(SourceMapTest, FindsTheEntryThatCoversAnOffset) {
   const auto show = [&](uint64_t offset) -> std::string {
     const auto place = map->Find(offset);
     if (!place.has_value()) return "";
-    return std::string(place->file) + ":" + std::to_string(place->line);
+    return std::string(place->file) + ":" + std::to_string(place->line) +
+           (place->column == 0 ? "" : ":" + std::to_string(place->column));
   };
   EXPECT_EQ(show(0), "");
   EXPECT_EQ(show(9), "");
-  EXPECT_EQ(show(10), "a.c:1");
-  EXPECT_EQ(show(19), "a.c:1");
+  EXPECT_EQ(show(10), "a.c:1:3");
+  EXPECT_EQ(show(19), "a.c:1:3");
   EXPECT_EQ(show(20), "");
   EXPECT_EQ(show(29), "");
   EXPECT_EQ(show(30), "b.c:7");
@@ -84,6 +86,15 @@ INSTANTIATE_TEST_SUITE_P(
          "a line without a file"},
         {"file_without_line", [](SourceLines& l) { l.set_line(0, 0); },
          "a file without a line"},
+        {"column_without_file", [](SourceLines& l) { l.set_column(1, 4); },
+         "a column without a file"},
+        {"fewer_columns",
+         [](SourceLines& l) { l.mutable_column()->RemoveLast(); },
+         "different lengths"},
+        {"largest_column", [](SourceLines& l) { l.set_column(2, ~0u); }, ""},
+        {"too_many_entries",
+         [](SourceLines& l) { l.mutable_offset_delta()->Resize(2'000'001, 1); },
+         "too many entries"},
         {"same_offset", [](SourceLines& l) { l.set_offset_delta(1, 0); },
          "two entries"},
         {"first_offset_0", [](SourceLines& l) { l.set_offset_delta(0, 0); },

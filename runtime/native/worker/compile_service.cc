@@ -62,7 +62,9 @@ absl::StatusOr<std::unique_ptr<CompileService>> CompileService::Start(
 CompileService::CompileService(Options options,
                                std::unique_ptr<WorkerPool> pool)
     : options_(std::move(options)),
-      queue_(options_.workers, options_.queue_max),
+      queue_({options_.workers, options_.queue_max, options_.account_queue_max,
+              options_.account_memory_bytes}),
+      budget_(options_.account_budget),
       pool_(std::move(pool)) {}
 
 CompileService::~CompileService() {
@@ -75,7 +77,7 @@ CompileService::~CompileService() {
 
 absl::StatusOr<std::string> CompileService::Compile(
     const CompileRequest& request, absl::Span<const uint8_t> module,
-    Priority priority) {
+    Priority priority, absl::string_view account) {
   if (module.size() > kModuleBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("a module of ", module.size(),
@@ -85,7 +87,8 @@ absl::StatusOr<std::string> CompileService::Compile(
     const std::lock_guard<std::mutex> lock(mu_);
     ++callers_;
   }
-  absl::StatusOr<std::string> result = Queue(request, module, priority);
+  absl::StatusOr<std::string> result =
+      Queue(request, module, priority, account);
   const std::lock_guard<std::mutex> lock(mu_);
   if (--callers_ == 0 && ending_) left_.notify_all();
   return result;
@@ -105,29 +108,58 @@ CompileService::Stats CompileService::stats() const {
 
 absl::StatusOr<std::string> CompileService::Queue(
     const CompileRequest& request, absl::Span<const uint8_t> module,
-    Priority priority) {
-  const absl::Status entered = queue_.Enter(priority);
-  if (absl::IsResourceExhausted(entered)) {
-    Count(&Stats::queue_full);
-    return absl::UnavailableError(
-        absl::StrCat(entered.message(), "; try again later"));
+    Priority priority, absl::string_view account) {
+  const auto check_time = [&] {
+    absl::Status may = budget_.Check(account);
+    if (!may.ok()) Count(&Stats::over_account_time);
+    return may;
+  };
+  // Before it takes a place in the queue, and again when what waited before it
+  // has been charged.
+  if (absl::Status may = check_time(); !may.ok()) return may;
+  const Order order = MakeOrder(request, module.size(), options_.limits);
+  const CompileQueue::Ticket ticket = {priority, std::string(account),
+                                       order.memory_bytes};
+  const CompileQueue::Entered entered = queue_.Enter(ticket);
+  switch (entered.refusal) {
+    case CompileQueue::Refusal::kNone:
+      break;
+    case CompileQueue::Refusal::kAccountFull:
+      Count(&Stats::account_queue_full);
+      return entered.status;
+    case CompileQueue::Refusal::kQueueFull:
+      Count(&Stats::queue_full);
+      return absl::UnavailableError(
+          absl::StrCat(entered.status.message(), "; try again later"));
+    case CompileQueue::Refusal::kClosed:
+      return entered.status;
   }
-  if (!entered.ok()) return entered;
-  absl::StatusOr<std::string> result = CompileInTurn(request, module);
-  queue_.Leave(priority);
+  absl::Status may = check_time();
+  absl::StatusOr<std::string> result =
+      may.ok() ? CompileInTurn(order, module, account) : std::move(may);
+  queue_.Leave(ticket);
   return result;
 }
 
 absl::StatusOr<std::string> CompileService::CompileInTurn(
-    const CompileRequest& request, absl::Span<const uint8_t> module) {
-  const Order order = MakeOrder(request, module.size(), options_.limits);
+    const Order& order, absl::Span<const uint8_t> module,
+    absl::string_view account) {
+  const std::chrono::steady_clock::time_point begin =
+      std::chrono::steady_clock::now();
   Count(&Stats::in_flight);
   Attempt attempt = Try(order, module);
   for (int i = 1; i < kAttempts && attempt.again; ++i) {
     attempt = Try(order, module);
   }
+  const std::chrono::nanoseconds took =
+      std::chrono::steady_clock::now() - begin;
+  const bool is_ours = attempt.counter == &Stats::unavailable;
+  // Nobody pays for what was no fault of the module's.
+  if (!is_ours) budget_.Charge(account, took);
   const std::lock_guard<std::mutex> lock(mu_);
   --stats_.in_flight;
+  (order.request.level == Level::kOptimised ? stats_.optimised_time
+                                            : stats_.baseline_time) += took;
   if (attempt.counter != nullptr) ++(stats_.*attempt.counter);
   return std::move(attempt.result);
 }

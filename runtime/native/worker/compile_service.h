@@ -8,6 +8,10 @@
 // what is compiled is still to be checked by the loader, as any stranger's
 // bytes.
 //
+// Compilations are counted against the account that they are for, a tenant's
+// name: how many wait (compile_queue.h), the memory of those in progress, and
+// the time of all (compile_budget.h).
+//
 // Any thread may call Compile and stats. Compile blocks the calling thread: for
 // its turn, then for the deadline of its level at most. The destructor may run
 // while others are in Compile, which then returns Cancelled at once; it waits
@@ -17,6 +21,7 @@
 #ifndef CALLGATE_RUNTIME_NATIVE_WORKER_COMPILE_SERVICE_H_
 #define CALLGATE_RUNTIME_NATIVE_WORKER_COMPILE_SERVICE_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -26,8 +31,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "runtime/native/compile_request.h"
+#include "runtime/native/worker/compile_budget.h"
 #include "runtime/native/worker/compile_queue.h"
 #include "runtime/native/worker/limits.h"
 
@@ -50,6 +57,12 @@ class CompileService {
     size_t spares = 2;
     // Calls of each priority that may wait for their turn.
     size_t queue_max = 1024;
+    // Of these, of one account.
+    size_t account_queue_max = 64;
+    // What the limits give all workers of one account together; one alone may
+    // always have its own.
+    uint64_t account_memory_bytes = uint64_t{8} << 30;
+    CompileBudget::Options account_budget;
     CompileLimits limits;
   };
 
@@ -63,7 +76,12 @@ class CompileService {
     uint64_t bad_answers = 0;  // malformed, or none
     uint64_t unavailable = 0;  // no fault of the module's; without queue_full
     uint64_t queue_full = 0;
+    uint64_t account_queue_full = 0;
+    uint64_t over_account_time = 0;
     uint64_t zygote_restarts = 0;
+    // What workers took that had a module, whatever came of it.
+    std::chrono::nanoseconds baseline_time{0};
+    std::chrono::nanoseconds optimised_time{0};
     uint64_t in_flight = 0;  // now, with a worker or about to have one
     uint64_t waiting = 0;    // now, for their turn
     uint64_t spares = 0;     // now
@@ -82,11 +100,14 @@ class CompileService {
   //                    ASCII; or "module rejected: the compiler ..." when it
   //                    crashed, went over its time or memory, or gave no
   //                    proper answer. The same again is of no use.
+  //   ResourceExhausted  the account's: it has too many calls waiting, or has
+  //                    used up its time
   //   Unavailable      ours: no worker to be had, or too many calls wait
   //   Cancelled        the service is being destroyed
   absl::StatusOr<std::string> Compile(const CompileRequest& request,
                                       absl::Span<const uint8_t> module,
-                                      Priority priority);
+                                      Priority priority,
+                                      absl::string_view account = "");
 
   Stats stats() const;
 
@@ -97,14 +118,17 @@ class CompileService {
 
   absl::StatusOr<std::string> Queue(const CompileRequest& request,
                                     absl::Span<const uint8_t> module,
-                                    Priority priority);
-  absl::StatusOr<std::string> CompileInTurn(const CompileRequest& request,
-                                            absl::Span<const uint8_t> module);
+                                    Priority priority,
+                                    absl::string_view account);
+  absl::StatusOr<std::string> CompileInTurn(const Order& order,
+                                            absl::Span<const uint8_t> module,
+                                            absl::string_view account);
   Attempt Try(const Order& order, absl::Span<const uint8_t> module);
   void Count(uint64_t Stats::*counter);
 
   const Options options_;
   CompileQueue queue_;
+  CompileBudget budget_;
   std::unique_ptr<WorkerPool> pool_;
 
   mutable std::mutex mu_;

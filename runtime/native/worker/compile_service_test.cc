@@ -76,12 +76,19 @@ std::unique_ptr<CompileService> StartOrDie(CompileService::Options options) {
 absl::StatusOr<std::string> Compile(CompileService& service,
                                     absl::string_view module,
                                     const CompileRequest& request = {},
-                                    Priority priority = Priority::kForeground) {
+                                    Priority priority = Priority::kForeground,
+                                    absl::string_view account = "") {
   return service.Compile(
       request,
       absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(module.data()),
                           module.size()),
-      priority);
+      priority, account);
+}
+
+absl::StatusOr<std::string> CompileFor(absl::string_view account,
+                                       CompileService& service,
+                                       absl::string_view module) {
+  return Compile(service, module, {}, Priority::kForeground, account);
 }
 
 // Until it is so; the test's own time limit bounds it.
@@ -96,7 +103,7 @@ std::string TextOf(const absl::StatusOr<std::string>& result) {
 uint64_t AllEndings(const Stats& stats) {
   return stats.compiles + stats.refused + stats.crashed + stats.timed_out +
          stats.over_memory + stats.bad_answers + stats.unavailable +
-         stats.queue_full;
+         stats.queue_full + stats.account_queue_full + stats.over_account_time;
 }
 
 // --- What one module can do
@@ -514,6 +521,108 @@ TEST(CompileServiceTest, BoundsItsQueue) {
   EXPECT_EQ(service->stats().queue_full, 1u);
   service.reset();
   caller.join();
+}
+
+// --- What one account may have
+// ------------------------------------------------
+
+TEST(CompileServiceTest, BoundsTheQueueOfAnAccount) {
+  CompileService::Options options = SomeOptions();
+  options.workers = 1;
+  options.account_queue_max = 1;
+  std::unique_ptr<CompileService> service = StartOrDie(options);
+  CompileService& running = *service;
+  std::vector<std::thread> callers;
+  for (const char* const account : {"acme", "acme", "other"}) {
+    callers.emplace_back([&running, account] {
+      CompileFor(account, running, "sleep").IgnoreError();
+    });
+    const size_t count = callers.size();
+    Await([&] {
+      const Stats stats = running.stats();
+      return stats.in_flight == 1 && stats.waiting == count - 1;
+    });
+  }
+  const absl::StatusOr<std::string> result =
+      CompileFor("acme", running, "echo no");
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(TextOf(result),
+            "acme has 1 modules waiting for a compiler, the maximum for one; "
+            "wait for them, or have the maximum raised");
+  EXPECT_EQ(running.stats().account_queue_full, 1u);
+  service.reset();
+  for (std::thread& caller : callers) caller.join();
+}
+
+TEST(CompileServiceTest, BoundsTheTimeOfAnAccount) {
+  CompileService::Options options = ShortTime();
+  options.account_budget.amount = milliseconds(100);
+  options.account_budget.window = std::chrono::hours(24);
+  const std::unique_ptr<CompileService> service = StartOrDie(options);
+  EXPECT_EQ(TextOf(CompileFor("acme", *service, "echo hello")), "echo:hello");
+  // What fails costs as much.
+  EXPECT_EQ(CompileFor("acme", *service, "spin").status().code(), kInvalid);
+  const absl::StatusOr<std::string> result =
+      CompileFor("acme", *service, "echo again");
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(TextOf(result), AllOf(HasSubstr("acme has used 1 s"),
+                                    HasSubstr("the budget is 1 s in 86400 s"),
+                                    HasSubstr("try again in")));
+  EXPECT_EQ(TextOf(CompileFor("other", *service, "echo mine")), "echo:mine");
+  EXPECT_EQ(TextOf(Compile(*service, "echo own")), "echo:own");
+  const Stats stats = service->stats();
+  EXPECT_EQ(stats.over_account_time, 1u);
+  EXPECT_GE(stats.baseline_time, milliseconds(300));
+  EXPECT_EQ(stats.optimised_time.count(), 0);
+}
+
+// Those that waited when the time ran out are sent away as well.
+TEST(CompileServiceTest, BoundsTheTimeOfThoseThatWait) {
+  CompileService::Options options = ShortTime();
+  options.workers = 1;
+  options.account_budget.amount = milliseconds(100);
+  options.account_budget.window = std::chrono::hours(24);
+  const std::unique_ptr<CompileService> service = StartOrDie(options);
+  std::thread first(
+      [&] { CompileFor("acme", *service, "spin").IgnoreError(); });
+  Await([&] { return service->stats().in_flight == 1; });
+  EXPECT_EQ(CompileFor("acme", *service, "echo late").status().code(),
+            absl::StatusCode::kResourceExhausted);
+  first.join();
+}
+
+// However many modules of one account wait, another's first is next.
+TEST(CompileServiceTest, IsFairBetweenAccounts) {
+  CompileService::Options options = ShortTime();
+  options.workers = 1;
+  const std::unique_ptr<CompileService> service = StartOrDie(options);
+  std::vector<std::thread> callers;
+  callers.emplace_back(
+      [&] { CompileFor("big", *service, "spin").IgnoreError(); });
+  Await([&] { return service->stats().in_flight == 1; });
+  std::mutex mu;
+  std::vector<std::string> order;
+  const auto add = [&](const std::string& account) {
+    callers.emplace_back([&, account] {
+      const auto result = CompileFor(account, *service, "echo x");
+      const std::lock_guard<std::mutex> lock(mu);
+      EXPECT_TRUE(result.ok()) << result.status();
+      order.push_back(account);
+    });
+  };
+  constexpr size_t kBig = 60;
+  for (size_t i = 0; i < kBig; ++i) add("big");
+  Await([&] {
+    const Stats stats = service->stats();
+    return stats.waiting == kBig || stats.in_flight == 0;
+  });
+  ASSERT_EQ(service->stats().waiting, kBig) << "the first ended too early";
+  add("small");
+  for (std::thread& caller : callers) caller.join();
+  const auto small = std::find(order.begin(), order.end(), "small");
+  // The next to enter; two that leave one after another may be noted in either
+  // order.
+  EXPECT_LE(small - order.begin(), 2);
 }
 
 // --- When the zygote or its program goes

@@ -1,22 +1,15 @@
 // spec_suite DIR: runs every .wast file below a folder and prints, for each,
 // its assertions as passed/all, and at the end `N passed, N failed, N skipped`.
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "google/protobuf/struct.pb.h"
-#include "google/protobuf/util/json_util.h"
 #include "runtime/reference/reference_engine.h"
 #include "tests/conformance/spec/script_runner.h"
+#include "tests/conformance/spec/spec_files.h"
 #include "tests/support/native_engine.h"
 
 namespace callgate {
@@ -30,68 +23,11 @@ constexpr char kUsage[] =
     "Runs every .wast file below DIR. A file's proposals come from `flags` in\n"
     "the manifest.jsonl of DIR or of a folder above it; a file that no "
     "manifest\n"
-    "names is tried as WebAssembly 2.0, then with every proposal on.\n"
+    "names is tried as WebAssembly 2.0, then with every proposal on. Where "
+    "the\n"
+    "manifest counts a file's commands, another count is a failure.\n"
     "\n"
     "  spec_suite --engine=native --level=optimised testsuite/core\n";
-
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
-// The manifest's flags by path relative to it: {"a.wast": ["--enable-x"]}.
-using Flags = std::map<std::string, std::vector<std::string>>;
-
-struct Manifest {
-  std::filesystem::path folder;
-  Flags flags;
-};
-
-std::optional<Manifest> FindManifest(std::filesystem::path folder) {
-  folder = std::filesystem::canonical(folder);
-  while (true) {
-    const std::filesystem::path path = folder / "manifest.jsonl";
-    if (std::filesystem::exists(path)) {
-      Manifest manifest;
-      manifest.folder = folder;
-      std::ifstream lines(path);
-      std::string line;
-      while (std::getline(lines, line)) {
-        google::protobuf::Struct item;
-        if (!google::protobuf::util::JsonStringToMessage(line, &item).ok()) {
-          continue;
-        }
-        const auto& fields = item.fields();
-        if (fields.count("path") == 0 || fields.count("flags") == 0) continue;
-        auto& flags = manifest.flags[fields.at("path").string_value()];
-        for (const auto& flag : fields.at("flags").list_value().values()) {
-          flags.push_back(flag.string_value());
-        }
-      }
-      return manifest;
-    }
-    if (folder == folder.parent_path()) return std::nullopt;
-    folder = folder.parent_path();
-  }
-}
-
-admission::Features FeaturesOf(const std::vector<std::string>& flags) {
-  admission::Features features;
-  const std::map<std::string, bool admission::Features::*> known = {
-      {"--enable-tail-call", &admission::Features::tail_call},
-      {"--enable-extended-const", &admission::Features::extended_const},
-      {"--enable-multi-memory", &admission::Features::multi_memory},
-      {"--enable-memory64", &admission::Features::memory64},
-      {"--enable-relaxed-simd", &admission::Features::relaxed_simd},
-      {"--enable-exceptions", &admission::Features::exceptions},
-      {"--enable-threads", &admission::Features::threads},
-  };
-  for (const std::string& flag : flags) {
-    const auto found = known.find(flag);
-    if (found != known.end()) features.*found->second = true;
-  }
-  return features;
-}
 
 int Main(int argc, char** argv) {
   bool verbose = false;
@@ -130,38 +66,15 @@ int Main(int argc, char** argv) {
     return 64;
   }
 
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.path().extension() == ".wast") files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  const std::optional<Manifest> manifest = FindManifest(folder);
   const EngineFactory new_engine = [&](EngineOptions options) {
     return native ? NewInProcessNativeEngine(std::move(options), request)
                   : NewReferenceEngine(std::move(options));
   };
 
   ScriptResult total;
-  for (const std::filesystem::path& file : files) {
-    const std::string text = ReadFile(file);
-    const std::string name = file.string();
-    const std::vector<std::string>* flags = nullptr;
-    if (manifest.has_value()) {
-      const auto found = manifest->flags.find(
-          std::filesystem::relative(std::filesystem::canonical(file),
-                                    manifest->folder)
-              .string());
-      if (found != manifest->flags.end()) flags = &found->second;
-    }
-    ScriptResult result = RunScript(
-        name, text, flags != nullptr ? FeaturesOf(*flags) : FeaturesOf({}),
-        new_engine);
-    if (flags == nullptr && result.failed > 0) {
-      ScriptResult more = RunScript(name, text, AllFeatures(), new_engine);
-      if (more.failed < result.failed) result = std::move(more);
-    }
-    std::printf("%s: %d/%d", name.c_str(), result.passed,
+  for (const SpecFile& file : FindSpecFiles(folder)) {
+    const ScriptResult result = RunSpecFile(file, new_engine);
+    std::printf("%s: %d/%d", file.path.c_str(), result.passed,
                 result.passed + result.failed);
     if (result.skipped > 0) std::printf(" (%d skipped)", result.skipped);
     std::printf("\n");
