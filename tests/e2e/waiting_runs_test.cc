@@ -28,7 +28,8 @@ class WaitingRunsTest : public testing::Test {
     DaemonSetup setup;
     setup.data = scratch_.Path("data");
     setup.policy_dir = scratch_.Path("policies");
-    setup.more_flags = {"--threads=2", "--wall-per-call=10m"};
+    setup.more_flags = {"--threads=2", "--wall-per-call=10m",
+                        "--drain-timeout=100ms"};
     auto daemon = DaemonUnderTest::Start(setup);
     ASSERT_TRUE(daemon.ok()) << daemon.status();
     daemon_ = *std::move(daemon);
