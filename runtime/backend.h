@@ -143,6 +143,10 @@ class Host {
   virtual bool Interrupted() const = 0;
   // Reads a clock.
   virtual bool DeadlinePassed() const = 0;
+  // Lets others have the thread, if they wait for one; to be called when the
+  // guest has run for a while, about as often as the two above. The Store may
+  // be on another thread afterwards (parker.h).
+  virtual void LetOthersRun() = 0;
 
  protected:
   ~Host() = default;

@@ -52,10 +52,12 @@ class Caller {
   // The error to return after kOverBudget.
   static ErrorRef OverBudget();
 
-  // Blocks until `when`, or until the call's deadline passes or the Store is
-  // interrupted: then return Interrupted().
+  // Waits until `when`, or until the call's deadline passes or the Store is
+  // interrupted: then return Interrupted(). On a fiber of an executor the Store
+  // is parked and may go on on another thread: see parker.h for what must not
+  // be kept across.
   virtual WakeReason WaitUntil(absl::Time when) = 0;
-  // Blocks until `fd` is readable (or at its end), `when`, or interruption.
+  // Waits until `fd` is readable (or at its end), `when`, or interruption.
   virtual WakeReason WaitReadable(int fd, absl::Time when) = 0;
   // The error to return after kInterrupted: a TrapError of the right code.
   virtual ErrorRef Interrupted() = 0;

@@ -1,7 +1,5 @@
 #include "runtime/store.h"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -148,21 +146,12 @@ std::shared_ptr<void> Store::ExternRefObject(const Value& ref) const {
 void Store::Interrupt() {
   impl_->interrupted_.store(true, std::memory_order_relaxed);
   impl_->backend_->Interrupt();
-  const std::lock_guard<std::mutex> lock(impl_->wait_mu_);
-  if (impl_->wake_fd_ >= 0) {
-    const uint64_t one = 1;
-    // A full counter is as awake as any other.
-    static_cast<void>(!write(impl_->wake_fd_, &one, sizeof(one)));
-  }
+  impl_->InterruptChanged(true);
 }
 
 void Store::ResetInterrupt() {
   impl_->interrupted_.store(false, std::memory_order_relaxed);
-  const std::lock_guard<std::mutex> lock(impl_->wait_mu_);
-  if (impl_->wake_fd_ >= 0) {
-    uint64_t count = 0;
-    static_cast<void>(!read(impl_->wake_fd_, &count, sizeof(count)));
-  }
+  impl_->InterruptChanged(false);
 }
 
 Fuel& Store::fuel() { return impl_->fuel_; }

@@ -54,13 +54,18 @@ Trap ToTrap(const backend::Stop& stop, std::vector<Frame> backtrace) {
 
 }  // namespace
 
-// Debug builds find two threads inside one Store.
+// Debug builds find two threads inside one Store. A Store that is parked is
+// still its fiber's, whatever thread that goes on on.
 class ThreadCheck {
  public:
   explicit ThreadCheck(StoreImpl& store) : store_(store) {
 #ifndef NDEBUG
-    const std::thread::id me = std::this_thread::get_id();
-    std::thread::id none{};
+    static thread_local const char t_thread = 0;  // its address is the name
+    const Parker* const fiber = Parker::Current();
+    const void* const me = fiber != nullptr
+                               ? static_cast<const void*>(fiber)
+                               : static_cast<const void*>(&t_thread);
+    const void* none = nullptr;
     if (!store_.owner_.compare_exchange_strong(none, me)) {
       CALLGATE_CHECK(none == me, "a Store runs on one thread at a time");
     }
@@ -69,7 +74,7 @@ class ThreadCheck {
   }
   ~ThreadCheck() {
 #ifndef NDEBUG
-    if (--store_.owner_depth_ == 0) store_.owner_.store(std::thread::id());
+    if (--store_.owner_depth_ == 0) store_.owner_.store(nullptr);
 #endif
   }
   ThreadCheck(const ThreadCheck&) = delete;
@@ -307,7 +312,6 @@ StoreImpl::Reply StoreImpl::Ask(const Question& question, backend::Stop& stop) {
         TransitionName(question.transition)));
   }
   if (disposition == Disposition::kDelay) {
-    // The reference engine has no way to park a Store: the thread waits.
     if (Wait(-1, absl::Now() + call.delay()) == WakeReason::kInterrupted) {
       stop = {InterruptCode(), nullptr};
       return Reply::kFailed;
@@ -674,7 +678,56 @@ CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
   return usage;
 }
 
+void StoreImpl::LetOthersRun() {
+  if (Parker* const parker = Parker::Current()) parker->YieldIfDue();
+}
+
+void StoreImpl::InterruptChanged(bool interrupted) {
+  const std::lock_guard<std::mutex> lock(wait_mu_);
+  if (parked_ != nullptr) parked_->Wake();
+  if (wake_fd_ < 0) return;
+  uint64_t count = 1;
+  // A full counter is as awake as any other, and an empty one as quiet.
+  if (interrupted) {
+    static_cast<void>(!write(wake_fd_, &count, sizeof(count)));
+  } else {
+    static_cast<void>(!read(wake_fd_, &count, sizeof(count)));
+  }
+}
+
 WakeReason StoreImpl::Wait(int fd, absl::Time when) {
+  Parker* const parker = Parker::Current();
+  if (parker == nullptr) return BlockUntil(fd, when);
+  // Host functions at work for long ask like this whether to go on.
+  parker->YieldIfDue();
+  {
+    const std::lock_guard<std::mutex> lock(wait_mu_);
+    parked_ = parker;
+  }
+  const WakeReason reason = ParkUntil(*parker, fd, when);
+  // Whoever wakes the fiber has the lock, so after this nobody does.
+  const std::lock_guard<std::mutex> lock(wait_mu_);
+  parked_ = nullptr;
+  return reason;
+}
+
+WakeReason StoreImpl::ParkUntil(Parker& parker, int fd, absl::Time when) {
+  while (true) {
+    if (Interrupted() || DeadlinePassed()) return WakeReason::kInterrupted;
+    if (when <= absl::Now()) return WakeReason::kTimeReached;
+    if (fd >= 0) {
+      pollfd now{fd, POLLIN, 0};
+      // A descriptor that cannot be polled is ready, too: reading it says what
+      // is wrong.
+      if (poll(&now, 1, 0) != 0) return WakeReason::kTimeReached;
+    }
+    Clock::time_point until = Parker::SteadyTime(when);
+    if (deadline_.has_value()) until = std::min(until, *deadline_);
+    parker.Park(fd, until);
+  }
+}
+
+WakeReason StoreImpl::BlockUntil(int fd, absl::Time when) {
   int wake_fd;
   {
     const std::lock_guard<std::mutex> lock(wait_mu_);

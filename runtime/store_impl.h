@@ -17,7 +17,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,6 +31,7 @@
 #include "runtime/instance.h"
 #include "runtime/limits.h"
 #include "runtime/linker.h"
+#include "runtime/parker.h"
 #include "runtime/store.h"
 
 namespace callgate {
@@ -66,6 +66,7 @@ class StoreImpl final : public backend::Host {
     return interrupted_.load(std::memory_order_relaxed);
   }
   bool DeadlinePassed() const override;
+  void LetOthersRun() override;
 
  private:
   friend class Store;
@@ -240,7 +241,12 @@ class StoreImpl final : public backend::Host {
   // The memory 0 of the code that made the host call; empty without one.
   absl::Span<uint8_t> CallerMemory(const HostCallState& call);
   std::optional<uint32_t> CallerInstance(const HostCallState& call);
+  // Blocks the thread, or parks the fiber that the Store runs on.
   WakeReason Wait(int fd, absl::Time when);
+  WakeReason BlockUntil(int fd, absl::Time when);
+  WakeReason ParkUntil(Parker& parker, int fd, absl::Time when);
+  // After `interrupted_` has changed, for those who wait.
+  void InterruptChanged(bool interrupted);
   TrapCode InterruptCode() const;
 
   backend::Growth Growing(GrowthEvent::Kind kind, uint32_t index,
@@ -290,10 +296,12 @@ class StoreImpl final : public backend::Host {
 
   std::atomic<bool> interrupted_{false};
   std::mutex wait_mu_;
-  int wake_fd_ = -1;  // guarded by wait_mu_; made by the first wait
+  // Guarded by wait_mu_.
+  int wake_fd_ = -1;          // made by the first wait that blocks
+  Parker* parked_ = nullptr;  // who waits on a fiber
 
-  // The thread inside the Store, for the check in debug builds.
-  std::atomic<std::thread::id> owner_{};
+  // The fiber or the thread inside the Store, for the check in debug builds.
+  std::atomic<const void*> owner_{nullptr};
   uint32_t owner_depth_ = 0;
 
   // Last, so that it goes first: its functions call back into this.

@@ -1,6 +1,7 @@
 #include "server/config.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ namespace {
 using google::protobuf::FieldDescriptor;
 
 constexpr size_t kConfigFileBytesMax = 1 << 20;
+constexpr uint32_t kThreadsMax = 1'024;
 
 // One flag. Its field in DaemonConfig has the same name with underscores.
 struct Flag {
@@ -54,6 +56,8 @@ constexpr Flag kFlags[] = {
     {"drain-timeout", "TIME", "how long calls may go on after SIGTERM [10s]"},
     {"max-stores", "N", "Stores that live at once [256]"},
     {"max-runs", "N", "calls into guests in progress at once [64]"},
+    {"threads", "N",
+     "threads that run guests; a call that waits holds none [the processors]"},
     {"store-idle", "TIME", "a Store without calls for so long is ended [1h]"},
     {"upload-stall", "TIME",
      "an upload that is so far behind 16 KiB/s is ended [10s]"},
@@ -301,10 +305,22 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
   if (given.has_max_runs()) {
     in_range("max-runs", given.max_runs(), 1'000, &config->max_runs);
   }
+  if (given.has_threads()) {
+    in_range("threads", given.threads(), kThreadsMax, &config->threads);
+  }
   return wrong;
 }
 
 }  // namespace
+
+uint32_t DefaultThreads() {
+  cpu_set_t processors;
+  if (sched_getaffinity(0, sizeof(processors), &processors) != 0) {
+    // More of them than a cpu_set_t holds.
+    return kThreadsMax;
+  }
+  return static_cast<uint32_t>(CPU_COUNT(&processors));
+}
 
 absl::StatusOr<CommandLine> ParseCommandLine(
     absl::Span<const absl::string_view> args) {

@@ -15,6 +15,9 @@
 
 namespace callgate {
 
+// The processors that this process may use, 1,024 at most.
+uint32_t DefaultThreads();
+
 struct Config {
   std::string listen = "127.0.0.1:50051";
   std::string metrics = "127.0.0.1:9464";
@@ -26,6 +29,7 @@ struct Config {
   absl::Duration drain_timeout = absl::Seconds(10);
   uint32_t max_stores = 256;
   uint32_t max_runs = 64;
+  uint32_t threads = DefaultThreads();
   absl::Duration store_idle = absl::Hours(1);
   absl::Duration upload_stall = absl::Seconds(10);
   absl::Duration wall_per_call = absl::Seconds(60);

@@ -43,15 +43,22 @@ TEST(ConfigTest, HasDefaults) {
   EXPECT_EQ(line->config.data, "d");
   EXPECT_EQ(line->config.drain_timeout, absl::Seconds(10));
   EXPECT_TRUE(line->config.allow_dirs.empty());
+  EXPECT_GE(line->config.threads, 1u);
+  EXPECT_EQ(line->config.threads, DefaultThreads());
 }
 
 TEST(ConfigTest, TakesEveryFlag) {
-  const absl::StatusOr<CommandLine> line = Parse(
-      {"--listen=127.0.0.1:1", "--metrics", "localhost:2", "--data=d",
-       "--policy-dir=p", "--allow-dir=/a", "--allow-dir", "/b", "--alerts=al",
-       "--announce=an", "--drain-timeout=0s", "--max-stores=3", "--max-runs=4",
-       "--store-idle=5m", "--upload-stall=0.5s", "--wall-per-call=1h",
-       "--compile-time=1m", "--compile-window=0.5s", "--compile-queue=7"});
+  const absl::StatusOr<CommandLine> line =
+      Parse({"--listen=127.0.0.1:1",  "--metrics",
+             "localhost:2",           "--data=d",
+             "--policy-dir=p",        "--allow-dir=/a",
+             "--allow-dir",           "/b",
+             "--alerts=al",           "--announce=an",
+             "--drain-timeout=0s",    "--max-stores=3",
+             "--max-runs=4",          "--threads=5",
+             "--store-idle=5m",       "--upload-stall=0.5s",
+             "--wall-per-call=1h",    "--compile-time=1m",
+             "--compile-window=0.5s", "--compile-queue=7"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -63,6 +70,7 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.drain_timeout, absl::ZeroDuration());
   EXPECT_EQ(config.max_stores, 3u);
   EXPECT_EQ(config.max_runs, 4u);
+  EXPECT_EQ(config.threads, 5u);
   EXPECT_EQ(config.store_idle, absl::Minutes(5));
   EXPECT_EQ(config.upload_stall, absl::Milliseconds(500));
   EXPECT_EQ(config.wall_per_call, absl::Hours(1));
@@ -79,8 +87,9 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
   for (const char* flag :
        {"--listen", "--metrics", "--data", "--policy-dir", "--allow-dir",
         "--alerts", "--config", "--announce", "--drain-timeout", "--max-stores",
-        "--max-runs", "--store-idle", "--upload-stall", "--wall-per-call",
-        "--compile-time", "--compile-window", "--compile-queue"}) {
+        "--max-runs", "--threads", "--store-idle", "--upload-stall",
+        "--wall-per-call", "--compile-time", "--compile-window",
+        "--compile-queue"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -141,6 +150,12 @@ INSTANTIATE_TEST_SUITE_P(
         {"zero_stores",
          {"--data=d", "--max-stores=0"},
          "--max-stores 0 is not between 1 and 100000"},
+        {"no_threads",
+         {"--data=d", "--threads=0"},
+         "--threads 0 is not between 1 and 1024"},
+        {"too_many_threads",
+         {"--data=d", "--threads=1025"},
+         "--threads 1025 is not between 1 and 1024"},
         {"no_file",
          {"--data=d", "--config=/nonexistent"},
          "--config \"/nonexistent\": No such file"},

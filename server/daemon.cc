@@ -19,12 +19,14 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
 #include "server/allowed_dirs.h"
 #include "server/engine_gauges.h"
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
+#include "server/guest_runs.h"
 #include "server/loopback_address.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/observers.h"
@@ -117,7 +119,7 @@ class Daemon::Impl {
         event_counter_(metrics_),
         events_(EventOptions()),
         stores_(config_.max_stores, events_, metrics_),
-        runs_(config_.max_runs, 0),
+        asides_(config_.max_runs, 0),
         control_(kControlThreads, kControlQueue),
         // An upload gives its place back before its thread is free.
         compiles_(kUploadsMax, kUploadsMax),
@@ -160,7 +162,8 @@ class Daemon::Impl {
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
   Timer timer_;
-  WorkerPool runs_;
+  std::unique_ptr<GuestRuns> runs_;
+  WorkerPool asides_;
   WorkerPool control_;
   WorkerPool compiles_;
   WorkerPool watchers_;
@@ -224,6 +227,13 @@ absl::Status Daemon::Impl::Start() {
     modules_->RefreshGauges();
     metrics::RefreshEventGauges(events_, metrics_);
   });
+  Executor::Options executor_options;
+  executor_options.threads = config_.threads;
+  executor_options.jobs_max = config_.max_runs;
+  absl::StatusOr<std::unique_ptr<Executor>> executor =
+      Executor::Start(executor_options);
+  if (!executor.ok()) return executor.status();
+  runs_ = std::make_unique<GuestRuns>(*std::move(executor));
   absl::Status status = StartServer();
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<metrics::PageServer>> page =
@@ -241,8 +251,9 @@ absl::Status Daemon::Impl::StartServer() {
   const ServiceParts parts{
       config_,   engine_->engine(), host_modules_, allowed_dirs_,
       *storage_, *policies_,        *modules_,     stores_,
-      events_,   metrics_,          timer_,        runs_,
-      control_,  compiles_,         watchers_,     draining_};
+      events_,   metrics_,          timer_,        *runs_,
+      asides_,   control_,          compiles_,     watchers_,
+      draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
@@ -333,13 +344,15 @@ void Daemon::Impl::Drain() {
   if (server_ != nullptr) {
     server_->GetHealthCheckService()->SetServingStatus(false);
   }
+  if (runs_ == nullptr) return;  // it never started
   const absl::Time deadline = absl::Now() + config_.drain_timeout;
-  runs_.WaitUntilIdle(deadline);
+  runs_->executor().WaitUntilIdle(deadline);
   // Interrupted guests end at their next instruction, and host functions that
   // wait are woken. Again and again, for Stores that were being made.
   do {
     stores_.EndAll(EndReason::kDraining, "the daemon is shutting down");
-  } while (!runs_.WaitUntilIdle(absl::Now() + absl::Milliseconds(100)));
+  } while (
+      !runs_->executor().WaitUntilIdle(absl::Now() + absl::Milliseconds(100)));
 }
 
 Daemon::Impl::~Impl() {

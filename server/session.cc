@@ -301,9 +301,12 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
 
 void Session::Impl::End(SessionState state, std::string why) {
   if (!turns_.Close(why)) return;
-  const std::lock_guard<std::mutex> lock(mu_);
-  facts_.state = state;
-  facts_.end_reason = std::move(why);
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    facts_.state = state;
+    facts_.end_reason = std::move(why);
+  }
+  if (config_.output != nullptr) config_.output->OnSessionEnded();
 }
 
 void Session::Impl::Classify(const Armed& armed, const Ended& ended,

@@ -59,12 +59,16 @@ struct GuestDirectory {
 // Which of the guest's streams.
 enum class OutputStream : uint8_t { kStdout, kStderr };
 
-// Takes what a guest writes, as it comes. May block: on the guest's time.
+// Takes what a guest writes, as it comes. May wait, on the guest's time: on a
+// fiber of an executor, by parking it (runtime/parker.h).
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
   // False: nobody wants it any more, and the guest gets EPIPE.
   virtual bool OnOutput(OutputStream stream, absl::string_view bytes) = 0;
+  // The Session has been ended: who waits in OnOutput should give up. Any
+  // thread, with no lock of the Session's held.
+  virtual void OnSessionEnded() {}
 };
 
 // A host function's calls in one call into the guest.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/error_reason.h"
 
 namespace callgate {
@@ -42,12 +43,11 @@ absl::Status TurnQueue::Take(absl::Time deadline,
              (!busy_ && waiting_.front() == &mine);
     };
     bool in_time = true;
-    if (deadline == absl::InfiniteFuture()) {
-      changed_.wait(lock, may_go_on);
-    } else {
-      in_time =
-          changed_.wait_until(lock, absl::ToChronoTime(deadline), may_go_on);
+    while (!may_go_on() && in_time) {
+      changed_.WaitUntil(lock, deadline);
+      in_time = absl::Now() < deadline;
     }
+    in_time = in_time || may_go_on();
     waiting_.erase(place);
     absl::Status given_up;
     if (closed_) {
@@ -59,7 +59,7 @@ absl::Status TurnQueue::Take(absl::Time deadline,
           "the deadline passed while other calls had the Store");
     }
     if (!given_up.ok()) {
-      changed_.notify_all();  // the place in front may be the next one's now
+      changed_.NotifyAll();  // the place in front may be the next one's now
       return given_up;
     }
   }
@@ -75,7 +75,7 @@ void TurnQueue::Give() {
   running_ = nullptr;
   if (interrupted_ && !closed_) resume_();
   interrupted_ = false;
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 bool TurnQueue::cancelled() const {
@@ -92,7 +92,7 @@ void TurnQueue::Cancel(const std::shared_ptr<CallTicket>& ticket) {
     interrupted_ = true;
     interrupt_();
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 bool TurnQueue::Close(std::string why) {
@@ -101,7 +101,7 @@ bool TurnQueue::Close(std::string why) {
   closed_ = true;
   close_reason_ = std::move(why);
   interrupt_();
-  changed_.notify_all();
+  changed_.NotifyAll();
   return true;
 }
 

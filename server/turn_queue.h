@@ -6,7 +6,6 @@
 #ifndef CALLGATE_SERVER_TURN_QUEUE_H_
 #define CALLGATE_SERVER_TURN_QUEUE_H_
 
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
 #include <list>
@@ -16,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "runtime/parking_condition.h"
 
 namespace callgate {
 
@@ -35,8 +35,9 @@ class TurnQueue {
   TurnQueue(const TurnQueue&) = delete;
   TurnQueue& operator=(const TurnQueue&) = delete;
 
-  // Waits for the turn. FailedPrecondition STORE_ENDED after Close, with its
-  // reason; ResourceExhausted QUEUE_FULL; DeadlineExceeded; Cancelled.
+  // Waits for the turn, on a fiber without its thread. FailedPrecondition
+  // STORE_ENDED after Close, with its reason; ResourceExhausted QUEUE_FULL;
+  // DeadlineExceeded; Cancelled.
   absl::Status Take(absl::Time deadline,
                     const std::shared_ptr<CallTicket>& ticket);
   // Ends the turn.
@@ -64,7 +65,7 @@ class TurnQueue {
   const std::function<void()> resume_;
 
   mutable std::mutex mu_;
-  std::condition_variable changed_;
+  ParkingCondition changed_;
   bool busy_ = false;
   std::shared_ptr<CallTicket> running_;
   bool interrupted_ = false;  // interrupt_ was called for the running turn

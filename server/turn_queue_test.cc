@@ -4,7 +4,9 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "runtime/executor/executor.h"
 #include "server/error_reason.h"
 
 namespace callgate {
@@ -141,6 +143,40 @@ TEST(TurnQueueTest, CloseInterruptsAndRefusesEverybody) {
       counted.queue.Take(absl::InfiniteFuture(), nullptr);
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_NE(status.message().find("first"), absl::string_view::npos);
+}
+
+TEST(TurnQueueTest, WhoWaitsOnAFiberHoldsNoThread) {
+  Counted counted(8);
+  Executor::Options options;
+  options.threads = 1;
+  auto executor = Executor::Start(options);
+  ASSERT_TRUE(executor.ok());
+  ASSERT_TRUE(counted.queue.Take(absl::InfiniteFuture(), nullptr).ok());
+  std::atomic<int> turns{0};
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE((*executor)->TryRun([&] {
+      ASSERT_TRUE(counted.queue.Take(absl::InfiniteFuture(), nullptr).ok());
+      ++turns;
+      counted.queue.Give();
+    }));
+  }
+  const auto ticket = std::make_shared<CallTicket>();
+  absl::Status cancelled;
+  absl::Status late;
+  ASSERT_TRUE((*executor)->TryRun(
+      [&] { cancelled = counted.queue.Take(absl::InfiniteFuture(), ticket); }));
+  ASSERT_TRUE((*executor)->TryRun([&] {
+    late = counted.queue.Take(absl::Now() + absl::Milliseconds(2), nullptr);
+  }));
+  // The last comes to its turn on the one thread, behind five that wait.
+  ASSERT_TRUE((*executor)->TryRun([&] { counted.queue.Cancel(ticket); }));
+  while ((*executor)->counts().parked != 3) std::this_thread::yield();
+  EXPECT_EQ(turns, 0);
+  counted.queue.Give();
+  EXPECT_TRUE((*executor)->WaitUntilIdle(absl::InfiniteFuture()));
+  EXPECT_EQ(turns, 3);
+  EXPECT_TRUE(absl::IsCancelled(cancelled)) << cancelled;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Threads for work that waits: guests that run, compilations, readers of the
-// event log. gRPC's own threads must not.
+// Threads for work that blocks: compilations, the disk, readers of the event
+// log.
 //
 // At most `threads_max` threads, made when they are first needed, and at most
 // `queue_max` jobs that wait for one. Any thread.
@@ -16,27 +16,28 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/job_runner.h"
 
 namespace callgate {
 
-class WorkerPool {
+class WorkerPool final : public JobRunner {
  public:
   WorkerPool(size_t threads_max, size_t queue_max);
   // Runs what is queued, and waits for all of it.
-  ~WorkerPool();
+  ~WorkerPool() override;
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // False if every thread is busy and the queue is full: then `job` is dropped.
   // `after`, where there is one, runs on the same thread when the job no longer
   // counts: who learns from it that the job is done finds its place free.
-  bool TryRun(std::function<void()> job, std::function<void()> after = nullptr);
+  bool TryRun(std::function<void()> job,
+              std::function<void()> after = nullptr) override;
 
   // Waits until no job runs or waits, or for `deadline`. Whether it is so.
   bool WaitUntilIdle(absl::Time deadline);
 
-  // Jobs that can run or wait at once.
-  size_t capacity() const { return threads_max_ + queue_max_; }
+  size_t capacity() const override { return threads_max_ + queue_max_; }
 
  private:
   struct Job {

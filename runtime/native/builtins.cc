@@ -86,6 +86,7 @@ class Builtins {
     return Looked(store, fuel, frame);
   }
   static bool Looked(NativeStore& store, int64_t fuel, const void* frame) {
+    store.host_.LetOthersRun();
     std::optional<backend::Stop> stop = store.MayNotRun();
     if (!stop.has_value()) return true;
     return store.Stopped(*std::move(stop), frame, fuel);

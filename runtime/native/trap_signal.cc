@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "runtime/check.h"
 
@@ -168,6 +169,10 @@ void PushFaultScope(FaultScope& scope) {
 void PopFaultScope(FaultScope& scope) {
   CALLGATE_CHECK(t_scope == &scope, "activations end innermost first");
   t_scope = scope.outer;
+}
+
+FaultScope* ExchangeFaultScopes(FaultScope* scopes) {
+  return std::exchange(t_scope, scopes);
 }
 
 }  // namespace callgate::native

@@ -61,6 +61,10 @@ bool PrepareThreadForFaults();
 void PushFaultScope(FaultScope& scope);
 void PopFaultScope(FaultScope& scope);
 
+// Makes `scopes` the thread's chain, innermost first, and returns what it had:
+// for whoever moves activations from one thread to another.
+FaultScope* ExchangeFaultScopes(FaultScope* scopes);
+
 }  // namespace callgate::native
 
 #endif  // CALLGATE_RUNTIME_NATIVE_TRAP_SIGNAL_H_

@@ -659,6 +659,7 @@ std::optional<backend::Stop> Interpreter::Run(
 
   bool begins = true;
   while (true) {
+    host_.LetOthersRun();
     if (host_.Interrupted()) return stopped(TrapCode::kInterrupted);
     if (host_.DeadlinePassed()) return stopped(TrapCode::kDeadlineExceeded);
     slice_left_ = std::min(kInstructionsPerSlice, host_.FuelLeft());

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "runtime/parking_condition.h"
 #include "server/error_reason.h"
 #include "server/services/messages.h"
 #include "server/services/resource_name.h"
@@ -29,8 +29,9 @@ absl::Status BadArgument(absl::string_view message) {
                          reason::kBadArgument, message);
 }
 
-// The guest runs on a worker thread (Work), which alone writes to the stream
-// and finishes it. Requests come on gRPC's threads and go into the pipe.
+// The guest runs on a fiber (Work), which alone writes to the stream and
+// finishes it; where it waits for its reader, it parks. Requests come on gRPC's
+// threads and go into the pipe.
 class RunReactor final : public grpc::ServerBidiReactor<v1::RunStreamRequest,
                                                         v1::RunStreamResponse>,
                          public OutputSink {
@@ -44,8 +45,11 @@ class RunReactor final : public grpc::ServerBidiReactor<v1::RunStreamRequest,
   }
 
   bool OnOutput(OutputStream stream, absl::string_view bytes) override;
+  void OnSessionEnded() override;
 
  private:
+  using Lock = std::unique_lock<std::mutex>;
+
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -55,8 +59,11 @@ class RunReactor final : public grpc::ServerBidiReactor<v1::RunStreamRequest,
   void ReadMore();
   void Work();
   absl::StatusOr<Outcome> RunGuest();
-  bool Send(v1::RunStreamResponse response, absl::Time until);
-  bool WaitForWrite(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whose wait ends when the Session does.
+  enum class Of : uint8_t { kGuest, kRun };
+  bool Send(v1::RunStreamResponse response, Of whose, absl::Time until);
+  // Whether the last write is over and another one may follow.
+  bool WaitForWrite(Lock& lock, Of whose, absl::Time until);
   void Conclude(const absl::Status& status, const v1::RunStreamResponse* last);
 
   const ServiceParts parts_;
@@ -69,20 +76,23 @@ class RunReactor final : public grpc::ServerBidiReactor<v1::RunStreamRequest,
   v1::RunStreamRequest::Config config_;
   bool begun_ = false;  // of the reading side
 
-  absl::Mutex mu_;
-  bool writing_ ABSL_GUARDED_BY(mu_) = false;
-  bool broken_ ABSL_GUARDED_BY(mu_) = false;  // a write failed
-  bool slow_ ABSL_GUARDED_BY(mu_) = false;
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
-  bool concluded_ ABSL_GUARDED_BY(mu_) = false;
-  bool bad_chunk_ ABSL_GUARDED_BY(mu_) = false;
-  std::unique_ptr<StdinPipe> stdin_ ABSL_GUARDED_BY(mu_);
-  std::shared_ptr<StoreEntry> entry_ ABSL_GUARDED_BY(mu_);
-  std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mu_);
+  std::mutex mu_;
+  // Guarded by mu_.
+  ParkingCondition changed_;  // the five that follow
+  bool writing_ = false;
+  bool broken_ = false;  // a write failed
+  bool slow_ = false;
+  bool cancelled_ = false;
+  bool ended_ = false;  // the Session, or it was told to
+  bool concluded_ = false;
+  bool bad_chunk_ = false;
+  std::unique_ptr<StdinPipe> stdin_;
+  std::shared_ptr<StoreEntry> entry_;
+  std::shared_ptr<Session> session_;
 };
 
 void RunReactor::ReadMore() {
-  const absl::MutexLock lock(&mu_);
+  const Lock lock(mu_);
   // Under the lock, so that it cannot come after the end.
   if (!concluded_) StartRead(&request_);
 }
@@ -98,32 +108,38 @@ void RunReactor::OnReadDone(bool ok) {
     Begin();
     return;
   }
-  const absl::MutexLock lock(&mu_);
-  if (concluded_ || stdin_ == nullptr) return;
-  if (!ok) {
-    stdin_->End();
-    return;
-  }
-  if (request_.payload_case() != v1::RunStreamRequest::kStdinChunk ||
-      request_.stdin_chunk().size() > kChunkBytesMax) {
-    bad_chunk_ = true;
-    if (entry_ != nullptr && session_ != nullptr) {
-      session_->Kill("the caller sent a message that is no chunk of stdin");
+  std::shared_ptr<Session> refused;
+  {
+    const Lock lock(mu_);
+    if (concluded_ || stdin_ == nullptr) return;
+    if (!ok) {
+      stdin_->End();
+      return;
     }
-    return;
+    if (request_.payload_case() == v1::RunStreamRequest::kStdinChunk &&
+        request_.stdin_chunk().size() <= kChunkBytesMax) {
+      if (stdin_->Give(std::move(*request_.mutable_stdin_chunk()))) {
+        StartRead(&request_);
+      }
+      return;
+    }
+    bad_chunk_ = true;
+    refused = session_;
   }
-  stdin_->Give(std::move(*request_.mutable_stdin_chunk()));
+  if (refused != nullptr) {
+    refused->Kill("the caller sent a message that is no chunk of stdin");
+  }
 }
 
 void RunReactor::Begin() {
   absl::StatusOr<std::unique_ptr<StdinPipe>> pipe =
-      StdinPipe::Open([this] { ReadMore(); });
+      StdinPipe::Open(parts_.runs.executor().poller(), [this] { ReadMore(); });
   if (!pipe.ok()) {
     Conclude(pipe.status(), nullptr);
     return;
   }
   {
-    const absl::MutexLock lock(&mu_);
+    const Lock lock(mu_);
     stdin_ = *std::move(pipe);
     StartRead(&request_);
   }
@@ -140,8 +156,9 @@ void RunReactor::Begin() {
 void RunReactor::OnCancel() {
   std::shared_ptr<StoreEntry> entry;
   {
-    const absl::MutexLock lock(&mu_);
+    const Lock lock(mu_);
     cancelled_ = true;
+    changed_.NotifyAll();
     entry = entry_;
   }
   if (entry != nullptr) {
@@ -150,26 +167,36 @@ void RunReactor::OnCancel() {
 }
 
 void RunReactor::OnWriteDone(bool ok) {
-  const absl::MutexLock lock(&mu_);
+  const Lock lock(mu_);
   writing_ = false;
   if (!ok) broken_ = true;
+  changed_.NotifyAll();
 }
 
-bool RunReactor::WaitForWrite(absl::Time until) {
-  const auto over =
-      +[](RunReactor* run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run->mu_) {
-        return !run->writing_ || run->cancelled_ || run->broken_;
-      };
+void RunReactor::OnSessionEnded() {
+  const Lock lock(mu_);
+  ended_ = true;
+  changed_.NotifyAll();
+}
+
+bool RunReactor::WaitForWrite(Lock& lock, Of whose, absl::Time until) {
   const absl::Time stalled = absl::Now() + kOutputStall;
-  const bool done = mu_.AwaitWithDeadline(absl::Condition(over, this),
-                                          std::min(until, stalled));
-  if (!done && absl::Now() >= stalled) slow_ = true;
-  return done && !cancelled_ && !broken_;
+  const auto given_up = [&] {
+    return cancelled_ || broken_ || (whose == Of::kGuest && ended_);
+  };
+  while (writing_ && !given_up()) {
+    const absl::Time now = absl::Now();
+    if (now >= stalled) slow_ = true;
+    if (now >= std::min(until, stalled)) return false;
+    changed_.WaitUntil(lock, std::min(until, stalled));
+  }
+  return !given_up();
 }
 
-bool RunReactor::Send(v1::RunStreamResponse response, absl::Time until) {
-  const absl::MutexLock lock(&mu_);
-  if (slow_ || !WaitForWrite(until)) return false;
+bool RunReactor::Send(v1::RunStreamResponse response, Of whose,
+                      absl::Time until) {
+  Lock lock(mu_);
+  if (slow_ || !WaitForWrite(lock, whose, until)) return false;
   response_ = std::move(response);
   writing_ = true;
   // The write goes on while the guest does; the next one waits for it.
@@ -179,11 +206,13 @@ bool RunReactor::Send(v1::RunStreamResponse response, absl::Time until) {
 
 bool RunReactor::OnOutput(OutputStream stream, absl::string_view bytes) {
   absl::Time until = absl::InfiniteFuture();
+  std::shared_ptr<Session> session;
   {
-    const absl::MutexLock lock(&mu_);
-    // A guest that waits for its reader waits on its own time.
-    if (session_ != nullptr) until = session_->running_until();
+    const Lock lock(mu_);
+    session = session_;
   }
+  // A guest that waits for its reader waits on its own time.
+  if (session != nullptr) until = session->running_until();
   while (!bytes.empty()) {
     const absl::string_view chunk = bytes.substr(0, kChunkBytesMax);
     bytes.remove_prefix(chunk.size());
@@ -191,10 +220,14 @@ bool RunReactor::OnOutput(OutputStream stream, absl::string_view bytes) {
     (stream == OutputStream::kStdout ? response.mutable_stdout_chunk()
                                      : response.mutable_stderr_chunk())
         ->assign(chunk.data(), chunk.size());
-    if (Send(std::move(response), until)) continue;
-    const absl::MutexLock lock(&mu_);
-    if (slow_ && session_ != nullptr) {
-      session_->Kill("its caller took no output for too long");
+    if (Send(std::move(response), Of::kGuest, until)) continue;
+    bool slow = false;
+    {
+      const Lock lock(mu_);
+      slow = slow_;
+    }
+    if (slow && session != nullptr) {
+      session->Kill("its caller took no output for too long");
     }
     return false;
   }
@@ -215,7 +248,7 @@ absl::StatusOr<Outcome> RunReactor::RunGuest() {
   streams.transient = true;
   streams.output = this;
   {
-    const absl::MutexLock lock(&mu_);
+    const Lock lock(mu_);
     streams.stdin_fd = stdin_->read_fd();
   }
   const absl::StatusOr<std::shared_ptr<StoreEntry>> entry =
@@ -224,13 +257,15 @@ absl::StatusOr<Outcome> RunReactor::RunGuest() {
   const std::shared_ptr<Session> session = (*entry)->session();
   if (session == nullptr) return (*entry)->EndedStatus();
   bool gone = false;
+  bool refused = false;
   {
-    const absl::MutexLock lock(&mu_);
+    const Lock lock(mu_);
     entry_ = *entry;
     session_ = session;
     gone = cancelled_;
-    if (bad_chunk_) session->Kill("the caller sent no chunk of stdin");
+    refused = bad_chunk_;
   }
+  if (refused) session->Kill("the caller sent no chunk of stdin");
   if (gone) {
     parts_.stores.End(*entry, EndReason::kKilled, "its caller went away");
   }
@@ -243,7 +278,7 @@ absl::StatusOr<Outcome> RunReactor::RunGuest() {
   for (const std::string& warning : (*entry)->facts().warnings) {
     started.mutable_started()->add_warnings(warning);
   }
-  Send(std::move(started), absl::InfiniteFuture());
+  Send(std::move(started), Of::kRun, absl::InfiniteFuture());
 
   absl::StatusOr<Outcome> outcome = session->Instantiate(deadline_);
   if (outcome.ok() && outcome->kind == OutcomeKind::kReturned) {
@@ -273,7 +308,7 @@ void RunReactor::Work() {
   const absl::StatusOr<Outcome> outcome = RunGuest();
   bool bad_chunk = false;
   {
-    const absl::MutexLock lock(&mu_);
+    const Lock lock(mu_);
     bad_chunk = bad_chunk_;
     entry_ = nullptr;
     session_ = nullptr;
@@ -297,8 +332,9 @@ void RunReactor::Conclude(const absl::Status& status,
   absl::Status answer = status;
   std::unique_ptr<StdinPipe> pipe;
   {
-    const absl::MutexLock lock(&mu_);
-    const bool written = !slow_ && WaitForWrite(absl::InfiniteFuture());
+    Lock lock(mu_);
+    const bool written =
+        !slow_ && WaitForWrite(lock, Of::kRun, absl::InfiniteFuture());
     if (slow_) {
       // What was written may lie in front of the status for ever.
       context_->TryCancel();
@@ -316,7 +352,7 @@ void RunReactor::Conclude(const absl::Status& status,
     concluded_ = true;
     pipe = std::move(stdin_);
   }
-  // Its thread may be in ReadMore, which takes the lock.
+  // The poller may be in ReadMore, which takes the lock.
   pipe = nullptr;
   const grpc::Status sent = StatusToGrpc(answer);
   record_.Count(sent.error_code());

@@ -9,6 +9,7 @@
 #include "server/allowed_dirs.h"
 #include "server/config.h"
 #include "server/events/event_log.h"
+#include "server/guest_runs.h"
 #include "server/host_module.h"
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
@@ -33,7 +34,10 @@ struct ServiceParts {
   metrics::Metrics& metrics;
   Timer& timer;
   // Calls into guests.
-  WorkerPool& runs;
+  GuestRuns& runs;
+  // What such a call has to wait for and cannot park for (RunAside): a thread
+  // for each of them, if need be.
+  WorkerPool& asides;
   // Compilations of policies, and what waits for the disk.
   WorkerPool& control;
   // Uploaded modules on their way through the compiler, one thread for each

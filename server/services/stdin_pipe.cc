@@ -1,8 +1,6 @@
 #include "server/services/stdin_pipe.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,95 +13,95 @@
 namespace callgate {
 
 absl::StatusOr<std::unique_ptr<StdinPipe>> StdinPipe::Open(
-    std::function<void()> on_room) {
-  const auto failed = [] {
+    Poller& poller, std::function<void()> on_room) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
     return absl::UnavailableError(
         absl::StrCat("no pipe for the guest's stdin: ", std::strerror(errno)));
-  };
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return failed();
-  const int wake = eventfd(0, EFD_CLOEXEC);
+  }
   // The guest's end stays as it is: whoever reads polls first.
-  if (wake < 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
-    const absl::Status status = failed();
-    if (wake >= 0) close(wake);
+  if (fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
+    const absl::Status status = absl::UnavailableError(
+        absl::StrCat("no pipe for the guest's stdin: ", std::strerror(errno)));
     close(ends[0]);
     close(ends[1]);
     return status;
   }
   return absl::WrapUnique(
-      new StdinPipe(ends[0], ends[1], wake, std::move(on_room)));
+      new StdinPipe(poller, ends[0], ends[1], std::move(on_room)));
 }
 
-StdinPipe::StdinPipe(int read_fd, int write_fd, int wake_fd,
+StdinPipe::StdinPipe(Poller& poller, int read_fd, int write_fd,
                      std::function<void()> on_room)
-    : read_fd_(read_fd),
-      write_fd_(write_fd),
-      wake_fd_(wake_fd),
+    : poller_(poller),
+      read_fd_(read_fd),
       on_room_(std::move(on_room)),
-      thread_([this] { Run(); }) {}
+      write_fd_(write_fd) {}
 
 StdinPipe::~StdinPipe() {
+  Poller::Id wait = 0;
   {
-    const absl::MutexLock lock(&mu_);
+    const std::lock_guard<std::mutex> lock(mu_);
     stopping_ = true;
+    wait = wait_;
   }
-  const uint64_t one = 1;
-  // Cannot fail: the counter is far from its maximum.
-  if (write(wake_fd_, &one, sizeof(one)) < 0) {
-  }
-  thread_.join();
+  // Waits for one that runs, which then asks for no other.
+  if (wait != 0) poller_.Cancel(wait);
+  const std::lock_guard<std::mutex> lock(mu_);
+  CloseWriteEnd();
   close(read_fd_);
-  close(wake_fd_);
 }
 
-void StdinPipe::Give(std::string bytes) {
-  const absl::MutexLock lock(&mu_);
+bool StdinPipe::Give(std::string bytes) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  if (write_fd_ < 0) return false;
   piece_ = std::move(bytes);
-  full_ = true;
+  written_ = 0;
+  return Fill();
 }
 
 void StdinPipe::End() {
-  const absl::MutexLock lock(&mu_);
+  const std::lock_guard<std::mutex> lock(mu_);
   ended_ = true;
+  if (written_ == piece_.size()) CloseWriteEnd();
 }
 
-void StdinPipe::Run() {
-  for (;;) {
-    std::string piece;
-    {
-      const absl::MutexLock lock(&mu_);
-      mu_.Await(absl::Condition(
-          +[](StdinPipe* pipe) ABSL_EXCLUSIVE_LOCKS_REQUIRED(pipe->mu_) {
-            return pipe->full_ || pipe->ended_ || pipe->stopping_;
-          },
-          this));
-      if (stopping_ || !full_) break;
-      piece = std::move(piece_);
-      full_ = false;
-    }
-    if (!WriteAll(piece)) break;
-    on_room_();
-  }
-  close(write_fd_);
-}
-
-bool StdinPipe::WriteAll(const std::string& bytes) {
-  size_t done = 0;
-  while (done < bytes.size()) {
+bool StdinPipe::Fill() {
+  while (written_ < piece_.size()) {
     // The read end is ours and open, so there is no SIGPIPE.
     const ssize_t wrote =
-        write(write_fd_, bytes.data() + done, bytes.size() - done);
+        write(write_fd_, piece_.data() + written_, piece_.size() - written_);
     if (wrote > 0) {
-      done += static_cast<size_t>(wrote);
+      written_ += static_cast<size_t>(wrote);
       continue;
     }
-    if (errno != EAGAIN && errno != EINTR) return false;
-    pollfd fds[2] = {{write_fd_, POLLOUT, 0}, {wake_fd_, POLLIN, 0}};
-    if (poll(fds, 2, -1) < 0 && errno != EINTR) return false;
-    if (fds[1].revents != 0) return false;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      wait_ = poller_.Watch(write_fd_, Poller::For::kWriting,
+                            Poller::Clock::time_point::max(),
+                            [this] { OnWritable(); });
+    } else {
+      CloseWriteEnd();
+    }
+    return false;
   }
+  piece_ = std::string();
+  written_ = 0;
+  if (ended_) CloseWriteEnd();
   return true;
+}
+
+void StdinPipe::OnWritable() {
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (stopping_ || !Fill() || ended_) return;
+  }
+  on_room_();
+}
+
+void StdinPipe::CloseWriteEnd() {
+  if (write_fd_ >= 0) close(write_fd_);
+  write_fd_ = -1;
 }
 
 }  // namespace callgate

@@ -1,31 +1,32 @@
-// A guest's standard input that comes in pieces: a pipe, filled by a thread of
-// its own, so that whoever has the bytes never waits for a guest that does not
+// A guest's standard input that comes in pieces: a pipe, filled without a
+// thread, so that whoever has the bytes never waits for a guest that does not
 // read.
 //
-// One piece at a time: Give says whether there is room for it, and `on_room` is
-// called when there is again. Any thread, except that Give and End come from
-// one at a time.
+// One piece at a time: Give says whether there is room for the next one, and if
+// not, `on_room` is called when there is. Any thread, except that Give and End
+// come from one at a time.
 
 #ifndef CALLGATE_SERVER_SERVICES_STDIN_PIPE_H_
 #define CALLGATE_SERVER_SERVICES_STDIN_PIPE_H_
 
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
-#include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
+#include "runtime/executor/poller.h"
 
 namespace callgate {
 
 class StdinPipe {
  public:
-  // `on_room` is called on the pipe's thread, with no lock held, after each
-  // piece. Unavailable: the process has too many files open.
+  // `on_room` is called on the poller's thread, with no lock held; it must be
+  // short. The poller outlives the pipe. Unavailable: the process has too many
+  // files open.
   static absl::StatusOr<std::unique_ptr<StdinPipe>> Open(
-      std::function<void()> on_room);
+      Poller& poller, std::function<void()> on_room);
   // Drops what the guest has not read. No on_room comes after it.
   ~StdinPipe();
   StdinPipe(const StdinPipe&) = delete;
@@ -34,29 +35,34 @@ class StdinPipe {
   // What the guest reads from, for as long as this lives.
   int read_fd() const { return read_fd_; }
 
-  // Only when there is room: at first, and after on_room.
-  void Give(std::string bytes);
+  // Only when there is room: at first, after a Give that was true, and after
+  // on_room. True: there is room again, and no on_room comes for this piece.
+  bool Give(std::string bytes);
   // No more comes: the guest reads the end of the file after the last piece.
   void End();
 
  private:
-  StdinPipe(int read_fd, int write_fd, int wake_fd,
+  StdinPipe(Poller& poller, int read_fd, int write_fd,
             std::function<void()> on_room);
-  void Run();
-  // Writes all of it. False when the pipe is to be closed.
-  bool WriteAll(const std::string& bytes);
+  // Writes what the pipe takes, and has itself called when it takes more. True
+  // when nothing is left. With the lock held.
+  bool Fill();
+  void OnWritable();
+  // With the lock held.
+  void CloseWriteEnd();
 
+  Poller& poller_;
   const int read_fd_;
-  const int write_fd_;
-  const int wake_fd_;  // readable when this is being destroyed
   const std::function<void()> on_room_;
 
-  absl::Mutex mu_;
-  std::string piece_ ABSL_GUARDED_BY(mu_);
-  bool full_ ABSL_GUARDED_BY(mu_) = false;
-  bool ended_ ABSL_GUARDED_BY(mu_) = false;
-  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  std::thread thread_;
+  std::mutex mu_;
+  // Guarded by mu_.
+  int write_fd_;  // -1 once closed
+  std::string piece_;
+  size_t written_ = 0;  // of piece_
+  bool ended_ = false;
+  bool stopping_ = false;
+  Poller::Id wait_ = 0;  // 0: none
 };
 
 }  // namespace callgate

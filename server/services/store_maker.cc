@@ -10,6 +10,7 @@
 #include "policy/policy_compiler.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"
+#include "server/job_runner.h"
 #include "server/module_admission.h"
 #include "server/services/messages.h"
 #include "server/services/status_to_grpc.h"
@@ -260,10 +261,25 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   if (!record.ok()) return record.status();
   status = CheckQuarantine(parts, tenant, *digest);
   if (!status.ok()) return status;
-  absl::StatusOr<PolicyList> selected =
-      SelectPolicies(parts, tenant, record->labels, config);
+  absl::StatusOr<PolicyList> selected = absl::UnavailableError("");
+  const auto select = [&] {
+    selected = SelectPolicies(parts, tenant, record->labels, config);
+  };
+  if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
+    // Compiling one computes, for long, and lets nobody else run meanwhile.
+    RunAside(parts.asides, select);
+  } else {
+    select();
+  }
   if (!selected.ok()) return selected.status();
-  absl::StatusOr<LoadedModule> loaded = parts.modules.Load(tenant, *digest);
+  absl::StatusOr<LoadedModule> loaded = absl::UnavailableError("");
+  const auto load = [&] { loaded = parts.modules.Load(tenant, *digest); };
+  if (parts.modules.Loaded(*digest) != nullptr) {
+    load();
+  } else {
+    // Reading and compiling block, for long.
+    RunAside(parts.asides, load);
+  }
   if (!loaded.ok()) return loaded.status();
   status = CheckModuleLimits(parts.engine, *loaded->bytes,
                              LimitsUnder(parts.engine, *selected));

@@ -1,7 +1,7 @@
 // StoreService: requests into Sessions, outcomes into responses.
 //
-// Thread-safe. Guests run on the runs pool; what is short is answered on gRPC's
-// own thread, so that KillStore works however busy the daemon is.
+// Thread-safe. Guests run on the runs' executor; what is short is answered on
+// gRPC's own thread, so that KillStore works however busy the daemon is.
 
 #ifndef CALLGATE_SERVER_SERVICES_STORE_SERVICE_H_
 #define CALLGATE_SERVER_SERVICES_STORE_SERVICE_H_

@@ -15,19 +15,19 @@ grpc::ServerUnaryReactor* UnaryCall::Start(const ServiceParts& parts,
                                            const char* service,
                                            const char* method,
                                            grpc::CallbackServerContext* context,
-                                           WorkerPool* pool, Work work) {
+                                           JobRunner* runner, Work work) {
   auto* call = new UnaryCall(parts, service, method, DeadlineOf(*context));
-  if (pool == nullptr) {
+  if (runner == nullptr) {
     call->Run(work);
     call->Answer(call->status_);
-  } else if (!pool->TryRun(
+  } else if (!runner->TryRun(
                  [call, work = std::move(work)] { call->Run(work); },
-                 // So that a caller with its answer does not find the thread
-                 // that made it still taken.
+                 // So that a caller with its answer does not find the place
+                 // of the call that made it still taken.
                  [call] { call->Answer(call->status_); })) {
     call->Answer(ErrorWithReason(
         absl::StatusCode::kResourceExhausted, reason::kTooManyRuns,
-        absl::StrCat(pool->capacity(),
+        absl::StrCat(runner->capacity(),
                      " requests of this kind are in progress, the maximum; "
                      "try again later")));
   }

@@ -1,5 +1,5 @@
-// A unary RPC whose work may wait: runs it on a worker thread, or at once where
-// it is short, and answers.
+// A unary RPC whose work may wait: hands it to whoever runs such work, or does
+// it at once where it is short, and answers.
 //
 // gRPC owns none of it: the reactor deletes itself when gRPC is done with it.
 
@@ -14,9 +14,9 @@
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/job_runner.h"
 #include "server/services/rpc_record.h"
 #include "server/services/service_parts.h"
-#include "server/worker_pool.h"
 
 namespace callgate {
 
@@ -25,12 +25,12 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // What a method does. The request and response stay until it returns.
   using Work = std::function<absl::Status(UnaryCall& call)>;
 
-  // `pool` null: `work` runs here and now, so it must not wait.
+  // `runner` null: `work` runs here and now, so it must not wait.
   static grpc::ServerUnaryReactor* Start(const ServiceParts& parts,
                                          const char* service,
                                          const char* method,
                                          grpc::CallbackServerContext* context,
-                                         WorkerPool* pool, Work work);
+                                         JobRunner* runner, Work work);
 
   absl::Time deadline() const { return deadline_; }
   // `handler` is called when the caller goes away, at once if it is gone, and

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "runtime/module.h"
 #include "runtime/native/compiler/compiler.h"
 #include "runtime/native/native_engine.h"

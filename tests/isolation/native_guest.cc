@@ -3,6 +3,8 @@
 #include <mutex>
 #include <string>
 
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "runtime/native/compiler/compiler.h"
 #include "runtime/native/compiler/planted_faults.h"
 #include "runtime/native/native_engine.h"
