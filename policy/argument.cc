@@ -112,7 +112,7 @@ Outcome CheckRange(const ArgSpec& arg, uint64_t address, uint64_t length,
 }
 
 Outcome CaptureIovec(const ArgSpec& arg, uint64_t address, uint64_t pairs,
-                     CallContext& call) {
+                     CallContext& call, CapturedArgument* captured) {
   if (pairs > kIovecPairsMax) {
     return ArgumentDenial{
         kErrno2Big,
@@ -132,12 +132,22 @@ Outcome CaptureIovec(const ArgSpec& arg, uint64_t address, uint64_t pairs,
     total += ranges[i].second;
   }
   if (total > arg.max_bytes) return TooLong(arg, total);
+  if (captured != nullptr) captured->gathered.clear();
   for (size_t i = 0; i < pairs; ++i) {
-    outcome = arg.kind == ArgKind::kIovecIn
-                  ? CaptureRange(arg, ranges[i].first, ranges[i].second, call,
-                                 nullptr)
-                  : CheckRange(arg, ranges[i].first, ranges[i].second, call);
+    absl::Span<const uint8_t> bytes;
+    outcome =
+        arg.kind == ArgKind::kIovecIn
+            ? CaptureRange(arg, ranges[i].first, ranges[i].second, call, &bytes)
+            : CheckRange(arg, ranges[i].first, ranges[i].second, call);
     if (!outcome.ok() || outcome->has_value()) return outcome;
+    if (captured != nullptr) {
+      captured->gathered.insert(captured->gathered.end(), bytes.begin(),
+                                bytes.end());
+    }
+  }
+  if (captured != nullptr) {
+    captured->bytes = captured->gathered;
+    captured->is_whole = true;
   }
   return std::nullopt;
 }
@@ -238,7 +248,7 @@ std::optional<ArgSpec> ResolveArgument(const ArgumentRule& rule,
 }
 
 Outcome CaptureArgument(const ArgSpec& arg, const FuncType& type,
-                        CallContext& call) {
+                        CallContext& call, CapturedArgument* captured) {
   if (!HasLength(arg.kind)) return std::nullopt;
   const absl::Span<const RawValue> args = call.args();
   if (args.size() != type.params.size() || arg.index >= args.size() ||
@@ -249,13 +259,19 @@ Outcome CaptureArgument(const ArgSpec& arg, const FuncType& type,
   const uint64_t address = Unsigned(type, args, arg.index);
   const uint64_t length = Unsigned(type, args, arg.len_index);
   if (arg.kind == ArgKind::kIovecIn || arg.kind == ArgKind::kIovecOut) {
-    return CaptureIovec(arg, address, length, call);
+    return CaptureIovec(arg, address, length, call, captured);
   }
   if (length > arg.max_bytes) return TooLong(arg, length);
   if (arg.kind == ArgKind::kBytesOut) {
     return CheckRange(arg, address, length, call);
   }
-  return CaptureRange(arg, address, length, call, nullptr);
+  absl::Span<const uint8_t> bytes;
+  Outcome outcome = CaptureRange(arg, address, length, call, &bytes);
+  if (captured != nullptr && outcome.ok() && !outcome->has_value()) {
+    captured->bytes = bytes;
+    captured->is_whole = true;
+  }
+  return outcome;
 }
 
 }  // namespace callgate::policy

@@ -12,8 +12,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "runtime/call_hook.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/value.h"
@@ -55,12 +57,23 @@ struct ArgumentDenial {
   std::string reason;
 };
 
+// The bytes of one argument of a call, as they were copied.
+struct CapturedArgument {
+  // All of it was copied. False where it is denied.
+  bool is_whole = false;
+  // The copy, until the hook returns; of an iovec, `gathered`.
+  absl::Span<const uint8_t> bytes;
+  // Kept for its capacity.
+  std::vector<uint8_t> gathered;
+};
+
 // Holds one argument of a call that is about to happen to its bounds, and has
 // the bytes it stands for copied, so that the host function uses what was
 // checked. Nothing: it is fine. A bad status is a fault of ours: `arg` must
 // come from ResolveArgument for the function's own type.
 absl::StatusOr<std::optional<ArgumentDenial>> CaptureArgument(
-    const ArgSpec& arg, const FuncType& type, CallContext& call);
+    const ArgSpec& arg, const FuncType& type, CallContext& call,
+    CapturedArgument* captured = nullptr);
 
 }  // namespace callgate::policy
 

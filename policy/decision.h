@@ -35,6 +35,8 @@ struct RuleMatch {
   Mode mode = Mode::kEnforce;
   Severity severity = Severity::kDebug;
   uint32_t guest_errno = 0;
+  // For kThrottle: how long the call waits for it.
+  absl::Duration delay;
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;
@@ -76,6 +78,9 @@ struct DecisionRecord {
   absl::string_view message;
   // What the guest got instead of the call, for kDeny.
   uint32_t guest_errno = 0;
+  // How long the call waited for it, for kThrottle: the longest of those that
+  // are enforced.
+  absl::Duration delay;
   // The budget that was passed: "host_calls_per_call"; else empty.
   absl::string_view budget;
 
@@ -110,6 +115,19 @@ class DecisionSink {
   // to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,
                              absl::string_view message) = 0;
+
+  // A condition that could not be evaluated (overflow, an absent fact, …), the
+  // first time that a Store sees it of a rule. A rule that restricts counted as
+  // true, one that allows as false.
+  virtual void OnConditionFailed(const StoreFacts& store,
+                                 absl::string_view policy,
+                                 absl::string_view rule,
+                                 absl::string_view message) {
+    static_cast<void>(store);
+    static_cast<void>(policy);
+    static_cast<void>(rule);
+    static_cast<void>(message);
+  }
 };
 
 inline constexpr uint64_t kDecisionSampleEvery = 1024;

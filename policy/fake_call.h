@@ -49,6 +49,7 @@ class FakeCall final : public CallContext {
   // The hook's answer.
   const std::vector<RawValue>& answer() const { return answer_; }
   const ErrorRef& error() const { return error_; }
+  absl::Duration delay() const { return delay_; }
   // What was captured, in order: address and length.
   const std::vector<std::pair<uint64_t, uint64_t>>& captured() const {
     return captured_;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/quote.h"
+#include "policy/specialised_import.h"
 
 namespace callgate::policy {
 bool AnswersErrno(const LinkedImport& import) {
@@ -87,6 +88,12 @@ LinkFindings Policy::CheckAgainst(
       warn_of_trap(content_.unlisted_import, "denies the unlisted");
     } else {
       for (const uint32_t r : policy->restrictions) {
+        warn_of_trap(content_.rules[r], "denies");
+      }
+    }
+    Specialise(*this, import, &out.problems);
+    for (const uint32_t r : content_.call_rules) {
+      if (content_.rules[r].when.empty()) {
         warn_of_trap(content_.rules[r], "denies");
       }
     }

@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
+#include "policy/condition.h"
 #include "policy/guest_errno.h"
 #include "policy/import_name.h"
 #include "policy/problem.h"
@@ -37,7 +38,14 @@ struct Rule {
   uint32_t guest_errno = kErrnoNotCapable;
   // Replaces the usual sentence where not empty.
   std::string message;
+  // The same with values of facts in it; none if there are no such.
+  std::vector<MessagePart> message_parts;
   std::vector<std::string> tags;
+  // When it matches; empty: always.
+  Condition when;
+  std::vector<RuleException> exceptions;
+  // For kThrottle.
+  ThrottleSpec throttle;
   // Where the rule stands: its own file, which may be an included one.
   std::string file;
   SourcePosition position;
@@ -54,8 +62,10 @@ struct ImportPolicy {
   ImportName import;
   // It stands under `imports`, not only in a rate limit.
   bool listed = false;
-  // Some entry allows it.
+  // Some entry allows it, always.
   bool allowed = false;
+  // Into Policy::rules(): entries that allow it where their `when` holds.
+  std::vector<uint32_t> conditional_allows;
   // Into Policy::rules(): every entry that is not `allow`.
   std::vector<uint32_t> restrictions;
   // Into Policy::rate_limits().
@@ -100,12 +110,16 @@ struct PolicyContent {
   Severity min_severity = Severity::kDebug;
   Budgets budgets;
   std::vector<Rule> rules;
+  // Into `rules`: those of the section `rules`, which are about every import.
+  std::vector<uint32_t> call_rules;
   std::vector<RateLimit> rate_limits;
   std::vector<ImportPolicy> imports;
+  Vocabulary vocabulary;
   // What the engine itself says in this policy's name.
   Rule unlisted_import;                // "default:unlisted_import"
   Rule no_allow;                       // "default:no_allow"
   Rule on_engine_error;                // "default:on_engine_error"
+  Rule bad_argument;                   // "default:argument"
   Rule budget_exceeded[kBudgetCount];  // "budget:fuel_per_call", …
 };
 
@@ -136,12 +150,18 @@ class Policy {
   bool OfferedTo(absl::string_view tenant) const;
 
   const std::vector<Rule>& rules() const { return content_.rules; }
+  const std::vector<uint32_t>& call_rules() const {
+    return content_.call_rules;
+  }
+  const Vocabulary& vocabulary() const { return content_.vocabulary; }
   const std::vector<RateLimit>& rate_limits() const {
     return content_.rate_limits;
   }
   const Rule& unlisted_import() const { return content_.unlisted_import; }
   const Rule& no_allow() const { return content_.no_allow; }
   const Rule& on_engine_error() const { return content_.on_engine_error; }
+  // An argument that a condition reads and that cannot be copied.
+  const Rule& bad_argument() const { return content_.bad_argument; }
   const Rule& budget_exceeded(Budget b) const {
     return content_.budget_exceeded[static_cast<size_t>(b)];
   }

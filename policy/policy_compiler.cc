@@ -17,8 +17,11 @@
 #include "google/protobuf/message.h"
 #include "openssl/evp.h"
 #include "policy/builtin_policies.h"
+#include "policy/call_facts.h"
+#include "policy/expression/expression.h"
 #include "policy/import_name.h"
 #include "policy/quote.h"
+#include "policy/rule_parts.h"
 #include "policy/supported_fields.h"
 #include "runtime/call_hook.h"
 #include "runtime/check.h"
@@ -32,6 +35,7 @@ constexpr size_t kNameBytesMax = 63;
 constexpr uint32_t kErrnoMax = 65535;
 constexpr uint64_t kBurstMax = 1'000'000'000;
 constexpr double kRefillMax = 1e9;
+constexpr size_t kArgumentFactsMax = 1024;
 
 // The schema's numbers and ours are the same.
 static_assert(static_cast<int>(Verdict::kAllow) == v1::ACTION_ALLOW &&
@@ -97,11 +101,18 @@ class Compiler {
       }
     }
     CompileRoot();
+    for (const LoadedPolicyFile* file : included_first_) {
+      CompileLists(*file);
+      CompileMacros(*file);
+    }
     for (const LoadedPolicyFile* file : files_) {
       CompileBudgets(*file);
       CompileImports(*file);
+      CompileRules(*file);
       CompileRateLimits(*file);
     }
+    for (const LoadedPolicyFile* file : files_) CompileExceptions(*file);
+    CheckExpressions();
     WarnOfContradictions();
 
     CompileResult result;
@@ -174,6 +185,7 @@ class Compiler {
     while (!path.empty()) {
       const LoadedPolicyFile& file = *path.back().file;
       if (path.back().next == file.proto.include_size()) {
+        included_first_.push_back(&file);
         path.pop_back();
         continue;
       }
@@ -298,16 +310,12 @@ class Compiler {
     return rule;
   }
 
-  // Refuses `throttle` by saying so, and other actions that have no place here.
+  // Refuses actions that have no place here.
   bool CheckAction(const LoadedPolicyFile& file, absl::string_view path,
                    v1::Action action,
                    std::initializer_list<v1::Action> allowed) {
     if (std::find(allowed.begin(), allowed.end(), action) != allowed.end()) {
       return true;
-    }
-    if (action == v1::ACTION_THROTTLE) {
-      Report(file, path, "throttle is not supported yet");
-      return false;
     }
     std::vector<absl::string_view> names;
     for (const v1::Action a : allowed) {
@@ -344,6 +352,8 @@ class Compiler {
     content_.unlisted_import = OwnRule("default:unlisted_import", unlisted,
                                        "defaults.unlisted_import");
     content_.no_allow = OwnRule("default:no_allow", Verdict::kDeny, "imports");
+    content_.bad_argument =
+        OwnRule("default:argument", Verdict::kDeny, "imports");
 
     Verdict on_error = Verdict::kTrap;
     if (const v1::Action a = proto.defaults().on_engine_error();
@@ -469,6 +479,191 @@ class Compiler {
 
   // --- Rules -----------------------------------------------------------------
 
+  ReportAt ReporterFor(const LoadedPolicyFile& file) {
+    return [this, &file](const std::string& path, const std::string& message) {
+      Report(file, path, message);
+    };
+  }
+
+  void CompileLists(const LoadedPolicyFile& file) {
+    for (int i = 0; i < file.proto.lists_size(); ++i) {
+      const std::string path = absl::StrCat("lists[", i, "]");
+      std::optional<NamedList> list =
+          ReadList(file.proto.lists(i), path, ReporterFor(file));
+      if (!list) continue;
+      std::vector<NamedList>& lists = content_.vocabulary.lists;
+      if (std::any_of(lists.begin(), lists.end(), [&](const NamedList& other) {
+            return other.name == list->name;
+          })) {
+        Report(file, absl::StrCat(path, ".name"),
+               absl::StrCat(Quote(list->name),
+                            " is a list already; names are unique in a policy "
+                            "and what it includes"));
+        continue;
+      }
+      lists.push_back(*std::move(list));
+    }
+  }
+
+  void CompileMacros(const LoadedPolicyFile& file) {
+    for (int i = 0; i < file.proto.macros_size(); ++i) {
+      const v1::Macro& macro = file.proto.macros(i);
+      const std::string path = absl::StrCat("macros[", i, "]");
+      if (macro.when().empty()) {
+        Report(file, path, "when is missing; a macro stands for a condition");
+        continue;
+      }
+      content_.vocabulary.macros.push_back(
+          {macro.name(),
+           ConditionAt(file, absl::StrCat(path, ".when"), macro.when())});
+    }
+  }
+
+  void CompileRules(const LoadedPolicyFile& file) {
+    for (int i = 0; i < file.proto.rules_size(); ++i) {
+      const v1::Rule& entry = file.proto.rules(i);
+      const std::string path = absl::StrCat("rules[", i, "]");
+      if (entry.id().empty()) {
+        Report(file, path, "id is missing; a rule has an id");
+        continue;
+      }
+      CheckId(file, path, entry.id());
+      if (entry.event() != v1::RULE_EVENT_UNSPECIFIED &&
+          entry.event() != v1::RULE_EVENT_CALL) {
+        Report(file, absl::StrCat(path, ".event"),
+               "only `call` is looked at; others are not supported yet");
+        continue;
+      }
+      if (entry.when().empty()) {
+        Report(file, path,
+               "when is missing; write `when: 'true'` for every call");
+      }
+      if (entry.action() == v1::ACTION_UNSPECIFIED) {
+        Report(file, path,
+               "action is missing; allowed: log, alert, throttle, deny, trap, "
+               "kill_store, quarantine_module");
+        continue;
+      }
+      if (!CheckAction(file, absl::StrCat(path, ".action"), entry.action(),
+                       {v1::ACTION_LOG, v1::ACTION_ALERT, v1::ACTION_THROTTLE,
+                        v1::ACTION_DENY, v1::ACTION_TRAP, v1::ACTION_KILL_STORE,
+                        v1::ACTION_QUARANTINE_MODULE})) {
+        continue;
+      }
+      Rule rule = CompileRule(file, path, entry, ToVerdict(entry.action()),
+                              kErrnoNotCapable);
+      rule.id = entry.id();
+      if (entry.has_enabled() && !entry.enabled()) continue;
+      content_.call_rules.push_back(
+          static_cast<uint32_t>(content_.rules.size()));
+      rule_where_.push_back({&file, path});
+      content_.rules.push_back(std::move(rule));
+    }
+  }
+
+  void CompileExceptions(const LoadedPolicyFile& file) {
+    const absl::Time now = absl::Now();
+    for (int i = 0; i < file.proto.exceptions_size(); ++i) {
+      const v1::RuleException& entry = file.proto.exceptions(i);
+      const std::string path = absl::StrCat("exceptions[", i, "]");
+      std::optional<RuleException> exception =
+          ReadException(file, entry, path, ReporterFor(file));
+      if (!exception) continue;
+      const auto rule = std::find_if(
+          content_.rules.begin(), content_.rules.end(),
+          [&](const Rule& known) { return known.id == entry.rule(); });
+      if (rule == content_.rules.end()) {
+        Report(file, absl::StrCat(path, ".rule"),
+               absl::StrCat("there is no rule ", Quote(entry.rule()),
+                            " under imports or rules"));
+        continue;
+      }
+      if (rule->verdict == Verdict::kAllow) {
+        Report(file, absl::StrCat(path, ".rule"),
+               absl::StrCat(Quote(entry.rule()),
+                            " allows; exceptions are from rules that "
+                            "restrict"));
+        continue;
+      }
+      constexpr absl::Duration kWarnBefore = absl::Hours(14 * 24);
+      if (exception->expires <= now) {
+        Warn(file, absl::StrCat(path, ".expires"),
+             "is over, so the exception has no effect");
+      } else if (exception->expires - now < kWarnBefore) {
+        Warn(file, absl::StrCat(path, ".expires"), "is less than 14 days away");
+      }
+      rule->exceptions.push_back(*std::move(exception));
+    }
+  }
+
+  // Names, types and syntax. What depends on an import is found when a module
+  // brings one.
+  void CheckExpressions() {
+    Vocabulary& words = content_.vocabulary;
+    for (const Macro& macro : words.macros) {
+      FindArgumentFacts(macro.when.source, &words.arguments);
+    }
+    for (const Rule& rule : content_.rules) {
+      FindArgumentFacts(rule.when.source, &words.arguments);
+      for (const MessagePart& part : rule.message_parts) {
+        FindArgumentFacts(part.value.source, &words.arguments);
+      }
+      for (const RuleException& exception : rule.exceptions) {
+        for (const auto& terms : exception.alternatives) {
+          for (const RuleException::Term& term : terms) {
+            FindArgumentFacts(term.field, &words.arguments);
+          }
+        }
+      }
+    }
+    if (words.arguments.size() > kArgumentFactsMax) {
+      Report(root_, "",
+             absl::StrCat("expressions name ", words.arguments.size(),
+                          " facts of arguments; at most ", kArgumentFactsMax));
+      return;
+    }
+    expression::Schema schema;
+    DeclareCallFacts(nullptr, &schema);
+    for (const std::string& fact : words.arguments) {
+      DeclareMissingArgument(fact, &schema);
+    }
+    DeclareLists(words, &schema);
+    expression::MacroSet macros;
+    AddMacros(words, schema, &macros, &problems_);
+    const auto check = [&](const Condition& condition,
+                           std::optional<expression::Type> type) {
+      if (condition.empty()) return;
+      expression::CompileOptions options;
+      options.type = type;
+      options.macros = &macros;
+      for (const expression::Problem& problem :
+           expression::CheckTypes(condition.source, schema, options)) {
+        problems_.push_back(
+            AtCondition(condition, problem.ToString(condition.source)));
+      }
+    };
+    for (const Rule& rule : content_.rules) {
+      check(rule.when, expression::Type(expression::TypeKind::kBool));
+      for (const MessagePart& part : rule.message_parts) {
+        check(part.value, std::nullopt);
+      }
+      for (const RuleException& exception : rule.exceptions) {
+        Condition condition;
+        condition.path = exception.path;
+        condition.file = exception.file;
+        condition.position = exception.position;
+        std::string why;
+        const auto source = SourceOfException(exception, schema, &why);
+        if (!source) {
+          problems_.push_back(AtCondition(condition, why));
+          continue;
+        }
+        condition.source = *source;
+        check(condition, expression::Type(expression::TypeKind::kBool));
+      }
+    }
+  }
+
   // What imports and rate limits have in common. The id is set by the caller.
   template <typename Entry>
   Rule CompileRule(const LoadedPolicyFile& file, const std::string& path,
@@ -503,12 +698,28 @@ class Compiler {
       }
       rule.guest_errno = entry.guest_errno();
     }
-    if (entry.message().find("${") != std::string::npos) {
-      Report(file, absl::StrCat(path, ".message"),
-             "inserting facts with ${…} is not supported yet; write plain "
-             "text");
-    }
     rule.message = EscapeText(entry.message());
+    rule.message_parts =
+        ReadMessage(file, entry.message(), absl::StrCat(path, ".message"),
+                    ReporterFor(file));
+    if (!entry.when().empty()) {
+      rule.when = ConditionAt(file, absl::StrCat(path, ".when"), entry.when());
+    }
+    if (verdict == Verdict::kThrottle) {
+      if (entry.has_throttle()) {
+        rule.throttle =
+            ReadThrottle(entry.throttle(), absl::StrCat(path, ".throttle"),
+                         ReporterFor(file));
+      } else {
+        Report(file, path,
+               "throttle is missing; say how long, as in `throttle: "
+               "{base_delay: 10ms}`");
+      }
+    } else if (entry.has_throttle()) {
+      Report(file, absl::StrCat(path, ".throttle"),
+             absl::StrCat("goes with `action: throttle` only; this one is ",
+                          VerdictName(verdict)));
+    }
     rule.tags.assign(entry.tags().begin(), entry.tags().end());
     return rule;
   }
@@ -567,14 +778,14 @@ class Compiler {
           ReadImport(file, path, entry.import());
       if (entry.action() == v1::ACTION_UNSPECIFIED) {
         Report(file, path,
-               "action is missing; allowed: allow, log, alert, deny, trap, "
-               "kill_store, quarantine_module");
+               "action is missing; allowed: allow, log, alert, throttle, deny, "
+               "trap, kill_store, quarantine_module");
         continue;
       }
       if (!CheckAction(file, absl::StrCat(path, ".action"), entry.action(),
                        {v1::ACTION_ALLOW, v1::ACTION_LOG, v1::ACTION_ALERT,
-                        v1::ACTION_DENY, v1::ACTION_TRAP, v1::ACTION_KILL_STORE,
-                        v1::ACTION_QUARANTINE_MODULE})) {
+                        v1::ACTION_THROTTLE, v1::ACTION_DENY, v1::ACTION_TRAP,
+                        v1::ACTION_KILL_STORE, v1::ACTION_QUARANTINE_MODULE})) {
         continue;
       }
       const Verdict verdict = ToVerdict(entry.action());
@@ -592,7 +803,11 @@ class Compiler {
       ImportPolicy& policy = EntryOf(*import);
       policy.listed = true;
       if (verdict == Verdict::kAllow) {
-        policy.allowed = true;
+        if (rule.when.empty()) {
+          policy.allowed = true;
+        } else {
+          policy.conditional_allows.push_back(index);
+        }
       } else {
         policy.restrictions.push_back(index);
       }
@@ -705,13 +920,18 @@ class Compiler {
       Verdict verdict = Verdict::kDeny;
       if (entry.action() != v1::ACTION_UNSPECIFIED &&
           CheckAction(file, absl::StrCat(path, ".action"), entry.action(),
-                      {v1::ACTION_LOG, v1::ACTION_ALERT, v1::ACTION_DENY,
-                       v1::ACTION_TRAP, v1::ACTION_KILL_STORE,
+                      {v1::ACTION_LOG, v1::ACTION_ALERT, v1::ACTION_THROTTLE,
+                       v1::ACTION_DENY, v1::ACTION_TRAP, v1::ACTION_KILL_STORE,
                        v1::ACTION_QUARANTINE_MODULE})) {
         verdict = ToVerdict(entry.action());
       }
       RateLimit limit;
       limit.rule = CompileRule(file, path, entry, verdict, kErrnoAgain);
+      if (!limit.rule.message_parts.empty()) {
+        Report(file, absl::StrCat(path, ".message"),
+               "inserting facts with ${…} is not supported yet for rate "
+               "limits; write plain text");
+      }
       if (entry.severity() == v1::SEVERITY_UNSPECIFIED) {
         limit.rule.severity = Severity::kWarning;
       }
@@ -770,10 +990,16 @@ class Compiler {
                           "refused anyway; list it with `action: allow`"));
         continue;
       }
-      const bool stops = std::any_of(
-          import.restrictions.begin(), import.restrictions.end(),
-          [&](uint32_t r) { return StopsCall(content_.rules[r].verdict); });
-      if (import.allowed || stops) continue;
+      const bool stops =
+          std::any_of(import.restrictions.begin(), import.restrictions.end(),
+                      [&](uint32_t r) {
+                        return StopsCall(content_.rules[r].verdict) &&
+                               content_.rules[r].when.empty();
+                      });
+      if (import.allowed || stops || !import.conditional_allows.empty()) {
+        continue;
+      }
+      if (import.restrictions.empty()) continue;
       const RuleWhere& where = rule_where_[import.restrictions.front()];
       Warn(*where.file, where.path,
            absl::StrCat(name,
@@ -791,6 +1017,8 @@ class Compiler {
   const IncludeResolver& resolver_;
   // The root first. All outlive us.
   std::vector<const LoadedPolicyFile*> files_;
+  // The same, each after those that it includes.
+  std::vector<const LoadedPolicyFile*> included_first_;
   std::vector<Problem> problems_;
   std::vector<Problem> warnings_;
   PolicyContent content_;

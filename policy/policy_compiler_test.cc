@@ -70,16 +70,10 @@ TEST_P(RefusedPolicyTest, SaysWhereAndWhy) {
 INSTANTIATE_TEST_SUITE_P(
     NotYet, RefusedPolicyTest,
     testing::ValuesIn<Row>({
-        {"when",
-         "imports:\n- {import: a.b, action: deny, when: 'true'}\n",
-         {"p.yaml:5:31: imports[0].when: not supported yet"}},
-        {"throttle",
-         "imports:\n- {import: a.b, action: throttle}\n",
-         {"p.yaml:5:17: imports[0].action: throttle is not supported yet"}},
-        {"facts_in_messages",
-         "imports:\n- {import: a.b, action: deny, message: 'no ${args.x}'}\n",
-         {"p.yaml:5:31: imports[0].message: inserting facts with ${…} is not "
-          "supported yet; write plain text"}},
+        {"function_rules",
+         "rules: [{id: a, when: 'true', action: log, event: function}]\n",
+         {"p.yaml:4:44: rules[0].event: only `call` is looked at; others are "
+          "not supported yet"}},
         {"stack_bytes",
          "budgets: {stack_bytes: 1}\n",
          {"p.yaml:4:11: budgets.stack_bytes: not supported yet; use "
@@ -97,24 +91,12 @@ INSTANTIATE_TEST_SUITE_P(
         {"suppression",
          "defaults: {suppression: {burst: 1}}\n",
          {"p.yaml:4:12: defaults.suppression: not supported yet"}},
-        {"lists",
-         "lists: [{name: a}]\n",
-         {"p.yaml:4:1: lists: not supported yet"}},
-        {"macros",
-         "macros: [{name: a}]\n",
-         {"p.yaml:4:1: macros: not supported yet"}},
-        {"rules",
-         "rules: [{id: a}]\n",
-         {"p.yaml:4:1: rules: not supported yet"}},
         {"temporal",
          "temporal: [{id: a}]\n",
          {"p.yaml:4:1: temporal: not supported yet"}},
         {"anomaly",
          "anomaly: [{id: a}]\n",
          {"p.yaml:4:1: anomaly: not supported yet"}},
-        {"exceptions",
-         "exceptions: [{rule: a}]\n",
-         {"p.yaml:4:1: exceptions: not supported yet"}},
         {"tests",
          "tests: [{name: a}]\n",
          {"p.yaml:4:1: tests: not supported yet"}},
@@ -162,7 +144,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"no_action",
          "imports: [{import: a.b}]\n",
          {"p.yaml:4:11: imports[0]: action is missing; allowed: allow, log, "
-          "alert, deny, trap, kill_store, quarantine_module"}},
+          "alert, throttle, deny, trap, kill_store, quarantine_module"}},
         {"no_import",
          "imports: [{action: deny}]\n",
          {"p.yaml:4:11: imports[0]: import is missing; name one as "
@@ -206,8 +188,9 @@ INSTANTIATE_TEST_SUITE_P(
           "includes"}},
         {"unlisted_throttle",
          "defaults: {unlisted_import: throttle}\n",
-         {"p.yaml:4:12: defaults.unlisted_import: throttle is not supported "
-          "yet"}},
+         {"p.yaml:4:12: defaults.unlisted_import: cannot be throttle; allowed "
+          "here: allow, log, alert, deny, trap, kill_store, "
+          "quarantine_module"}},
         {"engine_error_allow",
          "defaults: {on_engine_error: allow}\n",
          {"p.yaml:4:12: defaults.on_engine_error: cannot be allow; allowed "
@@ -252,7 +235,8 @@ INSTANTIATE_TEST_SUITE_P(
          "rate_limits: [{import: a.b, refill_per_second: 1, burst: 1, action: "
          "allow}]\n",
          {"p.yaml:4:61: rate_limits[0].action: cannot be allow; allowed here: "
-          "log, alert, deny, trap, kill_store, quarantine_module"}},
+          "log, alert, throttle, deny, trap, kill_store, "
+          "quarantine_module"}},
         {"arg_without_name",
          "imports: [{import: a.b, action: allow, args: [{index: 0}]}]\n",
          {"p.yaml:4:47: imports[0].args[0]: name is missing; an argument has a "
@@ -361,11 +345,11 @@ TEST(CompilePolicyTest, EveryFieldIsEitherDoneOrRefused) {
   // A field of a supported message that the list does not have is refused, so
   // a file with only that field set must not compile.
   v1::PolicyFile file;
-  file.mutable_imports()->Add()->set_when("x");
+  file.mutable_temporal()->Add()->set_id("x");
   LoadedPolicyFile loaded;
   loaded.proto = file;
   EXPECT_THAT(Lines(FindUnsupportedFields(loaded)),
-              ElementsAre(HasSubstr("imports[0].when: not supported yet")));
+              ElementsAre(HasSubstr("temporal: not supported yet")));
 }
 
 // --- Includes ----------------------------------------------------------------
@@ -453,11 +437,11 @@ TEST(IncludeTest, RefusesCircles) {
 
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
-  catalogue.Add("base", "rules: [{id: x}]\n");
-  catalogue.Add("top", "include: [base]\nlists: [{name: y}]\n");
+  catalogue.Add("base", "temporal: [{id: x}]\n");
+  catalogue.Add("top", "include: [base]\ntests: [{name: y}]\n");
   EXPECT_THAT(Lines(catalogue.Compile("top").problems),
-              ElementsAre("top.yaml:5:1: lists: not supported yet",
-                          "base.yaml:4:1: rules: not supported yet"));
+              ElementsAre("top.yaml:5:1: tests: not supported yet",
+                          "base.yaml:4:1: temporal: not supported yet"));
 }
 
 TEST(IncludeTest, IsBounded) {
@@ -651,7 +635,7 @@ TEST_P(ExampleTest, CompilesWithoutWarnings) {
 
 INSTANTIATE_TEST_SUITE_P(Files, ExampleTest,
                          testing::Values("wasi-command", "connector",
-                                         "audit-trial"),
+                                         "audit-trial", "confined-paths"),
                          [](const auto& test) {
                            std::string name = test.param;
                            for (char& c : name) {

@@ -13,12 +13,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/argument.h"
+#include "policy/specialised_import.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {
 namespace {
-
-constexpr uint32_t Bit(Budget b) { return 1u << static_cast<uint32_t>(b); }
 
 // The usual sentence of a rule about an import.
 std::string Sentence(const Rule& rule, absl::string_view what) {
@@ -37,12 +36,6 @@ absl::string_view PastParticiple(Verdict verdict) {
     default:
       return "not allowed";
   }
-}
-
-// "2000000000" of wall_per_call reads badly.
-std::string ShowBudget(Budget budget, uint64_t amount) {
-  if (budget != Budget::kWallPerCall) return absl::StrCat(amount);
-  return absl::FormatDuration(absl::Nanoseconds(static_cast<int64_t>(amount)));
 }
 
 }  // namespace
@@ -72,6 +65,8 @@ struct PolicyHook::Plan {
   bool answers_errno = false;
   std::vector<RawValue> answer;
 
+  std::vector<PlanJudge> judges;
+
   std::vector<Static> matches;
   std::vector<Bucket> buckets;
   std::vector<Argument> arguments;
@@ -81,6 +76,14 @@ struct PolicyHook::Plan {
   uint64_t allowed = 0;
   uint64_t allowed_with_record = 0;
   uint64_t stopped = 0;
+};
+
+// What has conditions, of one policy.
+struct PolicyHook::PlanJudge {
+  size_t policy;
+  ImportJudge judge;
+  // No entry allows the import always: what to say if none does now.
+  std::optional<Plan::Static> no_allow;
 };
 
 PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
@@ -127,7 +130,7 @@ Mode PolicyHook::ModeOf(const Rule& rule, size_t policy) const {
 }
 
 RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
-                              Mode mode, absl::string_view message) const {
+                              Mode mode, absl::string_view message) {
   RuleMatch match;
   match.policy = policies_[policy]->name();
   match.policy_version = policies_[policy]->version();
@@ -136,6 +139,7 @@ RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
   match.mode = mode;
   match.severity = rule.severity;
   match.guest_errno = verdict == Verdict::kDeny ? rule.guest_errno : 0;
+  if (verdict == Verdict::kThrottle) match.delay = DelayOf(rule);
   match.tags = rule.tags;
   match.message = message;
   match.min_severity = policies_[policy]->min_severity();
@@ -182,10 +186,22 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
                   absl::StrCat(name, " is not listed by the policy")));
       }
     }
-    if (import == nullptr) continue;
+    std::vector<Problem> problems;
+    SpecialisedImport special = Specialise(policy, linked, &problems);
+    if (!problems.empty()) {
+      plan->fault =
+          absl::StrCat("policy ", policy.name(),
+                       " cannot judge this import: ", problems.front().message);
+    }
     bool stopped = false;
-    for (const uint32_t r : import->restrictions) {
-      const Rule& rule = policy.rules()[r];
+    std::vector<SpecialisedRule> conditional;
+    for (SpecialisedRule& restriction : special.restrictions) {
+      const Rule& rule = policy.rules()[restriction.rule];
+      if (rule.verdict == Verdict::kThrottle) rule_states_[&rule];
+      if (!restriction.is_static()) {
+        conditional.push_back(std::move(restriction));
+        continue;
+      }
       plan->matches.push_back(match(
           rule, p, rule.verdict,
           Sentence(rule,
@@ -193,14 +209,43 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
       stopped =
           stopped || (StopsCall(rule.verdict) && ModeOf(rule, p) == modes_[p]);
     }
-    if (import->listed && !import->allowed && !stopped) {
+    special.restrictions = std::move(conditional);
+    std::optional<Plan::Static> no_allow;
+    if (special.listed && !special.allowed && !stopped) {
       // Else the restriction says it better.
-      plan->matches.push_back(
+      no_allow =
           match(policy.no_allow(), p, policy.no_allow().verdict,
-                absl::StrCat(name, " is listed, but no entry allows it")));
+                absl::StrCat(
+                    name, special.allows.empty()
+                              ? " is listed, but no entry allows it"
+                              : " is listed, but no entry allows this call"));
+      if (special.allows.empty()) {
+        plan->matches.push_back(*std::move(no_allow));
+        no_allow.reset();
+      }
     }
+    if (no_allow || !special.restrictions.empty()) {
+      for (const SpecialisedRule& r : special.restrictions) {
+        rule_states_[&policy.rules()[r.rule]];
+      }
+      for (const SpecialisedRule& r : special.allows) {
+        rule_states_[&policy.rules()[r.rule]];
+      }
+      if (scratch_ == nullptr) {
+        scratch_ = std::make_unique<expression::Scratch>();
+      }
+      plan->judges.push_back({p,
+                              ImportJudge(std::move(special), *function.type),
+                              std::move(no_allow)});
+      if (options_.handles != nullptr &&
+          plan->judges.back().judge.reads_paths()) {
+        options_.handles->RefuseLinks();
+      }
+    }
+    if (import == nullptr) continue;
     for (const uint32_t l : import->rate_limits) {
       const Rule& rule = policy.rate_limits()[l].rule;
+      if (rule.verdict == Verdict::kThrottle) rule_states_[&rule];
       plan->buckets.push_back(
           {first_bucket_[p] + l,
            match(rule, p, rule.verdict,
@@ -221,7 +266,8 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
     }
   }
   plan->quiet = plan->matches.empty() && plan->buckets.empty() &&
-                plan->arguments.empty() && plan->fault.empty();
+                plan->arguments.empty() && plan->judges.empty() &&
+                plan->fault.empty();
   plans_[function.binding] = std::move(plan);
   return can_end_store_ ? TransitionSet::HostCalls()
                         : TransitionSet::None().With(Transition::kCallingHost);
@@ -278,6 +324,7 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
     return ConcludeHostCall(call, nullptr, false);
   }
   ++host_calls_;
+  ++calls_of_store_;
   if (plan->quiet && host_calls_ <= next_host_call_mark_) {
     ++plan->allowed;
     return call.Proceed();
@@ -296,6 +343,7 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Plan& plan) {
   }
   AddRateLimits(plan);
   if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
+  if (!plan.judges.empty()) AddConditions(call, plan);
   const bool stopped =
       std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
         return m.mode == Mode::kEnforce && StopsCall(m.verdict);
@@ -307,6 +355,101 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Plan& plan) {
     return call.Proceed();
   }
   return ConcludeHostCall(call, &plan, over_budget);
+}
+
+void PolicyHook::AddConditions(CallContext& call, Plan& plan) {
+  CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
+                    options_.handles);
+  for (PlanJudge& judge : plan.judges) {
+    AddJudged(plan, judge, moment);
+  }
+}
+
+void PolicyHook::AddJudged(const Plan& plan, PlanJudge& judge,
+                           CallMoment& moment) {
+  const size_t p = judge.policy;
+  const Policy& policy = *policies_[p];
+  const auto denial = judge.judge.Begin(moment);
+  if (!denial.ok()) {
+    AddEngineFault(&plan, denial.status().message());
+    return;
+  }
+  const bool is_denied = denial->has_value();
+  if (is_denied) {
+    const Rule& rule = policy.bad_argument();
+    texts_.push_back((*denial)->reason);
+    matches_.push_back(
+        MatchOf(rule, p, plan.answers_errno ? Verdict::kDeny : Verdict::kTrap,
+                modes_[p], texts_.back()));
+    if (plan.answers_errno) {
+      matches_.back().guest_errno = (*denial)->guest_errno;
+    }
+  }
+  // Whether it failed for more than an argument that is denied already.
+  const auto failed = [&](const ImportJudge::Outcome& outcome) {
+    return outcome.answer == ImportJudge::Answer::kFailed &&
+           !(is_denied &&
+             (outcome.error.error() == expression::ErrorCode::kAbsentFact ||
+              outcome.error.error() == expression::ErrorCode::kBadFact));
+  };
+  for (const SpecialisedRule& special : judge.judge.import().restrictions) {
+    const ImportJudge::Outcome outcome =
+        judge.judge.Judge(special, moment, scratch_.get());
+    if (outcome.answer == ImportJudge::Answer::kNo) continue;
+    const Rule& rule = policy.rules()[special.rule];
+    if (outcome.answer == ImportJudge::Answer::kFailed) {
+      if (!failed(outcome)) continue;
+      texts_.push_back(absl::StrCat(
+          "the condition could not be evaluated, so it counts as true: ",
+          expression::ErrorText(outcome.error.error())));
+      NoteFailure(rule, p, special.when->Describe(outcome.error));
+    } else if (!special.message.parts.empty()) {
+      texts_.push_back(judge.judge.MessageOf(special, moment, scratch_.get()));
+    } else {
+      texts_.push_back(
+          Sentence(rule, absl::StrCat(FormatImportName(plan.function->module,
+                                                       plan.function->name),
+                                      " is ", PastParticiple(rule.verdict))));
+    }
+    const Verdict verdict =
+        rule.verdict == Verdict::kDeny && !plan.answers_errno ? Verdict::kTrap
+                                                              : rule.verdict;
+    matches_.push_back(
+        MatchOf(rule, p, verdict, ModeOf(rule, p), texts_.back()));
+  }
+  if (!judge.no_allow) return;
+  for (const SpecialisedRule& special : judge.judge.import().allows) {
+    const ImportJudge::Outcome outcome =
+        judge.judge.Judge(special, moment, scratch_.get());
+    if (outcome.answer == ImportJudge::Answer::kYes) return;
+    if (failed(outcome)) {
+      NoteFailure(policy.rules()[special.rule], p,
+                  special.when->Describe(outcome.error));
+    }
+  }
+  const Plan::Static& m = *judge.no_allow;
+  matches_.push_back(MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
+}
+
+void PolicyHook::NoteFailure(const Rule& rule, size_t policy,
+                             const std::string& why) {
+  ++conditions_failed_;
+  RuleState& state = rule_states_[&rule];
+  if (std::exchange(state.failure_told, true)) return;
+  sink_.OnConditionFailed(facts_, policies_[policy]->name(), rule.id, why);
+}
+
+absl::Duration PolicyHook::DelayOf(const Rule& rule) {
+  const ThrottleSpec& spec = rule.throttle;
+  RuleState& state = rule_states_[&rule];
+  const absl::Time now = clock_();
+  const bool rested =
+      state.last == absl::InfinitePast() || now - state.last > spec.cool_down;
+  state.delay = rested ? spec.base_delay
+                       : std::min(spec.max_delay, state.delay * spec.factor);
+  // The rest begins when the delay is over.
+  state.last = now + state.delay;
+  return state.delay;
 }
 
 void PolicyHook::AddArguments(CallContext& call, const Plan& plan) {
@@ -342,7 +485,9 @@ Disposition PolicyHook::ConcludeHostCall(CallContext& call, Plan* plan,
   Judgement judgement = Conclude(record);
   if (!StopsCall(judgement.verdict)) {
     if (plan != nullptr) ++plan->allowed_with_record;
-    return call.Proceed();
+    return judgement.delay > absl::ZeroDuration()
+               ? call.ProceedAfter(judgement.delay)
+               : call.Proceed();
   }
   if (plan != nullptr) ++plan->stopped;
   if (judgement.verdict != Verdict::kDeny) {
@@ -354,28 +499,6 @@ Disposition PolicyHook::ConcludeHostCall(CallContext& call, Plan* plan,
   return call.Answer(plan->answer);
 }
 
-void PolicyHook::AddHostCallBudgets() {
-  for (HostCallLimit& limit : host_call_limits_) {
-    if (host_calls_ <= limit.max) break;
-    // Enforced: every call over it is refused, should the guest go on.
-    if (limit.mode == Mode::kAudit && limit.recorded) continue;
-    limit.recorded = true;
-    const Policy& policy = *policies_[limit.policy];
-    texts_.push_back(absl::StrCat(
-        "more host calls in one call than host_calls_per_call, ", limit.max));
-    matches_.push_back(
-        MatchOf(policy.budget_exceeded(Budget::kHostCallsPerCall), limit.policy,
-                policy.budgets().on_exceed, limit.mode, texts_.back()));
-  }
-  // The next that has not been recorded, or is enforced.
-  next_host_call_mark_ = std::numeric_limits<uint64_t>::max();
-  for (const HostCallLimit& limit : host_call_limits_) {
-    if (limit.mode == Mode::kAudit && limit.recorded) continue;
-    next_host_call_mark_ = limit.max;
-    break;
-  }
-}
-
 void PolicyHook::AddRateLimits(Plan& plan) {
   if (plan.buckets.empty()) return;
   const absl::Time now = clock_();
@@ -385,172 +508,6 @@ void PolicyHook::AddRateLimits(Plan& plan) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-}
-
-Disposition PolicyHook::LeaveGuest(CallContext& call) {
-  if (call.trap() == nullptr) return call.Proceed();
-  std::optional<Budget> budget;
-  switch (call.trap()->code()) {
-    case TrapCode::kOutOfFuel:
-      if (arming_.fuel == Arming::Fuel::kPerCallBudget) {
-        budget = Budget::kFuelPerCall;
-      } else if (arming_.fuel == Arming::Fuel::kPerStoreBudget) {
-        budget = Budget::kFuelPerStore;
-      }
-      break;
-    case TrapCode::kDeadlineExceeded:
-      if (arming_.wall_is_budget) budget = Budget::kWallPerCall;
-      break;
-    case TrapCode::kHostBytesExceeded:
-      budget = Budget::kHostBytesPerCall;
-      break;
-    case TrapCode::kCallStackExhausted:
-      budget = Budget::kCallDepth;
-      break;
-    default:
-      break;
-  }
-  if (!budget || !budgets_[*budget] ||
-      (budgets_recorded_ & Bit(*budget)) != 0) {
-    return call.Proceed();
-  }
-  budgets_recorded_ |= Bit(*budget);
-  Judgement judgement;
-  ConcludeCallEnd(*budget, call.depth(), &judgement);
-  // A trap is what it is; what ends the Store is said instead of it.
-  if (!EndsStore(judgement.verdict)) return call.Proceed();
-  return call.Refuse(std::move(judgement.violation));
-}
-
-void PolicyHook::ConcludeCallEnd(Budget budget, uint32_t depth,
-                                 Judgement* judgement) {
-  const EffectiveBudgets::Entry& entry = *budgets_[budget];
-  size_t policy = 0;
-  while (policies_[policy].get() != entry.policy) ++policy;
-  matches_.clear();
-  texts_.clear();
-  texts_.push_back(absl::StrCat("the call used up ", BudgetName(budget), ", ",
-                                ShowBudget(budget, entry.max)));
-  matches_.push_back(MatchOf(entry.policy->budget_exceeded(budget), policy,
-                             entry.on_exceed, Mode::kEnforce, texts_.back()));
-  DecisionRecord record;
-  record.subject = DecisionRecord::Subject::kCallEnd;
-  record.budget = BudgetName(budget);
-  record.depth = depth;
-  *judgement = Conclude(record);
-}
-
-// --- Growth ------------------------------------------------------------------
-
-bool PolicyHook::OnGrowth(const GrowthEvent& event) {
-  if (latched_ != nullptr) {
-    ++refused_after_end_;
-    return false;
-  }
-  if (event.allowed) {
-    AuditGrowth(event);
-    return true;
-  }
-  // Which budget the limiter held, if it was one of ours.
-  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
-  Budget budget = Budget::kMemoryBytesTotal;
-  if (is_memory) {
-    const auto max = budgets_.Max(budget);
-    if (!max || event.store_bytes + (event.desired - event.current) <= *max) {
-      return true;
-    }
-  } else {
-    if (budgets_[Budget::kTableElementsTotal]) {
-      budget = Budget::kTableElementsTotal;
-    }
-    if (!budgets_[budget]) return true;
-  }
-  if ((budgets_recorded_ & Bit(budget)) != 0) return true;
-  budgets_recorded_ |= Bit(budget);
-
-  const EffectiveBudgets::Entry& entry = *budgets_[budget];
-  size_t policy = 0;
-  while (policies_[policy].get() != entry.policy) ++policy;
-  matches_.clear();
-  texts_.clear();
-  texts_.push_back(absl::StrCat(
-      is_memory ? "a memory" : "a table", " may not grow from ", event.current,
-      " to ", event.desired, is_memory ? " bytes" : " elements", ": ",
-      BudgetName(budget), " is ", entry.max));
-  // Refusing is the answer of the guest's own instruction set, so not a trap.
-  const Verdict verdict =
-      EndsStore(entry.on_exceed) ? entry.on_exceed : Verdict::kDeny;
-  matches_.push_back(MatchOf(entry.policy->budget_exceeded(budget), policy,
-                             verdict, Mode::kEnforce, texts_.back()));
-  matches_.back().guest_errno = 0;
-  DecisionRecord record;
-  record.subject = is_memory ? DecisionRecord::Subject::kMemoryGrow
-                             : DecisionRecord::Subject::kTableGrow;
-  record.budget = BudgetName(budget);
-  Conclude(record);
-  return latched_ == nullptr;
-}
-
-void PolicyHook::AuditGrowth(const GrowthEvent& event) {
-  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
-  const Budget budget =
-      is_memory ? Budget::kMemoryBytesTotal : Budget::kTableElementsTotal;
-  if ((audit_growth_recorded_ & Bit(budget)) != 0) return;
-  // Of tables only the one that grows is known.
-  const uint64_t used =
-      is_memory ? event.store_bytes + (event.desired - event.current)
-                : event.desired;
-  for (size_t p = 0; p < policies_.size(); ++p) {
-    const auto max = policies_[p]->budgets()[budget];
-    if (modes_[p] != Mode::kAudit || !max || used <= *max) continue;
-    audit_growth_recorded_ |= Bit(budget);
-    RecordAuditBudget(is_memory ? DecisionRecord::Subject::kMemoryGrow
-                                : DecisionRecord::Subject::kTableGrow,
-                      p, budget, used);
-  }
-}
-
-void PolicyHook::ReportUsage(const Usage& usage) {
-  const std::pair<Budget, uint64_t> used[] = {
-      {Budget::kFuelPerCall, usage.fuel},
-      {Budget::kFuelPerStore, usage.fuel_of_store},
-      {Budget::kHostBytesPerCall, usage.host_bytes},
-      {Budget::kWallPerCall,
-       static_cast<uint64_t>(
-           std::max(int64_t{0}, absl::ToInt64Nanoseconds(usage.wall)))},
-  };
-  for (size_t p = 0; p < policies_.size(); ++p) {
-    if (modes_[p] != Mode::kAudit) continue;
-    for (const auto& [budget, amount] : used) {
-      const auto max = policies_[p]->budgets()[budget];
-      if (max && amount > *max) {
-        RecordAuditBudget(DecisionRecord::Subject::kCallEnd, p, budget, amount);
-      }
-    }
-  }
-}
-
-void PolicyHook::RecordAuditBudget(DecisionRecord::Subject subject,
-                                   size_t policy, Budget budget,
-                                   uint64_t used) {
-  const Policy& of = *policies_[policy];
-  matches_.clear();
-  texts_.clear();
-  texts_.push_back(absl::StrCat("used ", ShowBudget(budget, used), ", and ",
-                                BudgetName(budget), " is ",
-                                ShowBudget(budget, *of.budgets()[budget])));
-  const bool growth = subject == DecisionRecord::Subject::kMemoryGrow ||
-                      subject == DecisionRecord::Subject::kTableGrow;
-  const Verdict verdict = growth && !EndsStore(of.budgets().on_exceed)
-                              ? Verdict::kDeny
-                              : of.budgets().on_exceed;
-  matches_.push_back(MatchOf(of.budget_exceeded(budget), policy, verdict,
-                             Mode::kAudit, texts_.back()));
-  matches_.back().guest_errno = 0;
-  DecisionRecord record;
-  record.subject = subject;
-  record.budget = BudgetName(budget);
-  Conclude(record);
 }
 
 // --- Faults and verdicts -----------------------------------------------------
@@ -603,11 +560,19 @@ PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
   record.rule = named.rule;
   record.message = named.message;
   record.guest_errno = enforced != nullptr ? enforced->guest_errno : 0;
+  if (record.verdict == Verdict::kThrottle) {
+    for (const RuleMatch& m : matches_) {
+      if (m.mode == Mode::kEnforce) {
+        record.delay = std::max(record.delay, m.delay);
+      }
+    }
+  }
   record.matches = matches_;
 
   Judgement judgement;
   judgement.verdict = record.verdict;
   judgement.guest_errno = record.guest_errno;
+  judgement.delay = record.delay;
   if (record.verdict > Verdict::kDeny) {
     PolicyViolation::Facts facts;
     facts.verdict = record.verdict;
@@ -647,6 +612,7 @@ PolicyHook::Counts PolicyHook::DrainCounts() {
   }
   counts.refused_after_end = std::exchange(refused_after_end_, 0);
   counts.engine_faults = std::exchange(engine_faults_, 0);
+  counts.conditions_failed = std::exchange(conditions_failed_, 0);
   return counts;
 }
 

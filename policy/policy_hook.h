@@ -32,10 +32,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/expression/scratch.h"
+#include "policy/handle_names.h"
+#include "policy/import_judge.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "policy/token_bucket.h"
@@ -52,6 +56,10 @@ class PolicyHook final : public CallHook {
   struct Options {
     // No policy is enforced above this mode.
     Mode mode_cap = Mode::kEnforce;
+    // For facts about paths. Null: there are no such. Must outlive the hook.
+    HandleNames* handles = nullptr;
+    // For `now` and the ends of exceptions.
+    absl::Time (*wall_clock)() = absl::Now;
   };
 
   // At least one policy.
@@ -120,11 +128,14 @@ class PolicyHook final : public CallHook {
     // Transitions refused because the Store had been ended before.
     uint64_t refused_after_end = 0;
     uint64_t engine_faults = 0;
+    // Conditions that could not be evaluated.
+    uint64_t conditions_failed = 0;
   };
   Counts DrainCounts();
 
  private:
   struct Plan;
+  struct PlanJudge;
 
   // A host call budget of one policy.
   struct HostCallLimit {
@@ -136,7 +147,7 @@ class PolicyHook final : public CallHook {
 
   Mode ModeOf(const Rule& rule, size_t policy) const;
   RuleMatch MatchOf(const Rule& rule, size_t policy, Verdict verdict, Mode mode,
-                    absl::string_view message) const;
+                    absl::string_view message);
   Plan* PlanOf(const FunctionIdentity& function);
 
   void BeginCallFromOutside();
@@ -149,6 +160,12 @@ class PolicyHook final : public CallHook {
   // Takes a token of every bucket of the plan, and adds those that had none.
   void AddRateLimits(Plan& plan);
   void AddArguments(CallContext& call, const Plan& plan);
+  // Conditions: takes the facts, then asks every rule that has one.
+  void AddConditions(CallContext& call, Plan& plan);
+  void AddJudged(const Plan& plan, PlanJudge& judge, CallMoment& moment);
+  void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
+  // How long a throttled call of `rule` waits now.
+  absl::Duration DelayOf(const Rule& rule);
   void AddEngineFault(const Plan* plan, absl::string_view what);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
@@ -157,6 +174,7 @@ class PolicyHook final : public CallHook {
   struct Judgement {
     Verdict verdict = Verdict::kAllow;
     uint32_t guest_errno = 0;
+    absl::Duration delay;
     std::shared_ptr<const PolicyViolation> violation;
   };
   Judgement Conclude(DecisionRecord record);
@@ -180,6 +198,16 @@ class PolicyHook final : public CallHook {
 
   // By binding; null for numbers that nothing was linked under.
   std::vector<std::unique_ptr<Plan>> plans_;
+  // What rules remember.
+  struct RuleState {
+    bool failure_told = false;
+    // For throttles.
+    absl::Duration delay;
+    absl::Time last = absl::InfinitePast();
+  };
+  absl::flat_hash_map<const Rule*, RuleState> rule_states_;
+  // Made when the first import has a condition.
+  std::unique_ptr<expression::Scratch> scratch_;
   // Of all policies in a row; first_bucket_[policy] is where one's begin.
   std::vector<TokenBucket> buckets_;
   std::vector<size_t> first_bucket_;
@@ -200,6 +228,8 @@ class PolicyHook final : public CallHook {
   uint64_t records_ = 0;
   uint64_t refused_after_end_ = 0;
   uint64_t engine_faults_ = 0;
+  uint64_t conditions_failed_ = 0;
+  uint64_t calls_of_store_ = 0;
   bool fault_reported_ = false;
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;

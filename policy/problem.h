@@ -19,7 +19,8 @@ struct Problem {
   std::string file;
   int line = 0;
   int column = 0;
-  // What was found and what is allowed. Text from the file is escaped.
+  // What was found and what is allowed. Text from the file is escaped. Of an
+  // expression it goes on with its line and a caret, on lines of their own.
   std::string message;
 
   // "web.yaml:12:3: budgets.stack_bytes: not supported yet"; without a place

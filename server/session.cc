@@ -90,6 +90,37 @@ absl::string_view BudgetOfTrap(TrapCode code, bool fuel_of_store) {
   }
 }
 
+// What a guest's WASI handles were opened as.
+class WasiHandleNames final : public policy::HandleNames {
+ public:
+  // Before anything is linked.
+  void set_context(wasi::Context* context) { context_ = context; }
+
+  std::optional<absl::string_view> PathOf(const FunctionIdentity& function,
+                                          uint64_t handle) override {
+    if (context_ == nullptr || function.module != wasi::kModuleName ||
+        handle > std::numeric_limits<uint32_t>::max()) {
+      return std::nullopt;
+    }
+    const absl::string_view path =
+        context_->GuestPathOf(static_cast<uint32_t>(handle));
+    if (path.empty()) return std::nullopt;
+    return path;
+  }
+  void RefuseLinks() override {
+    if (context_ != nullptr) context_->RefuseLinks();
+  }
+
+ private:
+  wasi::Context* context_ = nullptr;
+};
+
+policy::PolicyHook::Options HookOptionsWith(policy::HandleNames* handles) {
+  policy::PolicyHook::Options options;
+  options.handles = handles;
+  return options;
+}
+
 std::string TrapMessage(const Trap& trap) {
   return events::EscapeText(trap.message());
 }
@@ -121,7 +152,7 @@ class Session::Impl {
         hook_(config_.policies,
               policy::StoreFacts{config_.store_id, config_.tenant,
                                  config_.module_digest, config_.module_name},
-              MonotonicNow, tally_),
+              MonotonicNow, tally_, HookOptionsWith(&handle_names_)),
         store_(engine, StoreLimitsUnder(budgets_)),
         turns_(
             config_.waiting_max, [this] { store_.Interrupt(); },
@@ -186,6 +217,7 @@ class Session::Impl {
 
   // In this order: what stands later uses what stands before.
   VerdictTally tally_;
+  WasiHandleNames handle_names_;
   policy::PolicyHook hook_;
   std::shared_ptr<wasi::Context> wasi_;
   Store store_;
@@ -236,6 +268,7 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
       wasi::Context::Create(std::move(options));
   if (!context.ok()) return ContextStatus(context.status());
   wasi_ = *std::move(context);
+  handle_names_.set_context(wasi_.get());
 
   SpecByImport specs = WasiSpecs();
   absl::Status status = wasi::AddToLinker(linker_, wasi_);

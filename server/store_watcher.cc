@@ -127,6 +127,17 @@ void StoreWatcher::OnEngineFault(const policy::StoreFacts&,
   events_.Publish(std::move(event));
 }
 
+void StoreWatcher::OnConditionFailed(const policy::StoreFacts&,
+                                     absl::string_view policy,
+                                     absl::string_view rule,
+                                     absl::string_view message) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_WARNING);
+  event.set_action("policy_condition_failed");
+  event.set_message(absl::StrCat("the condition of rule ", rule, " of policy ",
+                                 policy, " could not be evaluated: ", message));
+  events_.Publish(std::move(event));
+}
+
 void StoreWatcher::OnCallEnded(const CallEnd& end) {
   const Outcome& outcome = end.outcome;
   if (end.allowed > 0) {

@@ -41,6 +41,9 @@ class StoreWatcher final : public SessionObserver {
   void OnDecisionDuration(absl::Duration duration) override;
   void OnEngineFault(const policy::StoreFacts& store,
                      absl::string_view message) override;
+  void OnConditionFailed(const policy::StoreFacts& store,
+                         absl::string_view policy, absl::string_view rule,
+                         absl::string_view message) override;
   void OnCallEnded(const CallEnd& end) override;
 
   // A lifecycle event of this Store.

@@ -91,6 +91,15 @@ void VerdictTally::OnEngineFault(const policy::StoreFacts& store,
   if (next_ != nullptr) next_->OnEngineFault(store, message);
 }
 
+void VerdictTally::OnConditionFailed(const policy::StoreFacts& store,
+                                     absl::string_view policy,
+                                     absl::string_view rule,
+                                     absl::string_view message) {
+  if (next_ != nullptr) {
+    next_->OnConditionFailed(store, policy, rule, message);
+  }
+}
+
 void VerdictTally::Take(Outcome& outcome) {
   outcome.verdicts.reserve(entries_.size());
   for (Entry& entry : entries_) {

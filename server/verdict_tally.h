@@ -31,6 +31,9 @@ class VerdictTally final : public policy::DecisionSink {
   void OnDecisionDuration(absl::Duration duration) override;
   void OnEngineFault(const policy::StoreFacts& store,
                      absl::string_view message) override;
+  void OnConditionFailed(const policy::StoreFacts& store,
+                         absl::string_view policy, absl::string_view rule,
+                         absl::string_view message) override;
 
   // Moves what was told since the last Take into `outcome`.
   void Take(Outcome& outcome);

@@ -79,4 +79,16 @@ CompileResult Compile(absl::string_view source, const Schema& schema,
   return result;
 }
 
+std::vector<Problem> CheckTypes(absl::string_view source, const Schema& schema,
+                                const CompileOptions& options) {
+  ProblemList problems(source, options.limits.problems_max);
+  std::optional<Ast> ast = Parse(source, options.limits, &problems);
+  if (ast.has_value() && options.macros != nullptr &&
+      !options.macros->empty()) {
+    ast = options.macros->Expand(*ast, options.limits, &problems);
+  }
+  if (ast.has_value()) Check(*ast, schema, options.type, &problems);
+  return problems.Take();
+}
+
 }  // namespace callgate::policy::expression

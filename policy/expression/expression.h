@@ -111,6 +111,11 @@ struct CompileOptions {
 CompileResult Compile(absl::string_view source, const Schema& schema,
                       const CompileOptions& options = {});
 
+// What can be said before everything is known: names, types and syntax, but not
+// whether a fact that is never there is read, and not what it costs.
+std::vector<Problem> CheckTypes(absl::string_view source, const Schema& schema,
+                                const CompileOptions& options = {});
+
 }  // namespace callgate::policy::expression
 
 #endif  // CALLGATE_POLICY_EXPRESSION_EXPRESSION_H_

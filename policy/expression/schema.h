@@ -57,6 +57,7 @@ class Schema {
  public:
   static constexpr size_t kFactsMax = 4096;
 
+  // A fact that is never there may be `dyn`: nothing is known of its type then.
   // Returns the fact's slot. Slots count from 0 in the order of declaration.
   // InvalidArgument for a name that is no dotted word, that is taken, or that
   // an expression could not tell from another; for a type that no fact can be

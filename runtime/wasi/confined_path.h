@@ -26,11 +26,15 @@ namespace wasi {
 // The longest path a guest may name, in bytes.
 inline constexpr uint32_t kPathBytesMax = 4095;
 
+// Whether symbolic links on the way, and at the end where a lookup would follow
+// one, are followed or fail with kLoop.
+enum class Links : uint8_t { kFollow, kRefuse };
+
 // openat2() of `path` beneath `dir`. O_CLOEXEC is added to `flags`. A path that
 // leads outside is kNotCapable. kAgain when others kept renaming directories
 // on the way.
 OutcomeOr<UniqueFd> OpenBeneath(int dir, const std::string& path, int flags,
-                                mode_t mode = 0);
+                                mode_t mode = 0, Links links = Links::kFollow);
 
 // A name in a directory, for the *at() calls.
 struct ConfinedName {
@@ -43,7 +47,8 @@ struct ConfinedName {
   // may use. The path itself has been found to exist and to be inside.
   enum class Dots : uint8_t { kNone, kOne, kTwo } dots = Dots::kNone;
 };
-OutcomeOr<ConfinedName> FindName(int dir, const std::string& path);
+OutcomeOr<ConfinedName> FindName(int dir, const std::string& path,
+                                 Links links = Links::kFollow);
 
 }  // namespace wasi
 }  // namespace callgate

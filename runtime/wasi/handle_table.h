@@ -21,6 +21,9 @@
 namespace callgate {
 namespace wasi {
 
+// What Handle::guest_path is at most.
+inline constexpr size_t kGuestPathBytesMax = 8192;
+
 struct Handle {
   enum class Kind : uint8_t { kStdin, kStdout, kStderr, kFile, kDirectory };
 
@@ -37,6 +40,10 @@ struct Handle {
   uint32_t flags = 0;
   // What the guest was told to call a preopened directory.
   std::optional<std::string> preopen_name;
+  // How the guest got here: the preopened directory's name and what was opened
+  // beneath it, as it was spelled. Empty for streams, and where it is longer
+  // than kGuestPathBytesMax.
+  std::string guest_path;
 
   bool is_stream() const {
     return kind == Kind::kStdin || kind == Kind::kStdout ||

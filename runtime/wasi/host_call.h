@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "runtime/caller.h"
 #include "runtime/wasi/clocks.h"
+#include "runtime/wasi/confined_path.h"
 #include "runtime/wasi/handle_table.h"
 #include "runtime/wasi/outcome.h"
 #include "runtime/wasi/streams.h"
@@ -31,6 +32,8 @@ struct State {
   HandleTable handles;
   // Where bytes rest between guest and host; of one call at a time.
   std::vector<uint8_t> buffer;
+  // What paths do about symbolic links.
+  Links links = Links::kFollow;
 };
 
 // The size of State::buffer.

@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "runtime/wasi/confined_path.h"
 #include "runtime/wasi/file_status.h"
 #include "runtime/wasi/functions.h"
@@ -94,11 +96,11 @@ Handle FileHandle(const Request& request, UniqueFd fd) {
 }
 
 OutcomeOr<Handle> Open(int directory, const std::string& path,
-                       const Request& request) {
+                       const Request& request, Links links) {
   int look = O_PATH;
   if (!request.follow) look |= O_NOFOLLOW;
   if (request.Has(oflags::kDirectory)) look |= O_DIRECTORY;
-  OutcomeOr<UniqueFd> seen = OpenBeneath(directory, path, look);
+  OutcomeOr<UniqueFd> seen = OpenBeneath(directory, path, look, 0, links);
   if (seen.ok()) {
     const OutcomeOr<Filestat> status = FilestatOf(seen->get());
     if (!status.ok()) return status.failure();
@@ -114,12 +116,20 @@ OutcomeOr<Handle> Open(int directory, const std::string& path,
 
   OutcomeOr<UniqueFd> opened =
       OpenBeneath(directory, path, OpenFlags(request),
-                  request.Has(oflags::kCreat) ? 0666 : 0);
+                  request.Has(oflags::kCreat) ? 0666 : 0, links);
   if (!opened.ok()) return opened.failure();
   const OutcomeOr<Filestat> status = FilestatOf(opened->get());
   if (!status.ok()) return status.failure();
   if (status->filetype != Filetype::kRegularFile) return Errno::kNotSup;
   return FileHandle(request, std::move(*opened));
+}
+
+// What the guest would call `path` of a directory that it calls `directory`.
+std::string PathBelow(const std::string& directory, const std::string& path) {
+  if (directory.empty()) return "";
+  std::string below = absl::StrCat(directory, "/", path);
+  if (below.size() > kGuestPathBytesMax) return "";
+  return below;
 }
 
 }  // namespace
@@ -156,8 +166,10 @@ Outcome PathOpen(HostCall& call) {
   if (!path.ok()) return path.failure();
   if (call.state().handles.full()) return Errno::kMfile;
 
-  OutcomeOr<Handle> handle = Open((*directory)->fd.get(), *path, request);
+  OutcomeOr<Handle> handle =
+      Open((*directory)->fd.get(), *path, request, call.state().links);
   if (!handle.ok()) return handle.failure();
+  handle->guest_path = PathBelow((*directory)->guest_path, *path);
   const OutcomeOr<uint32_t> fd =
       call.state().handles.Insert(std::move(*handle));
   if (!fd.ok()) return fd.failure();

@@ -175,6 +175,7 @@ absl::Status OpenPreopens(const std::vector<Preopen>& preopens,
     handle.rights_base = rights::kDirectory & allowed;
     handle.rights_inheriting = (rights::kDirectory | rights::kFile) & allowed;
     handle.preopen_name = preopen.guest_name;
+    handle.guest_path = preopen.guest_name;
     handles.Insert(std::move(handle));
   }
   return absl::OkStatus();
@@ -228,6 +229,13 @@ std::string Context::TakeStderr() { return state_->error_output.Take(); }
 uint64_t Context::output_bytes_refused() const {
   return state_->output.bytes_refused() + state_->error_output.bytes_refused();
 }
+
+absl::string_view Context::GuestPathOf(uint32_t fd) const {
+  const Handle* handle = state_->handles.Find(fd);
+  return handle == nullptr ? absl::string_view() : handle->guest_path;
+}
+
+void Context::RefuseLinks() { state_->links = Links::kRefuse; }
 
 absl::Status AddToLinker(Linker& linker, std::shared_ptr<Context> context) {
   const absl::Span<const FunctionInfo> infos = AllFunctions();

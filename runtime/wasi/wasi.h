@@ -108,6 +108,13 @@ class Context {
   // Bytes that did not fit Options::output_bytes_max, of both together.
   uint64_t output_bytes_refused() const;
 
+  // What the guest would call what `fd` is open on: the preopened directory's
+  // name and the path beneath it, as spelled when it was opened. Empty if it is
+  // not open, is a stream, or the path is too long. Until the next call.
+  absl::string_view GuestPathOf(uint32_t fd) const;
+  // From now on no path follows a symbolic link: kLoop.
+  void RefuseLinks();
+
   // For the functions of this folder.
   State& state() { return *state_; }
 

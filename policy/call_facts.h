@@ -1,0 +1,109 @@
+// The facts of a host call, as expressions name them, and their slots.
+//
+//   call.import call.module call.name      string, known at link time
+//   call.site call.depth call.seq          int: the calling function's index
+//                                          (-1: none), activations, the number
+//                                          of this host call in the Store
+//   call.caller                            string: the calling function's name,
+//                                          which is the guest's word
+//   store.id tenant module.digest module.name   string
+//   store.calls                            int: host calls of the Store before
+//   now                                    timestamp, one reading for a call
+//   args.<name>                            by the argument's kind
+//
+// An argument of kind u32, s32, s64, and a handle or pointer, is an int; u64 a
+// uint; f32 and f64 doubles; bytes and iovec_in bytes; string, path and
+// sockaddr strings. A path is that of the guest: of its directory, then its
+// own, without "." and "..". A handle has `.path`, what it was opened as. A
+// sockaddr has `.host`, and, where it has them, `.port` and `.ip`. What the
+// host writes has no value.
+
+#ifndef CALLGATE_POLICY_CALL_FACTS_H_
+#define CALLGATE_POLICY_CALL_FACTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "policy/condition.h"
+#include "policy/expression/macro_set.h"
+#include "policy/expression/schema.h"
+#include "policy/expression/value.h"
+#include "policy/problem.h"
+#include "runtime/host_function_spec.h"
+
+namespace callgate::policy {
+
+// Slots of the facts that every call has. Arguments follow.
+enum class CallFact : uint32_t {
+  kImport,
+  kModule,
+  kName,
+  kSite,
+  kCaller,
+  kDepth,
+  kSeq,
+  kStoreId,
+  kStoreCalls,
+  kTenant,
+  kModuleDigest,
+  kModuleName,
+  kNow,
+};
+inline constexpr uint32_t kCallFactCount =
+    static_cast<uint32_t>(CallFact::kNow) + 1;
+
+// What a path fact, directory and all, is at most. A longer one is absent.
+inline constexpr uint32_t kPathFactBytesMax = 8192;
+
+// Which part of an argument a fact is.
+enum class ArgumentPart : uint8_t { kValue, kHost, kPort, kIp, kPath };
+
+// "args.addr.ip" is "addr" and kIp.
+struct ArgumentFactName {
+  std::string argument;
+  ArgumentPart part = ArgumentPart::kValue;
+};
+ArgumentFactName SplitArgumentFact(absl::string_view fact);
+
+// Adds what `source` may mean by "args.…" to `names`. Finds too much rather
+// than too little.
+void FindArgumentFacts(absl::string_view source,
+                       std::vector<std::string>* names);
+
+// The type of an argument's part; nothing if it has no such part.
+std::optional<expression::Type> TypeOfArgument(const ArgSpec& arg,
+                                               ArgumentPart part,
+                                               bool is_64_bit);
+
+// The import's three names; they must outlive the schema. Null for all
+// imports at once.
+struct ImportNames {
+  std::string import;
+  std::string module;
+  std::string name;
+};
+void DeclareCallFacts(const ImportNames* names, expression::Schema* schema);
+// An argument that this import does not have, or of which nothing is known.
+void DeclareMissingArgument(absl::string_view fact, expression::Schema* schema);
+void DeclareLists(const Vocabulary& vocabulary, expression::Schema* schema);
+// Problems only if an import has a type that a macro cannot take.
+void AddMacros(const Vocabulary& vocabulary, const expression::Schema& schema,
+               expression::MacroSet* macros, std::vector<Problem>* problems);
+
+// What an expression's problem is in its file: with its own line, column and
+// caret.
+Problem AtCondition(const Condition& condition, const std::string& described);
+
+// What `exception` says as a condition; literals are of the facts' types.
+// Nothing, and `*why`, if a value is none of its fact's type.
+std::optional<std::string> SourceOfException(const RuleException& exception,
+                                             const expression::Schema& schema,
+                                             std::string* why);
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_CALL_FACTS_H_

@@ -1,0 +1,33 @@
+// What a guest's handles were opened as, for rules about paths.
+//
+// Told by whoever gives out the handles. On the Store's thread.
+
+#ifndef CALLGATE_POLICY_HANDLE_NAMES_H_
+#define CALLGATE_POLICY_HANDLE_NAMES_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/strings/string_view.h"
+#include "runtime/call_hook.h"
+
+namespace callgate::policy {
+
+class HandleNames {
+ public:
+  virtual ~HandleNames() = default;
+
+  // The guest's path of what `handle` is to `function`; nothing if it is not
+  // open or has none. Valid until the hook returns.
+  virtual std::optional<absl::string_view> PathOf(
+      const FunctionIdentity& function, uint64_t handle) = 0;
+
+  // Calls are judged by their paths, so from now on no path of this guest may
+  // follow a symbolic link to somewhere else: neither in the call that is
+  // judged nor in one that opened its directory.
+  virtual void RefuseLinks() = 0;
+};
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_HANDLE_NAMES_H_

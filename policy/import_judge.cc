@@ -1,0 +1,267 @@
+#include "policy/import_judge.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "policy/expression/ip_address.h"
+#include "policy/guest_path.h"
+#include "policy/quote.h"
+
+namespace callgate::policy {
+namespace {
+
+using expression::Evaluation;
+using expression::Value;
+
+// A message shows this much of a value that is not quoted.
+constexpr size_t kRawBytesMax = 200;
+
+absl::string_view Text(absl::Span<const uint8_t> bytes) {
+  // SAFETY: any object may be read as char.
+  return absl::string_view(reinterpret_cast<const char*>(bytes.data()),
+                           bytes.size());
+}
+
+// "host:port", "[::1]:443".
+struct HostAndPort {
+  absl::string_view host;
+  absl::string_view port;
+};
+HostAndPort SplitAddress(absl::string_view text) {
+  HostAndPort split;
+  if (!text.empty() && text.front() == '[') {
+    const size_t end = text.find(']');
+    if (end != absl::string_view::npos) {
+      split.host = text.substr(1, end - 1);
+      text.remove_prefix(end + 1);
+      if (!text.empty() && text.front() == ':') split.port = text.substr(1);
+      return split;
+    }
+  }
+  const size_t colon = text.rfind(':');
+  split.host = text.substr(0, colon);
+  if (colon != absl::string_view::npos) split.port = text.substr(colon + 1);
+  return split;
+}
+
+}  // namespace
+
+absl::Time CallMoment::Now() {
+  if (!now_) now_ = wall_clock_();
+  return *now_;
+}
+
+Value CallMoment::Compute(uint32_t slot) {
+  switch (static_cast<CallFact>(slot)) {
+    case CallFact::kNow:
+      return Value::Timestamp(absl::ToUnixNanos(Now()));
+    case CallFact::kSite: {
+      const uint32_t index = call_.caller().func_index;
+      return Value::Int(index == kNoIndex ? -1 : static_cast<int64_t>(index));
+    }
+    case CallFact::kCaller:
+      return Value::String(call_.caller().func_name);
+    default:
+      return Value();
+  }
+}
+
+ImportJudge::ImportJudge(SpecialisedImport import, const FuncType& type)
+    : import_(std::move(import)),
+      type_(&type),
+      facts_(import_.fact_count),
+      captured_(import_.arguments.size()),
+      texts_(import_.argument_facts.size()) {
+  for (size_t i = 0; i < import_.argument_facts.size(); ++i) {
+    const ArgumentFact& fact = import_.argument_facts[i];
+    const ArgKind kind = import_.arguments[fact.argument].kind;
+    const bool is_path =
+        kind == ArgKind::kPath && fact.part == ArgumentPart::kValue;
+    reads_paths_ = reads_paths_ || is_path || fact.part == ArgumentPart::kPath;
+    if (is_path || fact.part == ArgumentPart::kPath) {
+      texts_[i].reserve(kPathFactBytesMax);
+    } else if (fact.part == ArgumentPart::kIp) {
+      texts_[i].reserve(sizeof(expression::IpKey));
+    }
+  }
+}
+
+absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
+    CallMoment& moment) {
+  if (facts_.empty()) return std::nullopt;
+  const auto set = [this](CallFact fact, Value value) {
+    facts_[static_cast<uint32_t>(fact)] = value;
+  };
+  const CallContext& call = moment.call();
+  set(CallFact::kSite, Value::Lazy());
+  set(CallFact::kCaller, Value::Lazy());
+  set(CallFact::kNow, Value::Lazy());
+  set(CallFact::kDepth, Value::Int(call.depth()));
+  const auto calls = static_cast<int64_t>(moment.calls_before());
+  set(CallFact::kStoreCalls, Value::Int(calls));
+  set(CallFact::kSeq, Value::Int(calls + 1));
+  set(CallFact::kStoreId, Value::String(moment.store().store_id));
+  set(CallFact::kTenant, Value::String(moment.store().tenant));
+  set(CallFact::kModuleDigest, Value::String(moment.store().module_digest));
+  set(CallFact::kModuleName, Value::String(moment.store().module_name));
+
+  std::optional<ArgumentDenial> denial;
+  for (size_t i = 0; i < import_.arguments.size(); ++i) {
+    captured_[i].is_whole = false;
+    auto denied = CaptureArgument(import_.arguments[i], *type_, moment.call(),
+                                  &captured_[i]);
+    if (!denied.ok()) return denied.status();
+    if (denied->has_value() && !denial) denial = **std::move(denied);
+  }
+  for (size_t i = 0; i < import_.argument_facts.size(); ++i) {
+    const ArgumentFact& fact = import_.argument_facts[i];
+    facts_[fact.slot] = ValueOf(fact, moment);
+  }
+  return denial;
+}
+
+Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
+  const ArgSpec& arg = import_.arguments[fact.argument];
+  const CapturedArgument& captured = captured_[fact.argument];
+  std::string& text =
+      texts_[static_cast<size_t>(&fact - import_.argument_facts.data())];
+  if (HasLength(arg.kind) && !captured.is_whole) return Value();
+  const RawValue raw = moment.call().args()[arg.index];
+  const bool is_64_bit = type_->params[arg.index] == ValType::kI64;
+  const uint64_t number = is_64_bit ? raw.u64() : raw.u32();
+  const auto path_of = [&moment](uint64_t handle) {
+    return moment.handles() == nullptr
+               ? std::nullopt
+               : moment.handles()->PathOf(moment.call().function(), handle);
+  };
+  switch (arg.kind) {
+    case ArgKind::kU32:
+      return Value::Int(raw.u32());
+    case ArgKind::kS32:
+      return Value::Int(static_cast<int32_t>(raw.u32()));
+    case ArgKind::kU64:
+      return Value::Uint(raw.u64());
+    case ArgKind::kS64:
+      return Value::Int(static_cast<int64_t>(raw.u64()));
+    case ArgKind::kF32:
+      return Value::Double(static_cast<double>(raw.f32()));
+    case ArgKind::kF64:
+      return Value::Double(raw.f64());
+    case ArgKind::kHandle:
+      if (fact.part == ArgumentPart::kPath) {
+        const auto path = path_of(number);
+        if (!path || !JoinGuestPath(*path, "", kPathFactBytesMax, &text)) {
+          return Value();
+        }
+        return Value::String(text);
+      }
+      [[fallthrough]];
+    case ArgKind::kPointer:
+      return is_64_bit ? Value::Uint(number)
+                       : Value::Int(static_cast<int64_t>(number));
+    case ArgKind::kBytes:
+    case ArgKind::kIovecIn:
+      return Value::Bytes(Text(captured.bytes));
+    case ArgKind::kString:
+      return Value::String(Text(captured.bytes));
+    case ArgKind::kPath: {
+      absl::string_view directory =
+          Text(captured.bytes).substr(0, 1) == "/" ? "/" : "";
+      if (arg.dir_index != kNoIndex) {
+        const RawValue dir = moment.call().args()[arg.dir_index];
+        const auto path =
+            path_of(type_->params[arg.dir_index] == ValType::kI64 ? dir.u64()
+                                                                  : dir.u32());
+        // Nobody knows where it would lead.
+        if (!path) return Value();
+        directory = *path;
+      }
+      if (!JoinGuestPath(directory, Text(captured.bytes), kPathFactBytesMax,
+                         &text)) {
+        return Value();
+      }
+      return Value::String(text);
+    }
+    case ArgKind::kSockaddr:
+      break;
+    case ArgKind::kBytesOut:
+    case ArgKind::kIovecOut:
+      return Value();
+  }
+  const absl::string_view address = Text(captured.bytes);
+  if (fact.part == ArgumentPart::kValue) return Value::String(address);
+  const HostAndPort split = SplitAddress(address);
+  switch (fact.part) {
+    case ArgumentPart::kHost:
+      return Value::String(split.host);
+    case ArgumentPart::kPort: {
+      uint32_t port = 0;
+      if (split.port.empty() || !absl::SimpleAtoi(split.port, &port) ||
+          port > 65535) {
+        return Value();
+      }
+      return Value::Int(port);
+    }
+    case ArgumentPart::kIp: {
+      const auto key = expression::IpKeyFromText(split.host);
+      if (!key) return Value();
+      text.assign(key->begin(), key->end());
+      return Value::Ip(text);
+    }
+    default:
+      return Value();
+  }
+}
+
+ImportJudge::Outcome ImportJudge::Judge(const SpecialisedRule& rule,
+                                        CallMoment& moment,
+                                        expression::Scratch* scratch) const {
+  Outcome outcome;
+  outcome.answer = Answer::kYes;
+  if (rule.when) {
+    const Evaluation holds = rule.when->Evaluate(facts_, scratch, &moment);
+    if (holds.ok() && !holds.value.as_bool()) {
+      outcome.answer = Answer::kNo;
+      return outcome;
+    }
+    if (!holds.ok()) {
+      outcome.answer = Answer::kFailed;
+      outcome.error = holds.value;
+    }
+  }
+  for (const SpecialisedException& exception : rule.exceptions) {
+    if (moment.Now() >= exception.exception->expires) continue;
+    // One that fails is not known to hold.
+    const Evaluation holds = exception.holds.Evaluate(facts_, scratch, &moment);
+    if (holds.ok() && holds.value.as_bool()) {
+      outcome.answer = Answer::kNo;
+      return outcome;
+    }
+  }
+  return outcome;
+}
+
+std::string ImportJudge::MessageOf(const SpecialisedRule& rule,
+                                   CallMoment& moment,
+                                   expression::Scratch* scratch) const {
+  std::string message;
+  for (const SpecialisedMessage::Part& part : rule.message.parts) {
+    message += part.text;
+    if (!part.value) continue;
+    const Evaluation value = part.value->Evaluate(facts_, scratch, &moment);
+    if (!value.ok()) {
+      message += "<none>";
+    } else if (part.raw &&
+               value.value.kind() == expression::ValueKind::kString) {
+      message += EscapeText(value.value.as_string().substr(0, kRawBytesMax));
+    } else {
+      message += value.value.ToString();
+    }
+  }
+  return message;
+}
+
+}  // namespace callgate::policy

@@ -1,0 +1,97 @@
+// Judges the calls of one import by one policy's conditions.
+//
+// For each call: Begin() takes the facts, copying the arguments that conditions
+// read, and the rest evaluates against them. The bytes that are judged are the
+// bytes that the host function will use. Nothing is allocated once the buffers
+// have their size, but for messages.
+//
+// One thread, the Store's.
+
+#ifndef CALLGATE_POLICY_IMPORT_JUDGE_H_
+#define CALLGATE_POLICY_IMPORT_JUDGE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "policy/argument.h"
+#include "policy/decision.h"
+#include "policy/expression/expression.h"
+#include "policy/expression/scratch.h"
+#include "policy/handle_names.h"
+#include "policy/specialised_import.h"
+#include "runtime/call_hook.h"
+
+namespace callgate::policy {
+
+// What a hook gives its judges for one call.
+class CallMoment final : public expression::LazyFacts {
+ public:
+  CallMoment(CallContext& call, const StoreFacts& store, uint64_t calls_before,
+             absl::Time (*wall_clock)(), HandleNames* handles)
+      : call_(call),
+        store_(store),
+        calls_before_(calls_before),
+        wall_clock_(wall_clock),
+        handles_(handles) {}
+
+  expression::Value Compute(uint32_t slot) override;
+  // One reading for the whole call.
+  absl::Time Now();
+
+  CallContext& call() const { return call_; }
+  const StoreFacts& store() const { return store_; }
+  uint64_t calls_before() const { return calls_before_; }
+  HandleNames* handles() const { return handles_; }
+
+ private:
+  CallContext& call_;
+  const StoreFacts& store_;
+  const uint64_t calls_before_;
+  absl::Time (*const wall_clock_)();
+  HandleNames* const handles_;
+  std::optional<absl::Time> now_;
+};
+
+class ImportJudge {
+ public:
+  // `type` is the function's and outlives this.
+  ImportJudge(SpecialisedImport import, const FuncType& type);
+
+  const SpecialisedImport& import() const { return import_; }
+  bool reads_paths() const { return reads_paths_; }
+
+  // A denial: an argument cannot be copied, and facts of it are absent. A bad
+  // status is a fault of ours.
+  absl::StatusOr<std::optional<ArgumentDenial>> Begin(CallMoment& moment);
+
+  enum class Answer : uint8_t { kNo, kYes, kFailed };
+  struct Outcome {
+    Answer answer = Answer::kNo;
+    // Of kFailed, until the scratch is used again.
+    expression::Value error;
+  };
+  // Whether the rule matches, exceptions considered.
+  Outcome Judge(const SpecialisedRule& rule, CallMoment& moment,
+                expression::Scratch* scratch) const;
+  // The rule's message for this call, one line.
+  std::string MessageOf(const SpecialisedRule& rule, CallMoment& moment,
+                        expression::Scratch* scratch) const;
+
+ private:
+  expression::Value ValueOf(const ArgumentFact& fact, CallMoment& moment);
+
+  SpecialisedImport import_;
+  const FuncType* type_;
+  bool reads_paths_ = false;
+  std::vector<expression::Value> facts_;
+  std::vector<CapturedArgument> captured_;  // by argument
+  std::vector<std::string> texts_;          // by argument fact
+};
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_IMPORT_JUDGE_H_

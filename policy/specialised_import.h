@@ -1,0 +1,80 @@
+// What one policy says of one import, made ready to judge its calls.
+//
+// The policy's conditions are compiled for the import: comparisons with its
+// name are folded, and a condition that cannot hold for it is gone. What
+// remains is programs over an array of facts, and a list of the arguments that
+// they read.
+
+#ifndef CALLGATE_POLICY_SPECIALISED_IMPORT_H_
+#define CALLGATE_POLICY_SPECIALISED_IMPORT_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/argument.h"
+#include "policy/call_facts.h"
+#include "policy/condition.h"
+#include "policy/expression/expression.h"
+#include "policy/policy.h"
+#include "policy/problem.h"
+#include "runtime/host_function_spec.h"
+
+namespace callgate::policy {
+
+struct SpecialisedMessage {
+  struct Part {
+    std::string text;
+    std::optional<expression::Program> value;
+    bool raw = false;
+  };
+  std::vector<Part> parts;  // none: the rule's own sentence
+};
+
+struct SpecialisedException {
+  const RuleException* exception = nullptr;
+  expression::Program holds;
+};
+
+// A rule that may have a say in a call of the import.
+struct SpecialisedRule {
+  uint32_t rule = 0;                        // into Policy::rules()
+  std::optional<expression::Program> when;  // none: always
+  std::vector<SpecialisedException> exceptions;
+  SpecialisedMessage message;
+
+  // The same for all calls.
+  bool is_static() const {
+    return !when.has_value() && exceptions.empty() && message.parts.empty();
+  }
+};
+
+// Where the value of an argument's fact comes from.
+struct ArgumentFact {
+  uint32_t slot = 0;
+  uint32_t argument = 0;  // into SpecialisedImport::arguments
+  ArgumentPart part = ArgumentPart::kValue;
+};
+
+struct SpecialisedImport {
+  // Rules that restrict, and entries that allow on a condition.
+  std::vector<SpecialisedRule> restrictions;
+  std::vector<SpecialisedRule> allows;
+  // Some entry names it; one allows it always.
+  bool listed = false;
+  bool allowed = false;
+
+  std::vector<ArgSpec> arguments;  // those that programs read
+  std::vector<ArgumentFact> argument_facts;
+  size_t fact_count = 0;
+};
+
+// Reports what does not fit the import to `problems`, with place and caret; the
+// result is then incomplete.
+SpecialisedImport Specialise(const Policy& policy, const LinkedImport& import,
+                             std::vector<Problem>* problems);
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_SPECIALISED_IMPORT_H_
