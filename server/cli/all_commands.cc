@@ -61,7 +61,8 @@ constexpr absl::string_view kBenchDetails =
     "\n"
     "  compile      from the module's bytes to a module that can run, by a\n"
     "               compiler process that is up already\n"
-    "  load         the same where the machine code is in the cache, in memory\n"
+    "  load         the same where the machine code is in the cache, in "
+    "memory\n"
     "  instantiate  from no Store to an instance: the least of ten\n"
     "  call         one call, the least and the median of --repeat\n"
     "\n"
@@ -319,8 +320,7 @@ CommandTable MakeTable() {
        BenchFlags(),
        kBenchDetails,
        {"callgate bench fib.wasm --invoke fib --arg 30",
-        "callgate bench app.wasm --invoke run --hook policy --policy "
-        "strict.yaml"},
+        "callgate bench app.wasm --invoke run --hook policy strict.yaml"},
        Bench},
   };
   return table;
