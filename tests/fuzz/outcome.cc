@@ -273,6 +273,7 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
   }
   CallOptions call_options;
   call_options.fuel = options.fuel;
+  call_options.wall = options.wall;
   absl::StatusOr<Instantiation> made =
       linker.Instantiate(store, std::move(module), "", call_options);
   if (!made.ok()) return made.status();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "runtime/engine.h"
 #include "runtime/module.h"
 #include "tests/fuzz/module_generator.h"
@@ -44,6 +45,7 @@ struct Outcome {
 struct RunOptions {
   // For every call; nothing: as much as it wants.
   std::optional<uint64_t> fuel;
+  std::optional<absl::Duration> wall;
 };
 
 // Runs the module's calls in a Store of its own.
