@@ -1246,6 +1246,7 @@ void BodyGenerator::Terminator() {
         return CallIndirect(plan_.functions[function], /*tail=*/true);
       }
       for (const ValType param : plan_.TypeOf(function).params) Value(param);
+      tail_calls_import_ |= function < kHostImports;
       return Index(0x12, function);
     }
     case 10: {

@@ -29,6 +29,9 @@ class BodyGenerator {
   // As it stands in the code section, with its size.
   void WriteTo(CodeWriter& section);
 
+  // Whether what was written has a return_call of an imported function.
+  bool tail_calls_import() const { return tail_calls_import_; }
+
  private:
   struct Label {
     std::vector<ValType> types;  // what a branch to it carries
@@ -115,6 +118,7 @@ class BodyGenerator {
   uint32_t scratch_ = 0;           // the first of one local per type
   std::vector<Label> labels_;      // outermost first
   uint32_t depth_ = 0;
+  bool tail_calls_import_ = false;
   bool exact_ = false;  // the next access has no offset
   int32_t left_ = 0;    // operators that may still be chosen
 };

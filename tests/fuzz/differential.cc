@@ -18,8 +18,8 @@ namespace {
 // What a generated module's calls may use. Its own budget ends them long
 // before; these are there for the day that it does not. Code that does not
 // count fuel can have the time alone.
-constexpr RunOptions kWithFuel{20'000'000, std::nullopt};
-constexpr RunOptions kWithoutFuel{std::nullopt, absl::Seconds(60)};
+constexpr RunOptions kWithFuel{20'000'000, std::nullopt, true};
+constexpr RunOptions kWithoutFuel{std::nullopt, absl::Seconds(60), true};
 
 EngineOptions Options() {
   EngineOptions options;
@@ -119,15 +119,18 @@ std::string Differential::CheckShortOfFuel(
   for (const CallOutcome& call : whole.calls) most = std::max(most, call.fuel);
   const uint64_t fuel = most * (share % 16) / 16;
   const absl::StatusOr<Outcome> one =
-      Run(*pair.baseline, baseline, generated, {fuel, std::nullopt});
+      Run(*pair.baseline, baseline, generated, {fuel, std::nullopt, true});
   if (!one.ok()) return absl::StrCat("baseline: ", one.status().ToString());
   const absl::StatusOr<Outcome> other =
-      Run(*pair.optimised, optimised, generated, {fuel, std::nullopt});
+      Run(*pair.optimised, optimised, generated, {fuel, std::nullopt, true});
   if (!other.ok())
     return absl::StrCat("optimised: ", other.status().ToString());
-  const std::string difference =
-      Difference(*one, *other, Strictness::kSameCost);
-  if (difference.empty()) return "";
+  std::string difference = Difference(*one, *other, Strictness::kSameCost);
+  if (difference.empty()) {
+    difference = CutWrong(whole, *one, fuel);
+    if (difference.empty()) return "";
+    return absl::StrCat("with ", fuel, " of fuel: ", difference);
+  }
   return absl::StrCat("baseline and optimised with ", fuel,
                       " of fuel: ", difference);
 }
@@ -178,6 +181,18 @@ std::string Differential::Check(absl::Span<const uint8_t> bytes) {
   difference = Difference(*one, *other, Strictness::kSameCost);
   if (!difference.empty()) {
     return absl::StrCat("baseline and optimised: ", difference);
+  }
+  if (!generated.probed.empty()) {
+    // Probes change nothing else.
+    RunOptions unprobed = allowed;
+    unprobed.probes = false;
+    const absl::StatusOr<Outcome> bare =
+        Run(*pair.optimised, *optimised, generated, unprobed);
+    if (!bare.ok()) return bare.status().ToString();
+    difference = Difference(*other, *bare, Strictness::kSameCost);
+    if (!difference.empty()) {
+      return absl::StrCat("with probes and without: ", difference);
+    }
   }
   if (!pair.fuel) return "";
   return CheckShortOfFuel(pair, generated, *baseline, *optimised, *one,
