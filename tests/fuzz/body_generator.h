@@ -22,7 +22,8 @@ class BodyGenerator {
  public:
   // With `canonical_nans` every operator that may make a NaN is followed by
   // code that replaces it with the canonical one: for engines that do not do so
-  // themselves. The choices are the same ones.
+  // themselves. A direct tail call of an import is a call and a return then.
+  // The choices are the same ones.
   BodyGenerator(const ModulePlan& plan, uint32_t function, ByteSource source,
                 bool canonical_nans);
 

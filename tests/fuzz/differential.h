@@ -2,8 +2,8 @@
 // do they agree?
 //
 //   native, both levels, against the reference   results, traps, hook events,
-//                                                what probes tell, final memory,
-//                                                globals, tables
+//                                                what probes tell, final
+//                                                memory, globals, tables
 //   the two levels                               also backtraces, and fuel at
 //                                                every host call; all of it
 //                                                where fuel runs out, too
