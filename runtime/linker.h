@@ -20,6 +20,7 @@
 #include "runtime/caller.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/instance.h"
+#include "runtime/leaf_function.h"
 #include "runtime/module.h"
 
 namespace callgate {
@@ -28,7 +29,9 @@ namespace callgate {
 struct HostDefinition {
   FuncType type;
   HostFunctionSpec spec;
+  // One of the two, not both.
   HostFunction body;
+  LeafFunction leaf = {};
 };
 
 // How an instantiation ended: with an instance, or with the trap of an active

@@ -44,8 +44,10 @@ absl::Status Store::ClearCallHook() {
 absl::StatusOr<Func> Store::NewHostFunc(absl::string_view module,
                                         absl::string_view name,
                                         HostDefinition definition) {
-  if (definition.body == nullptr) {
-    return absl::InvalidArgumentError("a host function needs a body");
+  if (absl::Status complete = Complete(definition); !complete.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the host function ", ImportText(module, name), " ",
+                     std::string(complete.message())));
   }
   const uint32_t binding = impl_->NewBinding(
       std::make_shared<const HostDefinition>(std::move(definition)), module,

@@ -69,7 +69,11 @@ uint32_t NativeStore::NewHostFunc(const FuncType& type, uint32_t binding) {
   function.hold = engine_.types->Take(type);
   function.type = &function.hold.type();
   function.has_funcrefs = HasFuncRefs(type);
-  function.host = std::make_unique<HostContext>();
+  function.host = std::make_unique<BoundHost>();
+  function.host->type = function.type;
+  function.host->params = static_cast<uint32_t>(type.params.size());
+  function.host->results = static_cast<uint32_t>(type.results.size());
+  function.host->has_funcrefs = function.has_funcrefs;
   function.host->header.store = &context();
   function.host->header.builtins = BuiltinTable();
   function.host->enter = &HostEnter;
@@ -87,6 +91,18 @@ uint32_t NativeStore::NewHostFunc(const FuncType& type, uint32_t binding) {
     without_thunk_.push_back(function.record.func);
   }
   return function.record.func;
+}
+
+void NativeStore::SetLeaf(uint32_t func, const LeafFunction* leaf) {
+  BoundHost& host = *functions_[func].host;
+  // Funcrefs are converted on the long way.
+  if (leaf == nullptr || host.has_funcrefs) {
+    host.enter = &HostEnter;
+    return;
+  }
+  host.leaf = leaf->body;
+  host.leaf_data = leaf->data.get();
+  host.enter = engine_.metered ? &LeafEnter<true> : &LeafEnter<false>;
 }
 
 void NativeStore::FillRecord(Function& function) {
