@@ -33,13 +33,13 @@
 #include "runtime/linker.h"
 #include "runtime/parker.h"
 #include "runtime/store.h"
+#include "runtime/store_options.h"
 
 namespace callgate {
 
 class StoreImpl final : public backend::Host {
  public:
-  StoreImpl(Store& self, const Engine& engine, const Limits& limits,
-            ResourceLimiter* limiter);
+  StoreImpl(Store& self, const Engine& engine, const StoreOptions& options);
   ~StoreImpl();
 
   // backend::Host
@@ -258,6 +258,7 @@ class StoreImpl final : public backend::Host {
   const Engine& engine_;
   const Limits limits_;
   ResourceLimiter* const limiter_;  // may be null; outlives this
+  const bool canonical_nans_;
 
   CallHook* hook_ = nullptr;
   HookOptions hook_options_;
