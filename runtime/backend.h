@@ -30,6 +30,7 @@
 #include "runtime/fuel.h"
 #include "runtime/leaf_function.h"
 #include "runtime/limits.h"
+#include "runtime/store_options.h"
 #include "runtime/trap.h"
 #include "runtime/value.h"
 
@@ -215,6 +216,11 @@ class Store {
   virtual uint32_t NewTable(const TableType& type) = 0;
   virtual uint32_t NewGlobal(const GlobalType& type, const RawValue& value) = 0;
 
+  // Makes what instances of `code` need here and no other Store has needed yet;
+  // may take as long as compiling it did. Comes before Instantiate.
+  virtual absl::Status Prepare(const Code& /*code*/) {
+    return absl::OkStatus();
+  }
   // `imports` fit the module's imports in number, kind and type: checked by
   // the runtime. Allocates and runs active segments; not the start function.
   // Init expressions run here, silently.
@@ -293,11 +299,11 @@ class Engine {
   virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
       const admission::Features& features, absl::string_view account) const = 0;
-  // `host` must outlive the store. Of `limits` the engine keeps those that only
-  // it can keep: call_depth or stack_bytes.
-  virtual std::unique_ptr<Store> NewStore(Host& host,
-                                          const admission::Features& features,
-                                          const Limits& limits) const = 0;
+  // `host` must outlive the store. Of the limits the engine keeps those that
+  // only it can keep: call_depth or stack_bytes.
+  virtual std::unique_ptr<Store> NewStore(
+      Host& host, const admission::Features& features,
+      const StoreOptions& options) const = 0;
 };
 
 }  // namespace callgate::backend

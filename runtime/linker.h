@@ -60,6 +60,8 @@ class Linker {
   //                       from inside a hook without allow_reentry
   //   InvalidArgument     a definition comes from another Store
   //   ResourceExhausted   a Limit of the Store
+  // and, in a Store without canonical NaNs, what the compiler says where it has
+  // to make the module's code for it (StoreOptions).
   // The instance's name appears in backtraces and events; it may be empty.
   absl::StatusOr<Instantiation> Instantiate(
       Store& store, std::shared_ptr<const Module> module,

@@ -7,14 +7,29 @@
 
 namespace callgate {
 
+namespace {
+
+StoreOptions WithLimits(const Limits& limits, ResourceLimiter* limiter) {
+  StoreOptions options;
+  options.limits = limits;
+  options.limiter = limiter;
+  return options;
+}
+
+}  // namespace
+
+Store::Store(const Engine& engine, const StoreOptions& options)
+    : impl_(std::make_unique<StoreImpl>(*this, engine, options)) {}
+
 Store::Store(const Engine& engine, const Limits& limits,
              ResourceLimiter* limiter)
-    : impl_(std::make_unique<StoreImpl>(*this, engine, limits, limiter)) {}
+    : Store(engine, WithLimits(limits, limiter)) {}
 
 Store::~Store() = default;
 
 const Engine& Store::engine() const { return impl_->engine_; }
 const Limits& Store::limits() const { return impl_->limits_; }
+bool Store::canonical_nans() const { return impl_->canonical_nans_; }
 
 namespace {
 

@@ -295,15 +295,17 @@ absl::Status Complete(HostDefinition& definition) {
   return absl::OkStatus();
 }
 
-StoreImpl::StoreImpl(Store& self, const Engine& engine, const Limits& limits,
-                     ResourceLimiter* limiter)
-    : backend::Host(engine.execution().metered(), limits.activation_depth),
+StoreImpl::StoreImpl(Store& self, const Engine& engine,
+                     const StoreOptions& options)
+    : backend::Host(engine.execution().metered(),
+                    options.limits.activation_depth),
       self_(self),
       engine_(engine),
-      limits_(limits),
-      limiter_(limiter),
+      limits_(options.limits),
+      limiter_(options.limiter),
+      canonical_nans_(options.canonical_nans),
       backend_(engine.execution().NewStore(*this, engine.options().features,
-                                           limits)) {}
+                                           options)) {}
 
 StoreImpl::~StoreImpl() {
   CALLGATE_CHECK(depth_ == 0, "a Store outlives the calls into it");
@@ -1115,6 +1117,9 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
     absl::StatusOr<ResolvedImport> one = ResolveImport(import, linker);
     if (!one.ok()) return one.status();
     resolved.push_back(*std::move(one));
+  }
+  if (absl::Status ready = backend_->Prepare(module->code()); !ready.ok()) {
+    return ready;
   }
   if (absl::Status fits = Reserve(*module); !fits.ok()) return fits;
   // A module that could not be linked has left nothing behind so far.

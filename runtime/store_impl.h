@@ -33,6 +33,7 @@
 #include "runtime/linker.h"
 #include "runtime/parker.h"
 #include "runtime/store.h"
+#include "runtime/store_options.h"
 
 namespace callgate {
 
@@ -42,8 +43,7 @@ absl::Status Complete(HostDefinition& definition);
 
 class StoreImpl final : public backend::Host {
  public:
-  StoreImpl(Store& self, const Engine& engine, const Limits& limits,
-            ResourceLimiter* limiter);
+  StoreImpl(Store& self, const Engine& engine, const StoreOptions& options);
   ~StoreImpl();
 
   // backend::Host
@@ -262,6 +262,7 @@ class StoreImpl final : public backend::Host {
   const Engine& engine_;
   const Limits limits_;
   ResourceLimiter* const limiter_;  // may be null; outlives this
+  const bool canonical_nans_;
 
   CallHook* hook_ = nullptr;
   HookOptions hook_options_;

@@ -42,7 +42,7 @@ class NativeStore final : public backend::Store {
  public:
   // `engine` and `host` must outlive it.
   NativeStore(EngineState& engine, backend::Host& host,
-              const admission::Features& features, const Limits& limits);
+              const admission::Features& features, const StoreOptions& options);
   ~NativeStore() override;
 
   uint32_t NewHostFunc(const FuncType& type, uint32_t binding) override;
@@ -50,6 +50,7 @@ class NativeStore final : public backend::Store {
   absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) override;
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
+  absl::Status Prepare(const backend::Code& code) override;
   absl::StatusOr<backend::Instantiated> Instantiate(
       const backend::Code& code, absl::Span<const backend::ExternId> imports,
       const backend::Probes& probes) override;
@@ -237,6 +238,7 @@ class NativeStore final : public backend::Store {
   backend::Host& host_;
   const bool ordered_segments_;  // as bulk-memory has it
   const uint64_t stack_bytes_;
+  const bool canonical_nans_;
 
   Cell cell_;
   std::vector<RawValue> values_;

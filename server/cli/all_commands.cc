@@ -49,7 +49,10 @@ constexpr absl::string_view kRunDetails =
     "\n"
     "--local runs in this process, without a daemon and with any HOST. "
     "Without\n"
-    "--policy it allows WASI and the stubs and denies every other import.";
+    "--policy it allows WASI and the stubs and denies every other import.\n"
+    "\n"
+    "--probe takes a name of the name section or of an export, with * for any\n"
+    "characters, or #7 for an index. Own time leaves out probed callees.";
 
 constexpr absl::string_view kBenchDetails =
     "Compiles the module, makes ten instances, each in a Store of its own, "
@@ -111,7 +114,12 @@ CommandTable MakeTable() {
        Reach::kDaemon,
        WithStoreFlags(
            {{"local", "", "runs in this process, without a daemon"},
-            {"invoke", "EXPORT", "calls EXPORT instead of _start"}},
+            {"invoke", "EXPORT", "calls EXPORT instead of _start"},
+            {"probe", "PATTERN",
+             "with --local: counts and times the calls of these functions",
+             true},
+            {"probe-trace", "",
+             "shows each of these calls, 1000 lines at most"}},
            {{"json", "",
              "prints one JSON object that holds the outcome and what the guest "
              "wrote"}}),
