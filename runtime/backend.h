@@ -12,6 +12,7 @@
 #ifndef CALLGATE_RUNTIME_BACKEND_H_
 #define CALLGATE_RUNTIME_BACKEND_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -26,7 +27,10 @@
 #include "absl/types/span.h"
 #include "runtime/admission/scan.h"
 #include "runtime/extern_type.h"
+#include "runtime/fuel.h"
+#include "runtime/leaf_function.h"
 #include "runtime/limits.h"
+#include "runtime/store_options.h"
 #include "runtime/trap.h"
 #include "runtime/value.h"
 
@@ -95,13 +99,16 @@ enum class RuntimeCall : uint8_t {
   kOutOfFuel,        // () -> ()
 };
 
-// The runtime, as a backend store sees it.
+// The runtime, as a backend store sees it. What engines ask at every crossing
+// is no virtual function: the counters are here.
 class Host {
  public:
-  // A guest calls the host function bound as `binding`. Fires the hook.
+  // A guest calls the host function bound as `binding`. Fires the hook. There
+  // are as many results as its type has; a pointer, and not a span, since what
+  // does not fit into registers costs as much as all the rest of a call.
   virtual std::optional<Stop> CallHost(uint32_t binding, GuestFrames& frames,
                                        absl::Span<const RawValue> args,
-                                       absl::Span<RawValue> results) = 0;
+                                       RawValue* results) = 0;
   // A guest asks to grow; the type's own maximum has been checked.
   virtual Growth MemoryGrowing(uint32_t index, uint64_t current_bytes,
                                uint64_t desired_bytes) = 0;
@@ -136,11 +143,22 @@ class Host {
   // than `place` are over.
   virtual void LeaveThrown(uint64_t place) = 0;
 
+  // Counts a host call that the engine makes by itself (Store::SetLeaf). False,
+  // and nothing is counted, where an activation more is too many: CallHost says
+  // so then.
+  bool CountLeafCall() {
+    if (depth_ >= depth_max_) return false;
+    ++host_calls_;
+    return true;
+  }
+
   // Units of fuel the running call may still use.
-  virtual uint64_t FuelLeft() const = 0;
-  virtual void ConsumeFuel(uint64_t units) = 0;
+  uint64_t FuelLeft() const { return fuel_.Left(); }
+  void ConsumeFuel(uint64_t units) { fuel_.Burn(units); }
   // Cheap: one relaxed load.
-  virtual bool Interrupted() const = 0;
+  bool Interrupted() const {
+    return interrupted_.load(std::memory_order_relaxed);
+  }
   // Reads a clock.
   virtual bool DeadlinePassed() const = 0;
   // Lets others have the thread, if they wait for one; to be called when the
@@ -149,7 +167,15 @@ class Host {
   virtual void LetOthersRun() = 0;
 
  protected:
+  Host(bool metered, uint32_t depth_max)
+      : fuel_(metered), depth_max_(depth_max) {}
   ~Host() = default;
+
+  Fuel fuel_;
+  const uint32_t depth_max_;
+  uint32_t depth_ = 0;       // live activations
+  uint64_t host_calls_ = 0;  // since the Store was made
+  std::atomic<bool> interrupted_{false};
 };
 
 // How a backend call ended.
@@ -180,11 +206,21 @@ class Store {
   virtual ~Store() = default;
 
   virtual uint32_t NewHostFunc(const FuncType& type, uint32_t binding) = 0;
+  // Until it is told otherwise the engine may call `leaf` where a guest calls
+  // the host function, in place of Host::CallHost, if Host::CountLeafCall
+  // agrees: no event of it is wanted. Null: it may not. No activation is live.
+  // Outlives the store.
+  virtual void SetLeaf(uint32_t /*func*/, const LeafFunction* /*leaf*/) {}
   // ResourceExhausted when the host has no room for it.
   virtual absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) = 0;
   virtual uint32_t NewTable(const TableType& type) = 0;
   virtual uint32_t NewGlobal(const GlobalType& type, const RawValue& value) = 0;
 
+  // Makes what instances of `code` need here and no other Store has needed yet;
+  // may take as long as compiling it did. Comes before Instantiate.
+  virtual absl::Status Prepare(const Code& /*code*/) {
+    return absl::OkStatus();
+  }
   // `imports` fit the module's imports in number, kind and type: checked by
   // the runtime. Allocates and runs active segments; not the start function.
   // Init expressions run here, silently.
@@ -263,11 +299,11 @@ class Engine {
   virtual absl::StatusOr<std::unique_ptr<const Code>> Compile(
       absl::Span<const uint8_t> bytes, const admission::ModuleSummary& summary,
       const admission::Features& features, absl::string_view account) const = 0;
-  // `host` must outlive the store. Of `limits` the engine keeps those that only
-  // it can keep: call_depth or stack_bytes.
-  virtual std::unique_ptr<Store> NewStore(Host& host,
-                                          const admission::Features& features,
-                                          const Limits& limits) const = 0;
+  // `host` must outlive the store. Of the limits the engine keeps those that
+  // only it can keep: call_depth or stack_bytes.
+  virtual std::unique_ptr<Store> NewStore(
+      Host& host, const admission::Features& features,
+      const StoreOptions& options) const = 0;
 };
 
 }  // namespace callgate::backend

@@ -34,6 +34,10 @@
 
 namespace callgate {
 
+namespace backend {
+class Host;
+}  // namespace backend
+
 class Fuel {
  public:
   // The most that Set and Add leave in the tank.
@@ -69,6 +73,7 @@ class Fuel {
 
  private:
   friend class StoreImpl;
+  friend class backend::Host;
 
   // Everything is kept as a value that `used_` will have: when the tank is
   // empty, when the innermost budget is spent, and the nearer of the two.

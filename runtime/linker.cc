@@ -19,9 +19,10 @@ absl::Status AlreadyDefined(absl::string_view module, absl::string_view name) {
 absl::Status Linker::DefineFunc(absl::string_view module,
                                 absl::string_view name,
                                 HostDefinition definition) {
-  if (definition.body == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the host function ", ImportText(module, name), " has no body"));
+  if (absl::Status complete = Complete(definition); !complete.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the host function ", ImportText(module, name), " ",
+                     std::string(complete.message())));
   }
   Entry entry;
   entry.host = std::make_shared<const HostDefinition>(std::move(definition));

@@ -20,6 +20,7 @@
 #include "runtime/caller.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/instance.h"
+#include "runtime/leaf_function.h"
 #include "runtime/module.h"
 
 namespace callgate {
@@ -28,7 +29,9 @@ namespace callgate {
 struct HostDefinition {
   FuncType type;
   HostFunctionSpec spec;
+  // One of the two, not both.
   HostFunction body;
+  LeafFunction leaf = {};
 };
 
 // How an instantiation ended: with an instance, or with the trap of an active
@@ -57,6 +60,8 @@ class Linker {
   //                       from inside a hook without allow_reentry
   //   InvalidArgument     a definition comes from another Store
   //   ResourceExhausted   a Limit of the Store
+  // and, in a Store without canonical NaNs, what the compiler says where it has
+  // to make the module's code for it (StoreOptions).
   // The instance's name appears in backtraces and events; it may be empty.
   absl::StatusOr<Instantiation> Instantiate(
       Store& store, std::shared_ptr<const Module> module,

@@ -24,7 +24,8 @@ class Code;
 
 class Module {
  public:
-  // Scans, validates and compiles `bytes`, which are not kept. A refusal says
+  // Scans, validates and compiles `bytes`, of which an engine that compiles
+  // keeps a copy for as long as the Module is there. A refusal says
   // which limit or rule, the value, the maximum and the byte offset:
   //   InvalidArgument     not a valid module
   //   FailedPrecondition  a valid module, perhaps, over an admission limit
@@ -50,8 +51,9 @@ class Module {
   const std::vector<ExportType>& exports() const { return summary_.exports; }
   const admission::ModuleSummary& summary() const { return summary_; }
   const backend::Code& code() const { return *code_; }
-  // The level of the code that a call which begins now would run: "baseline",
-  // "optimised"; empty where the engine compiles nothing. And its size.
+  // The level of the code that a call which begins now would run in a Store
+  // with canonical NaNs: "baseline", "optimised"; empty where the engine
+  // compiles nothing. And its size.
   absl::string_view code_level() const;
   uint64_t code_bytes() const;
   // Whether its traps can name lines of source, and whether there were more

@@ -7,14 +7,29 @@
 
 namespace callgate {
 
+namespace {
+
+StoreOptions WithLimits(const Limits& limits, ResourceLimiter* limiter) {
+  StoreOptions options;
+  options.limits = limits;
+  options.limiter = limiter;
+  return options;
+}
+
+}  // namespace
+
+Store::Store(const Engine& engine, const StoreOptions& options)
+    : impl_(std::make_unique<StoreImpl>(*this, engine, options)) {}
+
 Store::Store(const Engine& engine, const Limits& limits,
              ResourceLimiter* limiter)
-    : impl_(std::make_unique<StoreImpl>(*this, engine, limits, limiter)) {}
+    : Store(engine, WithLimits(limits, limiter)) {}
 
 Store::~Store() = default;
 
 const Engine& Store::engine() const { return impl_->engine_; }
 const Limits& Store::limits() const { return impl_->limits_; }
+bool Store::canonical_nans() const { return impl_->canonical_nans_; }
 
 namespace {
 
@@ -44,8 +59,10 @@ absl::Status Store::ClearCallHook() {
 absl::StatusOr<Func> Store::NewHostFunc(absl::string_view module,
                                         absl::string_view name,
                                         HostDefinition definition) {
-  if (definition.body == nullptr) {
-    return absl::InvalidArgumentError("a host function needs a body");
+  if (absl::Status complete = Complete(definition); !complete.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the host function ", ImportText(module, name), " ",
+                     std::string(complete.message())));
   }
   const uint32_t binding = impl_->NewBinding(
       std::make_shared<const HostDefinition>(std::move(definition)), module,

@@ -23,6 +23,7 @@
 #include "runtime/instance.h"
 #include "runtime/limits.h"
 #include "runtime/linker.h"
+#include "runtime/store_options.h"
 
 namespace callgate {
 
@@ -30,7 +31,8 @@ class StoreImpl;
 
 class Store {
  public:
-  // `limiter` may be null.
+  Store(const Engine& engine, const StoreOptions& options);
+  // The options' defaults otherwise. `limiter` may be null.
   Store(const Engine& engine, const Limits& limits,
         ResourceLimiter* limiter = nullptr);
   ~Store();
@@ -39,6 +41,7 @@ class Store {
 
   const Engine& engine() const;
   const Limits& limits() const;
+  bool canonical_nans() const;
 
   // Installs `hook` in place of any other. FailedPrecondition while an
   // activation is live, which includes every call from a host function or from

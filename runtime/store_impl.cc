@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "runtime/check.h"
@@ -18,6 +19,8 @@ namespace callgate {
 namespace {
 
 constexpr uint64_t kNoLimit = ~uint64_t{0};
+// Calls with more arguments or results than this allocate.
+constexpr size_t kInlineValues = 8;
 
 // Whether [address, address + length) lies in `size` bytes; no sum wraps.
 bool Inside(uint64_t address, uint64_t length, uint64_t size) {
@@ -271,15 +274,38 @@ ErrorRef Caller::OverBudget() {
   return std::make_shared<TrapError>(TrapCode::kHostBytesExceeded);
 }
 
-StoreImpl::StoreImpl(Store& self, const Engine& engine, const Limits& limits,
-                     ResourceLimiter* limiter)
-    : self_(self),
+absl::Status Complete(HostDefinition& definition) {
+  const LeafFunction& leaf = definition.leaf;
+  if (leaf.body == nullptr) {
+    if (definition.body != nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError("has no body");
+  }
+  if (definition.body != nullptr) {
+    return absl::InvalidArgumentError("has two bodies");
+  }
+  definition.body = [leaf](Caller&, absl::Span<const RawValue> args,
+                           absl::Span<RawValue> results) -> ErrorRef {
+    absl::InlinedVector<RawValue, kInlineValues> values(args.begin(),
+                                                        args.end());
+    values.resize(std::max({args.size(), results.size(), size_t{1}}));
+    leaf.body(leaf.data.get(), values.data());
+    std::copy_n(values.begin(), results.size(), results.begin());
+    return nullptr;
+  };
+  return absl::OkStatus();
+}
+
+StoreImpl::StoreImpl(Store& self, const Engine& engine,
+                     const StoreOptions& options)
+    : backend::Host(engine.execution().metered(),
+                    options.limits.activation_depth),
+      self_(self),
       engine_(engine),
-      limits_(limits),
-      limiter_(limiter),
-      fuel_(engine.execution().metered()),
+      limits_(options.limits),
+      limiter_(options.limiter),
+      canonical_nans_(options.canonical_nans),
       backend_(engine.execution().NewStore(*this, engine.options().features,
-                                           limits)) {}
+                                           options)) {}
 
 StoreImpl::~StoreImpl() {
   CALLGATE_CHECK(depth_ == 0, "a Store outlives the calls into it");
@@ -340,20 +366,24 @@ StoreImpl::Reply StoreImpl::Ask(const Question& question, backend::Stop& stop) {
   return Reply::kAnswered;
 }
 
-std::optional<backend::Stop> StoreImpl::CallHost(
-    uint32_t binding, backend::GuestFrames& frames,
-    absl::Span<const RawValue> args, absl::Span<RawValue> results) {
-  CALLGATE_CHECK(binding < bindings_.size(), "a backend calls known bindings");
-  const Binding& bound = bindings_[binding];
-  return RunHost(bound, bound.wanted, &frames, args, results);
+// The arguments come along since just now they are in registers: reading both
+// halves of a span back at once waits for the two writes.
+inline std::optional<backend::Stop> StoreImpl::RunBody(
+    const Binding& binding, HostCallState& state,
+    absl::Span<const RawValue> args, RawValue* results) {
+  HostCaller caller(*this, state);
+  ErrorRef error = binding.definition->body(
+      caller, args, absl::MakeSpan(results, binding.results));
+  if (error == nullptr) return std::nullopt;
+  return backend::Stop{TrapCode::kHostError, std::move(error)};
 }
 
-std::optional<backend::Stop> StoreImpl::RunHost(const Binding& binding,
-                                                TransitionSet wanted,
-                                                backend::GuestFrames* frames,
-                                                absl::Span<const RawValue> args,
-                                                absl::Span<RawValue> results) {
-  if (depth_ >= limits_.activation_depth) {
+// Inlined into CallHost, for the same reason as its results are a pointer.
+__attribute__((always_inline)) inline std::optional<backend::Stop>
+StoreImpl::RunHost(const Binding& binding, TransitionSet wanted,
+                   backend::GuestFrames* frames,
+                   absl::Span<const RawValue> args, RawValue* results) {
+  if (depth_ >= depth_max_) {
     return backend::Stop{TrapCode::kActivationDepthExceeded, nullptr};
   }
   ++depth_;
@@ -365,20 +395,31 @@ std::optional<backend::Stop> StoreImpl::RunHost(const Binding& binding,
   state.args = args;
   host_call_ = &state;
   std::optional<backend::Stop> stop =
-      RunHostCall(binding, wanted, state, results);
+      wanted.empty() ? RunBody(binding, state, args, results)
+                     : RunWatched(binding, wanted, state, results);
   host_call_ = state.outer;
   --depth_;
   return stop;
 }
 
-std::optional<backend::Stop> StoreImpl::RunHostCall(
-    const Binding& binding, TransitionSet wanted, HostCallState& state,
-    absl::Span<RawValue> results) {
+std::optional<backend::Stop> StoreImpl::CallHost(
+    uint32_t binding, backend::GuestFrames& frames,
+    absl::Span<const RawValue> args, RawValue* results) {
+  CALLGATE_CHECK(binding < binding_by_number_.size(),
+                 "a backend calls known bindings");
+  const Binding& bound = *binding_by_number_[binding];
+  return RunHost(bound, bound.wanted, &frames, args, results);
+}
+
+std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
+                                                   TransitionSet wanted,
+                                                   HostCallState& state,
+                                                   RawValue* results) {
   Question question;
   question.identity = &binding.identity;
   question.host_call = &state;
   question.args = state.args;
-  question.results = results;
+  question.results = absl::MakeSpan(results, binding.results);
 
   std::optional<backend::Stop> stop;
   bool answered = false;
@@ -399,11 +440,7 @@ std::optional<backend::Stop> StoreImpl::RunHostCall(
     }
   }
   if (!answered && !stop.has_value()) {
-    HostCaller caller(*this, state);
-    if (ErrorRef error = binding.definition->body(caller, state.args, results);
-        error != nullptr) {
-      stop = backend::Stop{TrapCode::kHostError, std::move(error)};
-    }
+    stop = RunBody(binding, state, state.args, results);
   }
   if (Wants(wanted, Transition::kReturningFromHost) &&
       (!stop.has_value() || !IsWasmi())) {
@@ -528,7 +565,7 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   } else if (binding.has_value()) {
     const Binding& bound = bindings_[*binding];
     stop = RunHost(bound, unwatched ? TransitionSet::None() : bound.wanted,
-                   nullptr, args, results);
+                   nullptr, args, results.data());
   } else {
     const size_t outer_base = std::exchange(open_base_, open_before);
     backend::Completion completion =
@@ -559,14 +596,18 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
 
 void StoreImpl::LinkToHook(Binding& binding) {
   binding.wanted = TransitionSet::None();
-  if (hook_ == nullptr) return;
-  const TransitionSet asked = hook_->OnLink(binding.identity);
-  for (const Transition t :
-       {Transition::kCallingHost, Transition::kReturningFromHost}) {
-    if (asked.Contains(t) && hook_options_.transitions.Contains(t)) {
-      binding.wanted = binding.wanted.With(t);
+  if (hook_ != nullptr) {
+    const TransitionSet asked = hook_->OnLink(binding.identity);
+    for (const Transition t :
+         {Transition::kCallingHost, Transition::kReturningFromHost}) {
+      if (asked.Contains(t) && hook_options_.transitions.Contains(t)) {
+        binding.wanted = binding.wanted.With(t);
+      }
     }
   }
+  const LeafFunction& leaf = binding.definition->leaf;
+  if (leaf.body == nullptr) return;
+  backend_->SetLeaf(binding.func, binding.wanted.empty() ? &leaf : nullptr);
 }
 
 // ---------------------------------------------------------------- growth
@@ -821,15 +862,20 @@ absl::Status StoreImpl::CheckArguments(const FuncType& type,
 
 const FunctionIdentity& StoreImpl::IdentityOf(uint32_t func,
                                               FunctionIdentity::Kind kind) {
+  const auto asked = std::make_pair(func, kind);
+  if (asked == last_asked_) return *last_identity_;
   if (const std::optional<uint32_t> binding = backend_->BindingOf(func)) {
-    return bindings_[*binding].identity;
+    last_identity_ = &bindings_[*binding].identity;
+  } else {
+    std::unique_ptr<const FunctionIdentity>& kept = guest_identities_[asked];
+    if (kept == nullptr) {
+      kept =
+          std::make_unique<const FunctionIdentity>(GuestIdentity(func, kind));
+    }
+    last_identity_ = kept.get();
   }
-  std::unique_ptr<const FunctionIdentity>& kept =
-      guest_identities_[std::make_pair(func, kind)];
-  if (kept == nullptr) {
-    kept = std::make_unique<const FunctionIdentity>(GuestIdentity(func, kind));
-  }
-  return *kept;
+  last_asked_ = asked;
+  return *last_identity_;
 }
 
 FunctionIdentity StoreImpl::GuestIdentity(uint32_t func,
@@ -864,10 +910,9 @@ absl::StatusOr<CallResult> StoreImpl::Call(uint32_t func,
   const FuncType& type = backend_->TypeOfFunc(func);
   if (absl::Status fit = CheckArguments(type, args); !fit.ok()) return fit;
 
-  std::vector<RawValue> raw_args;
-  raw_args.reserve(args.size());
+  absl::InlinedVector<RawValue, kInlineValues> raw_args;
   for (const Value& value : args) raw_args.push_back(value.raw());
-  std::vector<RawValue> raw_results(type.results.size());
+  absl::InlinedVector<RawValue, kInlineValues> raw_results(type.results.size());
 
   CallResult result;
   const FunctionIdentity& identity = IdentityOf(func, kind);
@@ -876,6 +921,7 @@ absl::StatusOr<CallResult> StoreImpl::Call(uint32_t func,
         RunGuest(func, identity, raw_args, absl::MakeSpan(raw_results));
   });
   if (!result.trap.has_value()) {
+    result.values.reserve(raw_results.size());
     for (size_t i = 0; i < raw_results.size(); ++i) {
       result.values.emplace_back(type.results[i], raw_results[i]);
     }
@@ -890,10 +936,13 @@ uint32_t StoreImpl::NewBinding(std::shared_ptr<const HostDefinition> definition,
                                FunctionIdentity::Kind kind,
                                uint32_t import_index, uint32_t func_index) {
   Binding& binding = bindings_.emplace_back();
+  binding_by_number_.push_back(&binding);
   binding.definition = std::move(definition);
   binding.module = std::string(module);
   binding.name = std::string(name);
   FunctionIdentity& identity = binding.identity;
+  binding.results =
+      static_cast<uint32_t>(binding.definition->type.results.size());
   identity.kind = kind;
   identity.module = binding.module;
   identity.name = binding.name;
@@ -1068,6 +1117,9 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
     absl::StatusOr<ResolvedImport> one = ResolveImport(import, linker);
     if (!one.ok()) return one.status();
     resolved.push_back(*std::move(one));
+  }
+  if (absl::Status ready = backend_->Prepare(module->code()); !ready.ok()) {
+    return ready;
   }
   if (absl::Status fits = Reserve(*module); !fits.ok()) return fits;
   // A module that could not be linked has left nothing behind so far.

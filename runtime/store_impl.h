@@ -33,20 +33,24 @@
 #include "runtime/linker.h"
 #include "runtime/parker.h"
 #include "runtime/store.h"
+#include "runtime/store_options.h"
 
 namespace callgate {
 
+// Gives a leaf function the body of any other, for when it is called as one.
+// The message of its error goes on after the function's name.
+absl::Status Complete(HostDefinition& definition);
+
 class StoreImpl final : public backend::Host {
  public:
-  StoreImpl(Store& self, const Engine& engine, const Limits& limits,
-            ResourceLimiter* limiter);
+  StoreImpl(Store& self, const Engine& engine, const StoreOptions& options);
   ~StoreImpl();
 
   // backend::Host
   std::optional<backend::Stop> CallHost(uint32_t binding,
                                         backend::GuestFrames& frames,
                                         absl::Span<const RawValue> args,
-                                        absl::Span<RawValue> results) override;
+                                        RawValue* results) override;
   backend::Growth MemoryGrowing(uint32_t index, uint64_t current_bytes,
                                 uint64_t desired_bytes) override;
   backend::Growth TableGrowing(uint32_t index, uint64_t current,
@@ -60,11 +64,6 @@ class StoreImpl final : public backend::Host {
       uint32_t probe, uint64_t place, absl::Span<const RawValue> args) override;
   void LeaveFunction(bool tail_call) override;
   void LeaveThrown(uint64_t place) override;
-  uint64_t FuelLeft() const override { return fuel_.Left(); }
-  void ConsumeFuel(uint64_t units) override { fuel_.Burn(units); }
-  bool Interrupted() const override {
-    return interrupted_.load(std::memory_order_relaxed);
-  }
   bool DeadlinePassed() const override;
   void LetOthersRun() override;
 
@@ -92,6 +91,7 @@ class StoreImpl final : public backend::Host {
     // What the hook wants of it; empty without a hook.
     TransitionSet wanted;
     uint32_t func = 0;
+    uint32_t results = 0;  // of its type
   };
 
   struct InstanceState {
@@ -187,13 +187,17 @@ class StoreImpl final : public backend::Host {
                                        TransitionSet wanted,
                                        backend::GuestFrames* frames,
                                        absl::Span<const RawValue> args,
-                                       absl::Span<RawValue> results);
+                                       RawValue* results);
 
   // Its two events and the body between them.
-  std::optional<backend::Stop> RunHostCall(const Binding& binding,
-                                           TransitionSet wanted,
-                                           HostCallState& state,
-                                           absl::Span<RawValue> results);
+  std::optional<backend::Stop> RunWatched(const Binding& binding,
+                                          TransitionSet wanted,
+                                          HostCallState& state,
+                                          RawValue* results);
+  std::optional<backend::Stop> RunBody(const Binding& binding,
+                                       HostCallState& state,
+                                       absl::Span<const RawValue> args,
+                                       RawValue* results);
   // The event after a host function or a runtime call; what it makes of `stop`.
   std::optional<backend::Stop> LeaveHost(Question& question, bool answered,
                                          std::optional<backend::Stop> stop);
@@ -258,6 +262,7 @@ class StoreImpl final : public backend::Host {
   const Engine& engine_;
   const Limits limits_;
   ResourceLimiter* const limiter_;  // may be null; outlives this
+  const bool canonical_nans_;
 
   CallHook* hook_ = nullptr;
   HookOptions hook_options_;
@@ -273,28 +278,28 @@ class StoreImpl final : public backend::Host {
 
   // Deques, so that identities and their strings stay where they are.
   std::deque<Binding> bindings_;
+  std::vector<const Binding*> binding_by_number_;
   std::deque<InstanceState> instances_;
   absl::flat_hash_map<uint32_t, size_t> instance_of_backend_;
   // Of the guest functions that the embedder has called.
   absl::flat_hash_map<std::pair<uint32_t, FunctionIdentity::Kind>,
                       std::unique_ptr<const FunctionIdentity>>
       guest_identities_;
+  // The one that was asked for last; embedders call the same one often.
+  std::pair<uint32_t, FunctionIdentity::Kind> last_asked_ = {
+      kNoIndex, FunctionIdentity::Kind::kGuestExport};
+  const FunctionIdentity* last_identity_ = nullptr;
   absl::flat_hash_map<uint64_t, std::shared_ptr<void>> extern_refs_;
 
-  uint32_t depth_ = 0;
   HostCallState* host_call_ = nullptr;  // the innermost; null outside of any
   uint64_t bytes_used_ = 0;
   uint64_t table_elements_ = 0;
 
-  Fuel fuel_;
   // The rest of the running call's budget.
   std::optional<Clock::time_point> deadline_;
   uint64_t host_bytes_limit_ = ~uint64_t{0};
-  // Totals since the Store was made.
-  uint64_t host_calls_ = 0;
-  uint64_t host_bytes_ = 0;
+  uint64_t host_bytes_ = 0;  // since the Store was made
 
-  std::atomic<bool> interrupted_{false};
   std::mutex wait_mu_;
   // Guarded by wait_mu_.
   int wake_fd_ = -1;          // made by the first wait that blocks

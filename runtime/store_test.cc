@@ -610,6 +610,24 @@ TEST_F(StoreTest, ManyTrapsLeaveNothingBehind) {
   EXPECT_THAT(Call(instance, "seven").values, ElementsAre(Value::I32(7)));
 }
 
+// One interpreter, whatever is chosen.
+TEST_F(StoreTest, NansAreTheSameWithEitherOption) {
+  std::vector<Value> sums;
+  for (const bool canonical : {true, false}) {
+    StoreOptions options;
+    options.canonical_nans = canonical;
+    Store store(*engine_, options);
+    EXPECT_EQ(store.canonical_nans(), canonical);
+    const Instance instance = Instantiate(store, R"((module
+      (func (export "add") (result i32)
+        (i32.reinterpret_f32
+          (f32.add (f32.const nan:0x123) (f32.const 1))))))");
+    sums.push_back(Call(instance, "add").values[0]);
+  }
+  EXPECT_EQ(sums[0], sums[1]);
+  EXPECT_EQ(sums[0].u32() & 0x7fc00000, 0x7fc00000u);
+}
+
 #ifndef NDEBUG
 TEST_F(StoreTest, TwoThreadsInOneStoreAreFound) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";

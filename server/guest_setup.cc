@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -81,10 +84,11 @@ absl::Status AddStubs(const Module& module, absl::Span<const StubImport> stubs,
     for (const ValType type : definition.type.results) {
       zeros.push_back(Value::Zero(type).raw());
     }
-    definition.body = [zeros](Caller&, absl::Span<const RawValue>,
-                              absl::Span<RawValue> results) -> ErrorRef {
-      std::copy(zeros.begin(), zeros.end(), results.begin());
-      return nullptr;
+    definition.leaf.data =
+        std::make_shared<const std::vector<RawValue>>(std::move(zeros));
+    definition.leaf.body = [](const void* data, RawValue* values) {
+      const auto& all = *static_cast<const std::vector<RawValue>*>(data);
+      std::copy(all.begin(), all.end(), values);
     };
     const absl::Status status =
         linker.DefineFunc(stub.module, stub.name, std::move(definition));

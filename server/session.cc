@@ -219,6 +219,7 @@ class Session::Impl {
   VerdictTally tally_;
   WasiHandleNames handle_names_;
   policy::PolicyHook hook_;
+  std::optional<ProbingHook> probing_hook_;  // in front of hook_, if wanted
   std::shared_ptr<wasi::Context> wasi_;
   Store store_;
   Linker linker_;
@@ -284,7 +285,11 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   if (!status.ok()) return status;
   status = CheckPolicies(*config_.module, config_.policies, specs, warnings_);
   if (!status.ok()) return status;
-  return store_.SetCallHook(hook_);
+  if (config_.probe_watcher == nullptr) return store_.SetCallHook(hook_);
+  HookOptions hook_options;
+  hook_options.probes = config_.probes;
+  probing_hook_.emplace(hook_, *config_.probe_watcher);
+  return store_.SetCallHook(*probing_hook_, hook_options);
 }
 
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,

@@ -39,10 +39,12 @@
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "runtime/engine.h"
+#include "runtime/function_filter.h"
 #include "runtime/module.h"
 #include "server/guest_setup.h"
 #include "server/host_module.h"
 #include "server/outcome.h"
+#include "server/probing_hook.h"
 
 namespace callgate {
 
@@ -132,6 +134,10 @@ struct SessionConfig {
   OutputSink* output = nullptr;
   // Null: nobody is told.
   SessionObserver* observer = nullptr;
+  // The guest's functions whose calls `probe_watcher` is shown; it outlives the
+  // Session, and may be null if there are none.
+  FunctionFilter probes;
+  ProbeWatcher* probe_watcher = nullptr;
 
   size_t waiting_max = 16;
 };

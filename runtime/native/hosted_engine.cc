@@ -132,7 +132,6 @@ absl::StatusOr<std::unique_ptr<HostedEngine>> HostedEngine::Start(
   NativeOptions native;
   native.request.level = options.level;
   native.request.fuel = options.fuel;
-  native.request.canonical_nans = options.canonical_nans;
   native.request.cpu = HostCpuLevel();
   native.source = hosted->source_.get();
   native.optimise_in_background = options.optimise_in_background;

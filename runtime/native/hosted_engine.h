@@ -28,7 +28,6 @@ struct HostedEngineOptions {
   // Of what is compiled while the caller waits.
   native::Level level = native::Level::kBaseline;
   bool fuel = true;
-  bool canonical_nans = true;
   // Compile again at the optimised level in the background.
   bool optimise_in_background = true;
   // Empty: no cache.

@@ -142,12 +142,14 @@ absl::StatusOr<std::shared_ptr<const LoadedCode>> NativeModule::LoadShared(
   return code;
 }
 
-std::shared_ptr<const CodeVersion> NativeModule::current() const {
+std::shared_ptr<const CodeVersion> NativeModule::current(
+    bool canonical_nans) const {
   const std::lock_guard<std::mutex> lock(mu_);
-  return current_;
+  return canonical_nans ? current_ : any_nans_;
 }
 
-absl::Status NativeModule::Publish(absl::string_view answer, Level level) {
+absl::Status NativeModule::Publish(absl::string_view answer, Level level,
+                                   bool canonical_nans) {
   absl::StatusOr<CompiledModule> compiled = Parse(answer);
   if (!compiled.ok()) return compiled.status();
   // Of the structure, only what the symbols depend on is used from here; the
@@ -185,17 +187,35 @@ absl::Status NativeModule::Publish(absl::string_view answer, Level level) {
       Load(*std::move(compiled), level);
   if (!version.ok()) return version.status();
   const std::lock_guard<std::mutex> lock(mu_);
-  current_ = *std::move(version);
+  (canonical_nans ? current_ : any_nans_) = *std::move(version);
   return absl::OkStatus();
 }
 
-absl::Status NativeCode::Publish(absl::string_view answer, Level level) const {
-  if (absl::Status published = module_->Publish(answer, level);
+absl::Status NativeCode::Publish(absl::string_view answer, Level level,
+                                 bool canonical_nans) const {
+  if (absl::Status published = module_->Publish(answer, level, canonical_nans);
       !published.ok()) {
     return published;
   }
   publications_->fetch_add(1, std::memory_order_release);
   return absl::OkStatus();
+}
+
+absl::Status NativeCode::EnsureAnyNans() const {
+  if (module_->current(/*canonical_nans=*/false) != nullptr) {
+    return absl::OkStatus();
+  }
+  const std::lock_guard<std::mutex> lock(compile_mu_);
+  if (module_->current(/*canonical_nans=*/false) != nullptr) {
+    return absl::OkStatus();
+  }
+  absl::Status made = compile_any_nans_();
+  if (made.ok()) return made;
+  return absl::Status(
+      made.code(),
+      absl::StrCat("the module's code for Stores without canonical NaNs could "
+                   "not be made: ",
+                   made.message()));
 }
 
 backend::CodeFacts NativeCode::facts() const {

@@ -5,6 +5,9 @@
 // instances share the NativeModule, which outlives the Code that made it where
 // they still need it.
 //
+// For Stores that do without canonical NaNs there is a second line of versions,
+// which begins when the first of them asks. It is kept as the first one is.
+//
 // Any thread.
 
 #ifndef CALLGATE_RUNTIME_NATIVE_NATIVE_CODE_H_
@@ -12,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -71,12 +75,13 @@ class NativeModule {
   const ModuleImage& image() const { return *image_; }
   // The process-wide number of each of the module's types.
   const std::vector<uint32_t>& type_ids() const { return type_ids_; }
-  // The best that there is.
-  std::shared_ptr<const CodeVersion> current() const;
+  // The best that there is. Null before the first one without canonical NaNs.
+  std::shared_ptr<const CodeVersion> current(bool canonical_nans = true) const;
 
   // Puts another compilation of the same module into use. InvalidArgument when
   // it is of another one.
-  absl::Status Publish(absl::string_view answer, Level level);
+  absl::Status Publish(absl::string_view answer, Level level,
+                       bool canonical_nans = true);
 
   // A copy of its own, at addresses of its own. The `functions` are probed: the
   // module's own, increasing.
@@ -97,23 +102,38 @@ class NativeModule {
   std::vector<uint32_t> type_ids_;
   LoadOptions load_;
   mutable std::mutex mu_;
-  std::shared_ptr<const CodeVersion> current_;  // guarded by mu_
+  // Guarded by mu_.
+  std::shared_ptr<const CodeVersion> current_;
+  std::shared_ptr<const CodeVersion> any_nans_;  // may be null
 };
 
 class NativeCode final : public backend::Code {
  public:
+  // Compiles and publishes the first version without canonical NaNs. Blocks its
+  // thread, and does not park.
+  using CompileAnyNans = std::function<absl::Status()>;
+
   NativeCode(std::shared_ptr<NativeModule> module,
-             std::shared_ptr<std::atomic<uint64_t>> publications)
-      : module_(std::move(module)), publications_(std::move(publications)) {}
+             std::shared_ptr<std::atomic<uint64_t>> publications,
+             CompileAnyNans compile_any_nans)
+      : module_(std::move(module)),
+        publications_(std::move(publications)),
+        compile_any_nans_(std::move(compile_any_nans)) {}
 
   backend::CodeFacts facts() const override;
   const std::shared_ptr<NativeModule>& module() const { return module_; }
   // NativeModule::Publish, and tells the engine's Stores to look.
-  absl::Status Publish(absl::string_view answer, Level level) const;
+  absl::Status Publish(absl::string_view answer, Level level,
+                       bool canonical_nans = true) const;
+  // Sees to it that there is a version without canonical NaNs. Who comes while
+  // one is being made waits for it.
+  absl::Status EnsureAnyNans() const;
 
  private:
   const std::shared_ptr<NativeModule> module_;
   const std::shared_ptr<std::atomic<uint64_t>> publications_;
+  const CompileAnyNans compile_any_nans_;
+  mutable std::mutex compile_mu_;  // held while compile_any_nans_ runs
 };
 
 }  // namespace callgate::native

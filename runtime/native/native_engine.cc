@@ -19,6 +19,8 @@ class NativeEngine final : public backend::Engine {
   explicit NativeEngine(const NativeOptions& options) : options_(options) {
     CALLGATE_CHECK(options_.source != nullptr,
                    "a native engine needs somebody who compiles");
+    CALLGATE_CHECK(options_.request.canonical_nans,
+                   "whether NaNs are canonical is each Store's choice");
     state_.metered = options_.request.fuel;
     if (options_.optimise_in_background &&
         options_.request.level == Level::kBaseline) {
@@ -43,34 +45,65 @@ class NativeEngine final : public backend::Engine {
     absl::StatusOr<std::shared_ptr<NativeModule>> module = NativeModule::Make(
         *answer, request.level, summary, bytes, *state_.types, load);
     if (!module.ok()) return module.status();
-    if (optimiser_ != nullptr) Optimise(*module, request, bytes, account);
+    // Kept: a Store may want the code without canonical NaNs at any time.
+    Origin origin;
+    origin.request = request;
+    origin.bytes = std::make_shared<const std::vector<uint8_t>>(bytes.begin(),
+                                                                bytes.end());
+    origin.account = std::string(account);
+    if (optimiser_ != nullptr) Optimise(*module, origin);
+    const std::weak_ptr<NativeModule> weak = *module;
     return std::unique_ptr<const backend::Code>(
-        std::make_unique<NativeCode>(*std::move(module), state_.publications));
+        std::make_unique<NativeCode>(*std::move(module), state_.publications,
+                                     [this, weak, origin = std::move(origin)] {
+                                       return CompileAnyNans(weak, origin);
+                                     }));
   }
 
   std::unique_ptr<backend::Store> NewStore(
       backend::Host& host, const admission::Features& features,
-      const Limits& limits) const override {
-    return std::make_unique<NativeStore>(state_, host, features, limits);
+      const StoreOptions& options) const override {
+    return std::make_unique<NativeStore>(state_, host, features, options);
   }
 
  private:
+  // What a module was compiled from, to compile it again.
+  struct Origin {
+    CompileRequest request;
+    std::shared_ptr<const std::vector<uint8_t>> bytes;
+    std::string account;
+  };
+
+  absl::Status CompileAnyNans(const std::weak_ptr<NativeModule>& weak,
+                              Origin origin) const {
+    origin.request.canonical_nans = false;
+    absl::StatusOr<std::string> answer =
+        options_.source->Compile(origin.request, *origin.bytes, origin.account);
+    if (!answer.ok()) return answer.status();
+    const std::shared_ptr<NativeModule> module = weak.lock();
+    CALLGATE_CHECK(module != nullptr, "the Code that asks has its module");
+    if (absl::Status published = module->Publish(*answer, origin.request.level,
+                                                 /*canonical_nans=*/false);
+        !published.ok()) {
+      return published;
+    }
+    if (optimiser_ != nullptr) Optimise(module, std::move(origin));
+    return absl::OkStatus();
+  }
+
   void Optimise(const std::shared_ptr<NativeModule>& module,
-                CompileRequest request, absl::Span<const uint8_t> bytes,
-                absl::string_view account) const {
-    request.level = Level::kOptimised;
+                Origin origin) const {
+    origin.request.level = Level::kOptimised;
     const std::weak_ptr<NativeModule> weak = module;
-    const auto copy = std::make_shared<const std::vector<uint8_t>>(
-        bytes.begin(), bytes.end());
-    const auto compile = [this, weak, copy, request,
-                          account = std::string(account)] {
-      absl::StatusOr<std::string> answer =
-          options_.source->Compile(request, *copy, account);
+    const auto compile = [this, weak, origin] {
+      absl::StatusOr<std::string> answer = options_.source->Compile(
+          origin.request, *origin.bytes, origin.account);
       absl::Status status = answer.status();
       if (status.ok()) {
         const std::shared_ptr<NativeModule> still = weak.lock();
         if (still != nullptr) {
-          status = still->Publish(*answer, Level::kOptimised);
+          status = still->Publish(*answer, Level::kOptimised,
+                                  origin.request.canonical_nans);
           // Stores look at their modules when this changes.
           if (status.ok()) state_.publications->fetch_add(1);
         }
@@ -79,7 +112,8 @@ class NativeEngine final : public backend::Engine {
       return status;
     };
     optimiser_->Add(
-        account, bytes.size(), [weak] { return !weak.expired(); }, compile);
+        origin.account, origin.bytes->size(),
+        [weak] { return !weak.expired(); }, compile);
   }
 
   const NativeOptions options_;

@@ -28,6 +28,7 @@ class CodeSource {
   // can wait. `account` is that of Module::Compile. InvalidArgument when
   // `module` is not valid; Unavailable when it could not be told;
   // ResourceExhausted over the compiler's own limits or the account's budget.
+  // Blocks its thread and does not park.
   virtual absl::StatusOr<std::string> Compile(const CompileRequest& request,
                                               absl::Span<const uint8_t> module,
                                               absl::string_view account) = 0;
@@ -38,7 +39,8 @@ class CodeSource {
 namespace callgate {
 
 struct NativeOptions {
-  // Level and the other choices; the features are the engine's.
+  // Level and the other choices; the features are the engine's, and
+  // canonical_nans is each Store's (StoreOptions) and stays true here.
   native::CompileRequest request;
   // Must outlive the engine.
   native::CodeSource* source = nullptr;

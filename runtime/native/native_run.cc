@@ -7,7 +7,8 @@
 // of ours; what is no function of an instance is passed over.
 
 #include <algorithm>
-#include <array>
+#include <memory>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -362,46 +363,87 @@ backend::Completion NativeStore::Call(uint32_t func,
 
 // ---------------------------------------------------------------- host calls
 
+template <bool metered>
+void NativeStore::LeafEnter(HostContext* host, const void* frame,
+                            RawValue* values) {
+  const auto* const bound = static_cast<const BoundHost*>(host);
+  auto* const store = static_cast<NativeStore*>(host->owner);
+  if constexpr (metered) {
+    // The toll comes off the slice and off what is left of it, so what the
+    // guest has used stays what it is. At the slice's end, and where more was
+    // used than there was, the long way knows what to do.
+    int64_t& fuel = store->context().fuel;
+    if (fuel < kHostCallToll) return HostEnter(host, frame, values);
+    if (!store->host_.CountLeafCall()) return HostEnter(host, frame, values);
+    store->slice_ -= kHostCallToll;
+    fuel -= kHostCallToll;
+  } else {
+    if (!store->host_.CountLeafCall()) return HostEnter(host, frame, values);
+  }
+  bound->leaf(bound->leaf_data, values);
+}
+
+template void NativeStore::LeafEnter<true>(HostContext* host, const void* frame,
+                                           RawValue* values);
+template void NativeStore::LeafEnter<false>(HostContext* host,
+                                            const void* frame,
+                                            RawValue* values);
+
 void NativeStore::HostEnter(HostContext* host, const void* frame,
                             RawValue* values) {
   auto* const store = static_cast<NativeStore*>(host->owner);
-  if (!store->HostCalled(*host, frame, values)) store->Leave();
+  if (!store->HostCalled(*static_cast<const BoundHost*>(host), frame, values)) {
+    store->Leave();
+  }
 }
 
-__attribute__((noinline)) bool NativeStore::HostCalled(const HostContext& host,
+__attribute__((noinline)) bool NativeStore::HostCalled(const BoundHost& host,
                                                        const void* frame,
                                                        RawValue* values) {
-  const Function& function = functions_[host.func];
-  const FuncType& type = *function.type;
   // Host code may ask for the counters, and use some itself.
-  if (std::optional<backend::Stop> spent = Afford(context().fuel, frame)) {
-    return Stopped(*std::move(spent), frame, context().fuel);
+  if (!Settle(context().fuel)) {
+    if (std::optional<backend::Stop> spent = OutOfFuel(frame)) {
+      return Stopped(*std::move(spent), frame, context().fuel);
+    }
   }
-  // The results go where the arguments came from, but the hook sees both.
-  std::array<RawValue, 8> few;
+  // The results go where the arguments came from, but the hook sees both: the
+  // arguments move away where there are results, or where they change.
+  constexpr size_t kFew = 8;
+  alignas(RawValue) unsigned char few[kFew * sizeof(RawValue)];
   std::vector<RawValue> many;
-  RawValue* args = few.data();
-  const size_t count = type.params.size();
-  if (count > few.size()) {
-    many.resize(count);
-    args = many.data();
+  const RawValue* args = values;
+  if (host.params > 0 && (host.results > 0 || host.has_funcrefs)) {
+    RawValue* moved = reinterpret_cast<RawValue*>(few);
+    if (host.params > kFew) {
+      many.resize(host.params);
+      moved = many.data();
+    }
+    if (host.has_funcrefs) {
+      for (uint32_t i = 0; i < host.params; ++i) {
+        new (moved + i) RawValue(FromGuest(host.type->params[i], values[i]));
+      }
+    } else {
+      std::uninitialized_copy_n(values, host.params, moved);
+    }
+    args = moved;
   }
-  for (size_t i = 0; i < count; ++i) {
-    args[i] = FromGuest(type.params[i], values[i]);
-  }
-  const absl::Span<RawValue> results(values, type.results.size());
-  std::fill(results.begin(), results.end(), RawValue());
+  const absl::Span<RawValue> results(values, host.results);
+  for (RawValue& result : results) result = RawValue();
 
   GuestView view(*this, frame);
   std::optional<backend::Stop> stop = host_.CallHost(
-      host.binding, view, absl::MakeConstSpan(args, count), results);
+      host.binding, view, absl::MakeConstSpan(args, host.params), values);
   ResumeSlice(kHostCallToll);
   if (stop.has_value()) {
     return Stopped(*std::move(stop), frame, context().fuel);
   }
-  if (!function.has_funcrefs) return true;
+  return !host.has_funcrefs || ConvertResults(host, frame, results);
+}
+
+bool NativeStore::ConvertResults(const BoundHost& host, const void* frame,
+                                 absl::Span<RawValue> results) {
   for (size_t i = 0; i < results.size(); ++i) {
-    if (type.results[i] != ValType::kFuncRef) continue;
+    if (host.type->results[i] != ValType::kFuncRef) continue;
     const uint64_t ref = results[i].ref();
     if (ref != kNullRef && !FuncOf(ref).has_value()) {
       return Stopped(

@@ -36,11 +36,12 @@ bool Inside(uint64_t at, uint64_t length, uint64_t size) {
 
 NativeStore::NativeStore(EngineState& engine, backend::Host& host,
                          const admission::Features& features,
-                         const Limits& limits)
+                         const StoreOptions& options)
     : engine_(engine),
       host_(host),
       ordered_segments_(features.bulk_memory),
-      stack_bytes_(limits.stack_bytes),
+      stack_bytes_(options.limits.stack_bytes),
+      canonical_nans_(options.canonical_nans),
       values_(1),
       tail_values_(1) {
   cell_.store = this;
@@ -69,7 +70,11 @@ uint32_t NativeStore::NewHostFunc(const FuncType& type, uint32_t binding) {
   function.hold = engine_.types->Take(type);
   function.type = &function.hold.type();
   function.has_funcrefs = HasFuncRefs(type);
-  function.host = std::make_unique<HostContext>();
+  function.host = std::make_unique<BoundHost>();
+  function.host->type = function.type;
+  function.host->params = static_cast<uint32_t>(type.params.size());
+  function.host->results = static_cast<uint32_t>(type.results.size());
+  function.host->has_funcrefs = function.has_funcrefs;
   function.host->header.store = &context();
   function.host->header.builtins = BuiltinTable();
   function.host->enter = &HostEnter;
@@ -87,6 +92,18 @@ uint32_t NativeStore::NewHostFunc(const FuncType& type, uint32_t binding) {
     without_thunk_.push_back(function.record.func);
   }
   return function.record.func;
+}
+
+void NativeStore::SetLeaf(uint32_t func, const LeafFunction* leaf) {
+  BoundHost& host = *functions_[func].host;
+  // Funcrefs are converted on the long way.
+  if (leaf == nullptr || host.has_funcrefs) {
+    host.enter = &HostEnter;
+    return;
+  }
+  host.leaf = leaf->body;
+  host.leaf_data = leaf->data.get();
+  host.enter = engine_.metered ? &LeafEnter<true> : &LeafEnter<false>;
 }
 
 void NativeStore::FillRecord(Function& function) {
@@ -435,7 +452,8 @@ void NativeStore::TakeNewCode() {
   publications_seen_ = publications;
   bool changed = false;
   for (const std::unique_ptr<Instance>& instance : instances_) {
-    std::shared_ptr<const CodeVersion> newer = instance->module().current();
+    std::shared_ptr<const CodeVersion> newer =
+        instance->module().current(canonical_nans_);
     if (newer == instance->shared_version()) continue;
     absl::StatusOr<std::shared_ptr<const LoadedCode>> code =
         CodeFor(instance->module(), *newer, instance->probes().functions,
@@ -666,13 +684,19 @@ std::optional<TrapCode> NativeStore::RunSegments(Instance& instance) {
   return std::nullopt;
 }
 
+absl::Status NativeStore::Prepare(const backend::Code& code) {
+  if (canonical_nans_) return absl::OkStatus();
+  return static_cast<const NativeCode&>(code).EnsureAnyNans();
+}
+
 absl::StatusOr<backend::Instantiated> NativeStore::Instantiate(
     const backend::Code& code, absl::Span<const backend::ExternId> imports,
     const backend::Probes& probes) {
   const auto& native = static_cast<const NativeCode&>(code);
   std::shared_ptr<NativeModule> module = native.module();
   const ModuleImage& image = module->image();
-  std::shared_ptr<const CodeVersion> version = module->current();
+  std::shared_ptr<const CodeVersion> version = module->current(canonical_nans_);
+  CALLGATE_CHECK(version != nullptr, "Prepare comes first");
   const bool own_copy = UsesShared(*module);
   absl::StatusOr<std::shared_ptr<const LoadedCode>> loaded =
       CodeFor(*module, *version, probes.functions, own_copy);

@@ -28,6 +28,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "runtime/backend.h"
+#include "runtime/leaf_function.h"
 #include "runtime/native/abi.h"
 #include "runtime/native/activation.h"
 #include "runtime/native/engine_state.h"
@@ -41,13 +42,15 @@ class NativeStore final : public backend::Store {
  public:
   // `engine` and `host` must outlive it.
   NativeStore(EngineState& engine, backend::Host& host,
-              const admission::Features& features, const Limits& limits);
+              const admission::Features& features, const StoreOptions& options);
   ~NativeStore() override;
 
   uint32_t NewHostFunc(const FuncType& type, uint32_t binding) override;
+  void SetLeaf(uint32_t func, const LeafFunction* leaf) override;
   absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) override;
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
+  absl::Status Prepare(const backend::Code& code) override;
   absl::StatusOr<backend::Instantiated> Instantiate(
       const backend::Code& code, absl::Span<const backend::ExternId> imports,
       const backend::Probes& probes) override;
@@ -96,13 +99,24 @@ class NativeStore final : public backend::Store {
     NativeStore* store = nullptr;
   };
 
+  // What a host call needs, in one place.
+  struct BoundHost : HostContext {
+    const FuncType* type = nullptr;
+    uint32_t params = 0;
+    uint32_t results = 0;
+    bool has_funcrefs = false;
+    // While `enter` is LeafEnter.
+    LeafFunction::Body leaf = nullptr;
+    const void* leaf_data = nullptr;
+  };
+
   struct Function {
     FuncRecord record;
     const FuncType* type = nullptr;
     bool has_funcrefs = false;     // among its parameters or results
     Instance* instance = nullptr;  // of a guest's function
     uint32_t index = 0;            // in its index space
-    std::unique_ptr<HostContext> host;
+    std::unique_ptr<BoundHost> host;
     TypeRegistry::Hold hold;  // of a host function's type
   };
   struct Memory {
@@ -197,8 +211,14 @@ class NativeStore final : public backend::Store {
     return Stopped(backend::Stop{code, nullptr}, frame, fuel);
   }
   [[noreturn]] void Leave();
-  bool HostCalled(const HostContext& host, const void* frame, RawValue* values);
+  bool HostCalled(const BoundHost& host, const void* frame, RawValue* values);
+  // The end of a host call whose type has funcrefs.
+  bool ConvertResults(const BoundHost& host, const void* frame,
+                      absl::Span<RawValue> results);
+  // What host contexts enter by.
   static void HostEnter(HostContext* host, const void* frame, RawValue* values);
+  template <bool metered>
+  static void LeafEnter(HostContext* host, const void* frame, RawValue* values);
   static int64_t EnterOnFiber(void* context, int64_t fuel, const void* code,
                               const RawValue* args);
   // `frame` is a frame whose return address is the newest of them, but for
@@ -218,6 +238,7 @@ class NativeStore final : public backend::Store {
   backend::Host& host_;
   const bool ordered_segments_;  // as bulk-memory has it
   const uint64_t stack_bytes_;
+  const bool canonical_nans_;
 
   Cell cell_;
   std::vector<RawValue> values_;

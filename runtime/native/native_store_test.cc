@@ -818,6 +818,72 @@ TEST_P(NativeStoreTest, CopiesFromTheSecondMemoryNamedToTheFirst) {
   EXPECT_EQ(Run(guest, "copy"), absl::StrCat("i32:", 0x04030204));
 }
 
+TEST_P(NativeStoreTest, CopiesWithinAndBetweenMemoriesOfDifferentSizes) {
+  const Instance guest = Instantiate(R"((module
+    (memory $a (export "a") 1) (memory $b (export "b") 2)
+    (func (export "aa") (param i32 i32 i32)
+      (memory.copy $a $a (local.get 0) (local.get 1) (local.get 2)))
+    (func (export "ab") (param i32 i32 i32)
+      (memory.copy $a $b (local.get 0) (local.get 1) (local.get 2)))
+    (func (export "ba") (param i32 i32 i32)
+      (memory.copy $b $a (local.get 0) (local.get 1) (local.get 2)))
+    (func (export "bb") (param i32 i32 i32)
+      (memory.copy $b $b (local.get 0) (local.get 1) (local.get 2)))))");
+  struct Bytes {
+    Memory memory;
+    std::vector<uint8_t> expected;
+  };
+  std::vector<Bytes> all;
+  for (const char* const name : {"a", "b"}) {
+    Bytes& one = all.emplace_back(Bytes{*guest.GetMemory(name), {}});
+    const auto salt = static_cast<size_t>(name[0]);
+    for (size_t i = 0; i < one.memory.bytes(); ++i) {
+      one.expected.push_back(static_cast<uint8_t>(i * salt + i / 251));
+    }
+    ASSERT_TRUE(one.memory.Write(0, one.expected).ok());
+  }
+  // Where one range begins inside of the other, and where a range just fits or
+  // just does not: into and out of each memory, at either's end.
+  for (const char* const name : {"aa", "ab", "ba", "bb"}) {
+    Bytes& target = all[name[0] == 'a' ? 0 : 1];
+    Bytes& source = all[name[1] == 'a' ? 0 : 1];
+    const auto target_end = static_cast<uint32_t>(target.expected.size());
+    const auto source_end = static_cast<uint32_t>(source.expected.size());
+    const uint32_t rows[][3] = {
+        {10, 3, 20},
+        {3, 10, 20},
+        {100, 100, 50},
+        {target_end - 5, 0, 5},
+        {target_end - 5, 0, 6},
+        {0, source_end - 5, 5},
+        {0, source_end - 5, 6},
+        {target_end, source_end, 0},
+        {target_end + 1, 0, 0},
+        {0, source_end + 1, 0},
+        // As long as the larger one.
+        {0, 0, 2 * 65'536},
+    };
+    for (const auto& [to, from, length] : rows) {
+      SCOPED_TRACE(absl::StrCat(name, " ", to, " ", from, " ", length));
+      const bool inside = uint64_t{to} + length <= target_end &&
+                          uint64_t{from} + length <= source_end;
+      if (inside) {
+        const auto begin = source.expected.begin() + from;
+        const std::vector<uint8_t> moved(begin, begin + length);
+        std::copy(moved.begin(), moved.end(), target.expected.begin() + to);
+      }
+      EXPECT_EQ(Run(guest, name,
+                    {Value::I32(to), Value::I32(from), Value::I32(length)}),
+                inside ? "" : "out of bounds memory access");
+      for (const Bytes& one : all) {
+        std::vector<uint8_t> seen(one.expected.size());
+        ASSERT_TRUE(one.memory.Read(0, absl::MakeSpan(seen)).ok());
+        EXPECT_TRUE(seen == one.expected);
+      }
+    }
+  }
+}
+
 TEST_P(NativeStoreTest, TakesBetterCodeBetweenCalls) {
   if (GetParam().level != Level::kBaseline) return;
   Linker linker;

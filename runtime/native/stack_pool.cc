@@ -102,9 +102,12 @@ absl::StatusOr<std::unique_ptr<Stack>> StackPool::Acquire(
 
 void StackPool::Release(std::unique_ptr<Stack> stack) {
   // The deep pages of a stack that was used to its end; those near the top
-  // every guest needs.
+  // every guest needs. Not every time: it is a system call, and many times as
+  // dear as a call of a small function.
   constexpr uint64_t kKept = 64 << 10;
-  if (stack->top() - stack->low() > kKept) {
+  if (++stack->uses_ >= kUsesBetweenTrims &&
+      stack->top() - stack->low() > kKept) {
+    stack->uses_ = 0;
 #if !defined(__SANITIZE_ADDRESS__)
     static_cast<void>(madvise(reinterpret_cast<void*>(stack->low()),
                               stack->top() - stack->low() - kKept,

@@ -11,7 +11,8 @@
 //
 // A stack used by one guest after another keeps its pages while it is in the
 // pool, at most `idle_max` stacks of them, and is never read before it is
-// written by correct code.
+// written by correct code. Every kUsesBetweenTrims uses the deep pages go back
+// to the system, so what a guest that went deep has left behind does not stay.
 //
 // Any thread; a Stack is used by one at a time and must not outlive its pool.
 
@@ -55,12 +56,17 @@ class Stack {
   Stack(uintptr_t mapping, uint64_t mapped_bytes)
       : mapping_(mapping), mapped_bytes_(mapped_bytes) {}
 
+  friend class StackPool;
+
   const uintptr_t mapping_;
   const uint64_t mapped_bytes_;
+  uint32_t uses_ = 0;  // since its deep pages were given back
 };
 
 class StackPool {
  public:
+  static constexpr uint32_t kUsesBetweenTrims = 256;
+
   struct Options {
     // Stacks kept for the next guest; more are given back to the system.
     size_t idle_max = 64;

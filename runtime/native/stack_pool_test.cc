@@ -37,6 +37,12 @@ TEST(StackPoolTest, UsesAStackAgain) {
   const uintptr_t top = (*one)->top();
   // Deep pages are given back to the system, and read as zeros then.
   *reinterpret_cast<uint8_t*>((*one)->low()) = 1;
+  for (uint32_t i = 1; i < StackPool::kUsesBetweenTrims; ++i) {
+    pool.Release(*std::move(one));
+    one = pool.Acquire(1 << 20);
+    ASSERT_TRUE(one.ok()) << one.status();
+    ASSERT_EQ((*one)->top(), top);
+  }
   pool.Release(*std::move(one));
   EXPECT_EQ(pool.idle(), 1u);
   auto other = pool.Acquire(2 << 20);

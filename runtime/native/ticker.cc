@@ -1,5 +1,7 @@
 #include "runtime/native/ticker.h"
 
+#include <utility>
+
 namespace callgate::native {
 
 Ticker::~Ticker() {
@@ -15,7 +17,8 @@ void Ticker::Add(std::atomic<uint64_t>& stack_limit) {
   const std::lock_guard<std::mutex> lock(mu_);
   if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
   running_.insert(&stack_limit);
-  if (running_.size() == 1) changed_.notify_all();
+  busy_ = true;
+  if (std::exchange(asleep_, false)) changed_.notify_all();
 }
 
 void Ticker::Remove(std::atomic<uint64_t>& stack_limit) {
@@ -26,8 +29,12 @@ void Ticker::Remove(std::atomic<uint64_t>& stack_limit) {
 void Ticker::Run() {
   std::unique_lock<std::mutex> lock(mu_);
   while (!ending_) {
-    if (running_.empty()) {
+    // Guests that come and go many times in a period find it awake: waking it
+    // is dearer than they are.
+    if (running_.empty() && !std::exchange(busy_, false)) {
+      asleep_ = true;
       changed_.wait(lock);
+      asleep_ = false;
       continue;
     }
     for (std::atomic<uint64_t>* limit : running_) {

@@ -12,8 +12,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
-#include <set>
 #include <thread>
+
+#include "absl/container/flat_hash_set.h"
 
 namespace callgate::native {
 
@@ -36,9 +37,12 @@ class Ticker {
   const std::chrono::milliseconds period_;
   std::mutex mu_;
   std::condition_variable changed_;
-  std::set<std::atomic<uint64_t>*> running_;  // guarded by mu_
-  bool ending_ = false;                       // guarded by mu_
-  std::thread thread_;                        // guarded by mu_
+  // Guarded by mu_.
+  absl::flat_hash_set<std::atomic<uint64_t>*> running_;
+  bool busy_ = false;    // somebody ran since the last look
+  bool asleep_ = false;  // until it is notified
+  bool ending_ = false;
+  std::thread thread_;  // guarded by mu_
 };
 
 }  // namespace callgate::native

@@ -762,7 +762,7 @@ Result Interpreter::HostCalled(uint32_t binding, Thread& thread,
   std::vector<RawValue> raw_results(type.results.size());
   ThreadView view(*this, thread);
   std::optional<backend::Stop> stop =
-      host_.CallHost(binding, view, raw_params, absl::MakeSpan(raw_results));
+      host_.CallHost(binding, view, raw_params, raw_results.data());
   // In case of a stop too: wabt loses the failure of a host function that was
   // tail-called, and goes on to take its results. Run stops the guest before
   // it executes anything more.

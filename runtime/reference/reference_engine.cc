@@ -65,7 +65,7 @@ class ReferenceEngine final : public backend::Engine {
 
   std::unique_ptr<backend::Store> NewStore(
       backend::Host& host, const admission::Features& features,
-      const Limits& /*limits*/) const override {
+      const StoreOptions& /*options*/) const override {
     return std::make_unique<Interpreter>(host, features);
   }
 

@@ -7,7 +7,11 @@
 //
 // Where wabt does not let it be right: a direct tail call of an import is
 // decoded as a call, so it takes a frame, and a probed function that makes one
-// is left after the callee instead of before (runtime/probe.h).
+// is left after the callee instead of before (runtime/probe.h). Where the
+// caller has operands beneath the arguments, these stay on wabt's stack and
+// displace the operands and locals of the functions further out: results are
+// wrong then, and values may be taken for ones of another type. Tail calls are
+// off by default, and not for guests that nobody trusts on this engine.
 
 #ifndef CALLGATE_RUNTIME_REFERENCE_REFERENCE_ENGINE_H_
 #define CALLGATE_RUNTIME_REFERENCE_REFERENCE_ENGINE_H_

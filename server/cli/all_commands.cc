@@ -49,7 +49,10 @@ constexpr absl::string_view kRunDetails =
     "\n"
     "--local runs in this process, without a daemon and with any HOST. "
     "Without\n"
-    "--policy it allows WASI and the stubs and denies every other import.";
+    "--policy it allows WASI and the stubs and denies every other import.\n"
+    "\n"
+    "--probe takes a name of the name section or of an export, with * for any\n"
+    "characters, or #7 for an index. Own time leaves out probed callees.";
 
 constexpr absl::string_view kBenchDetails =
     "Compiles the module, makes ten instances, each in a Store of its own, "
@@ -61,7 +64,8 @@ constexpr absl::string_view kBenchDetails =
     "\n"
     "  compile      from the module's bytes to a module that can run, by a\n"
     "               compiler process that is up already\n"
-    "  load         the same where the machine code is in the cache, in memory\n"
+    "  load         the same where the machine code is in the cache, in "
+    "memory\n"
     "  instantiate  from no Store to an instance: the least of ten\n"
     "  call         one call, the least and the median of --repeat\n"
     "\n"
@@ -110,7 +114,12 @@ CommandTable MakeTable() {
        Reach::kDaemon,
        WithStoreFlags(
            {{"local", "", "runs in this process, without a daemon"},
-            {"invoke", "EXPORT", "calls EXPORT instead of _start"}},
+            {"invoke", "EXPORT", "calls EXPORT instead of _start"},
+            {"probe", "PATTERN",
+             "with --local: counts and times the calls of these functions",
+             true},
+            {"probe-trace", "",
+             "shows each of these calls, 1000 lines at most"}},
            {{"json", "",
              "prints one JSON object that holds the outcome and what the guest "
              "wrote"}}),
@@ -319,8 +328,7 @@ CommandTable MakeTable() {
        BenchFlags(),
        kBenchDetails,
        {"callgate bench fib.wasm --invoke fib --arg 30",
-        "callgate bench app.wasm --invoke run --hook policy --policy "
-        "strict.yaml"},
+        "callgate bench app.wasm --invoke run --hook policy strict.yaml"},
        Bench},
   };
   return table;

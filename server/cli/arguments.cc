@@ -71,6 +71,14 @@ absl::Status CheckChoice(const Flag& flag, absl::string_view value) {
       "--", flag.name, " cannot be ", Quoted(value), ", only ", flag.choices));
 }
 
+// Whether there is a token and it can be a value. What looks like a flag is
+// one: a forgotten value must not swallow it.
+bool IsValue(absl::Span<const std::string> tokens, size_t i) {
+  if (i >= tokens.size()) return false;
+  const std::string& token = tokens[i];
+  return token.size() < 2 || token[0] != '-' || IsNumber(token);
+}
+
 }  // namespace
 
 absl::string_view Nearest(absl::string_view word,
@@ -131,10 +139,7 @@ absl::StatusOr<Arguments> Arguments::Parse(absl::Span<const std::string> tokens,
       }
       value = "";
     } else if (!value.has_value()) {
-      // What looks like a flag is one: a forgotten value must not swallow it.
-      if (i + 1 == tokens.size() ||
-          (tokens[i + 1].size() > 1 && tokens[i + 1][0] == '-' &&
-           !IsNumber(tokens[i + 1]))) {
+      if (!IsValue(tokens, i + 1)) {
         return absl::InvalidArgumentError(
             absl::StrCat("--", flag->name, " needs a value: --", flag->name,
                          " ", flag->value_name));
@@ -152,6 +157,12 @@ absl::StatusOr<Arguments> Arguments::Parse(absl::Span<const std::string> tokens,
                        " and ", Quoted(*value)));
     }
     values.push_back(*std::move(value));
+    if (!flag->choice_with_value.empty() &&
+        values.back() == flag->choice_with_value && IsValue(tokens, i + 1)) {
+      std::vector<std::string>& more =
+          arguments.values_[std::string(flag->choice_with_value)];
+      if (more.empty()) more.push_back(tokens[++i]);
+    }
   }
   return arguments;
 }

@@ -33,6 +33,9 @@ struct Flag {
   char letter = 0;
   // The only values there are, separated by '|': "text|json". Empty for any.
   absl::string_view choices = {};
+  // One of the choices, behind which the value of the flag of that name may
+  // stand: `--hook policy FILE` is `--hook policy --policy FILE`.
+  absl::string_view choice_with_value = {};
 };
 
 class Arguments {

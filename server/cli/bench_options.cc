@@ -18,9 +18,10 @@ std::vector<Flag> BenchFlags() {
       {"level", "LEVEL", "of native code: baseline or optimised [baseline]",
        false, 0, "baseline|optimised"},
       {"fuel", "on|off", "whether fuel is counted [off]", false, 0, "on|off"},
-      {"hook", "none|null|policy", "what judges crossings: see above [none]",
-       false, 0, "none|null|policy"},
-      {"policy", "FILE", "the policy, for --hook policy"},
+      {"hook", "none|null|policy FILE",
+       "what judges crossings: see above [none]", false, 0, "none|null|policy",
+       "policy"},
+      {"policy", "FILE", "the policy, where --hook policy names none"},
       {"stub", "MODULE.NAME",
        "defines an import that does nothing and returns zeros", true},
       {"json", "", "prints JSON, one object on one line"},
@@ -54,7 +55,7 @@ OrFailure<BenchOptions> ParseBenchOptions(const Arguments& arguments) {
   if (hook == "policy") options.hook = BenchHook::kPolicy;
   const std::optional<std::string> policy = arguments.Get("policy");
   if (options.hook == BenchHook::kPolicy && !policy.has_value()) {
-    return WrongUsage("--hook policy needs a policy: --policy FILE");
+    return WrongUsage("--hook policy needs a policy: --hook policy FILE");
   }
   if (options.hook != BenchHook::kPolicy && policy.has_value()) {
     return WrongUsage(absl::StrCat("--policy ", Quoted(*policy),

@@ -51,6 +51,22 @@ TEST(BenchOptionsTest, TakesEveryFlag) {
   EXPECT_EQ(options->stubs[1].name, "zero");
 }
 
+TEST(BenchOptionsTest, TakesThePolicyBehindItsHook) {
+  const std::string path = std::string(getenv("TEST_TMPDIR")) + "/behind.yaml";
+  std::ofstream(path) << "api_version: callgate.policy/v1\nkind: Policy\n"
+                         "metadata: {name: p}\n";
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"f.wasm", "--hook", "policy", path},
+        std::vector<std::string>{"--hook=policy", path, "f.wasm"},
+        std::vector<std::string>{"--policy", path, "--hook", "policy",
+                                 "f.wasm"}}) {
+    const auto options = Parse(words);
+    ASSERT_TRUE(options.ok()) << options.failure().message;
+    EXPECT_EQ(options->file, "f.wasm");
+    EXPECT_EQ(options->policy->filename, path);
+  }
+}
+
 struct WrongRow {
   std::vector<std::string> words;
   std::string message;  // the whole of it
@@ -85,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
         {{"f", "--hook", "all"},
          "--hook cannot be \"all\", only none|null|policy"},
         {{"f", "--hook", "policy"},
-         "--hook policy needs a policy: --policy FILE"},
+         "--hook policy needs a policy: --hook policy FILE"},
         {{"f", "--policy", "p.yaml"},
          "--policy \"p.yaml\" has no effect without --hook policy"},
         {{"f", "--policy", "p.yaml", "--hook", "null"},

@@ -303,6 +303,18 @@ INSTANTIATE_TEST_SUITE_P(
          {"run", "--local", "f", "--server", "127.0.0.1:1"},
          kExitUsage,
          "--local runs without a daemon"},
+        {"probe_in_a_daemon",
+         {"run", "f", "--probe", "fib", "--server", "127.0.0.1:1"},
+         kExitUsage,
+         "add --local"},
+        {"bad_probe",
+         {"run", "--local", "f", "--probe", "#x"},
+         kExitUsage,
+         "--probe \"#x\": "},
+        {"trace_of_nothing",
+         {"run", "--local", "f", "--probe-trace"},
+         kExitUsage,
+         "give at least one"},
         {"bad_server",
          {"module", "ls", "--server", "nowhere"},
          kExitUsage,
@@ -642,6 +654,59 @@ TEST(CallgateLocalTest, TellsEachVerdictInALine) {
       "(errno 76), 2 times"))
       << finished.err;
   EXPECT_FALSE(absl::StrContains(finished.err, "no --policy"));
+}
+
+TEST(CallgateLocalTest, TimesProbedFunctions) {
+  Finished finished =
+      Callgate({"run", "--local", Calculator(), "--probe", "f?b", "--probe",
+                "divide", "--invoke", "fib", "--probe-trace", "--", "2"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_EQ(finished.out, "1\n");
+  EXPECT_TRUE(absl::StartsWith(finished.err,
+                               absl::StrCat(kNoPolicyLine,
+                                            "callgate: probed calls:\n"
+                                            "  > fib(2)\n"
+                                            "    > fib(1)\n"
+                                            "    < fib\n"
+                                            "    > fib(0)\n"
+                                            "    < fib\n"
+                                            "  < fib\n"
+                                            "callgate: probed functions, by "
+                                            "own time:\n"
+                                            "  own")))
+      << finished.err;
+  EXPECT_TRUE(absl::EndsWith(finished.err, " 3      fib\n")) << finished.err;
+
+  finished = Callgate({"run", "--local", Calculator(), "--probe", "divide",
+                       "--probe-trace", "--json", "--invoke", "divide", "--",
+                       "1", "0"});
+  EXPECT_EQ(finished.exit_code, kExitTrapped);
+  EXPECT_TRUE(absl::StrContains(
+      finished.out, R"("func_name":"divide","func_index":2,"calls":1,)"))
+      << finished.out;
+  EXPECT_TRUE(absl::StrContains(
+      finished.out, R"json("trace":["> divide(1, 0)","< divide: trap"],)json"))
+      << finished.out;
+
+  finished = Callgate({"run", "--local", Calculator(), "--probe", "divide",
+                       "--invoke", "nothing"});
+  EXPECT_EQ(finished.err,
+            absl::StrCat(kNoPolicyLine,
+                         "callgate: no function that --probe selects was "
+                         "called\n"));
+}
+
+TEST(CallgateLocalTest, ProbesDoNotTakeThePolicysPlace) {
+  const Finished finished = Callgate({"run", "--local", Greeter(), "--policy",
+                                      NoOutputPolicy("deny"), "--probe", "*"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_EQ(finished.out, "");
+  EXPECT_TRUE(absl::StartsWith(
+      finished.err,
+      "callgate: denied wasi_snapshot_preview1.fd_write by quiet/no-output "
+      "(errno 76), 2 times"))
+      << finished.err;
+  EXPECT_TRUE(absl::EndsWith(finished.err, " 1      _start\n")) << finished.err;
 }
 
 TEST(CallgateLocalTest, BeginsItsLinesOnALineOfTheirOwn) {

@@ -2,10 +2,13 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "server/cli/call_profile.h"
 #include "server/cli/console.h"
 #include "server/cli/local_engine.h"
 #include "server/cli/local_guest.h"
@@ -59,7 +62,7 @@ OrFailure<CallRequest> CallOf(const RunRequest& request, const Module& module) {
 
 SessionConfig ConfigOf(const RunRequest& request, RunFacts& facts,
                        std::shared_ptr<const Module> module, Policies policies,
-                       GuestOutput& output) {
+                       GuestOutput& output, CallProfile& profile) {
   SessionConfig config;
   config.store_id = "local";
   config.module_digest = facts.module_digest;
@@ -83,7 +86,16 @@ SessionConfig ConfigOf(const RunRequest& request, RunFacts& facts,
                      !request.keep_output && isatty(STDOUT_FILENO) == 1,
                      !request.keep_output && isatty(STDERR_FILENO) == 1};
   config.output = &output;
+  if (!request.probes.empty()) {
+    config.probes = request.probes;
+    config.probe_watcher = &profile;
+  }
   return config;
+}
+
+absl::Time SteadyNow() {
+  return absl::UnixEpoch() +
+         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
 }
 
 }  // namespace
@@ -118,10 +130,11 @@ RunResult RunLocally(const RunRequest& request, Interrupts& interrupts) {
   Session* running = nullptr;
   GuestOutput output(request.keep_output,
                      [&] { running->Kill("its output is closed"); });
+  CallProfile profile(SteadyNow, request.probe_trace);
   const HostModules no_host_modules;
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(
       *engine, no_host_modules,
-      ConfigOf(request, facts, *std::move(module), policies, output));
+      ConfigOf(request, facts, *std::move(module), policies, output, profile));
   if (!session.ok()) {
     return RunResult::Failed(FailureOf(session.status()), facts);
   }
@@ -135,6 +148,7 @@ RunResult RunLocally(const RunRequest& request, Interrupts& interrupts) {
     outcome = running->Call(*call);
   }
   interrupts.OnInterrupt(nullptr);
+  if (!request.probes.empty()) facts.probes = profile.Report();
 
   RunResult result;
   result.facts = std::move(facts);

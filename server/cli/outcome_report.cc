@@ -3,10 +3,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/json.h"
+#include "server/cli/text_table.h"
 #include "server/cli/values.h"
 #include "server/events/escape.h"
 #include "server/events/event_json.h"
@@ -103,6 +105,30 @@ void SetOutput(JsonObject& json, const std::string& name,
   }
 }
 
+std::string ProbesJson(const ProbeReport& probes) {
+  std::vector<std::string> functions;
+  for (const FunctionTimes& function : probes.functions) {
+    functions.push_back(
+        JsonObject()
+            .Text("module", function.module)
+            .Text("func_name", function.name)
+            .Unsigned("func_index", function.func_index)
+            .Unsigned("calls", function.calls)
+            .Real("total_seconds", absl::ToDoubleSeconds(function.total))
+            .Real("own_seconds", absl::ToDoubleSeconds(function.own))
+            .ToString());
+  }
+  std::vector<std::string> trace;
+  for (const std::string& line : probes.trace) {
+    trace.push_back(JsonString(line));
+  }
+  return JsonObject()
+      .Raw("functions", JsonArray(functions))
+      .Raw("trace", JsonArray(trace))
+      .Unsigned("trace_lines_omitted", probes.trace_lines_omitted)
+      .ToString();
+}
+
 void SetFacts(JsonObject& json, const RunFacts& facts) {
   const auto set_list = [&](absl::string_view key,
                             const std::vector<std::string>& texts) {
@@ -114,6 +140,7 @@ void SetFacts(JsonObject& json, const RunFacts& facts) {
   if (!facts.store.empty()) json.Text("store", facts.store);
   set_list("policies", facts.policies);
   set_list("warnings", facts.warnings);
+  if (facts.probes.has_value()) json.Raw("probes", ProbesJson(*facts.probes));
 }
 
 }  // namespace
@@ -202,6 +229,36 @@ void SayOutcome(const Outcome& outcome) {
   if (outcome.output_omitted_bytes > 0) {
     Say(absl::StrCat(outcome.output_omitted_bytes,
                      " bytes of the guest's output not shown"));
+  }
+}
+
+void SayProbes(const ProbeReport& probes) {
+  if (!probes.trace.empty()) {
+    Say("probed calls:");
+    for (const std::string& line : probes.trace) SayMore(line);
+  }
+  if (probes.trace_lines_omitted > 0) {
+    Say(absl::StrCat(probes.trace_lines_omitted,
+                     " further lines of probed calls not shown"));
+  }
+  if (probes.functions.empty()) {
+    Say("no function that --probe selects was called");
+    return;
+  }
+  const auto milliseconds = [](absl::Duration time) {
+    return absl::StrFormat("%.3fms", absl::ToDoubleMilliseconds(time));
+  };
+  std::vector<std::vector<std::string>> rows = {
+      {"own", "total", "calls", "function"}};
+  for (const FunctionTimes& function : probes.functions) {
+    rows.push_back({milliseconds(function.own), milliseconds(function.total),
+                    absl::StrCat(function.calls),
+                    FunctionLabel(function.name, function.func_index)});
+  }
+  Say("probed functions, by own time:");
+  for (const absl::string_view line :
+       absl::StrSplit(TextTable(rows), '\n', absl::SkipEmpty())) {
+    SayMore(line);
   }
 }
 

@@ -6,10 +6,12 @@
 #ifndef CALLGATE_SERVER_CLI_OUTCOME_REPORT_H_
 #define CALLGATE_SERVER_CLI_OUTCOME_REPORT_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "server/cli/call_profile.h"
 #include "server/cli/failure.h"
 #include "server/outcome.h"
 
@@ -22,6 +24,7 @@ struct RunFacts {
   std::string store;
   std::vector<std::string> policies;  // "name@version"
   std::vector<std::string> warnings;
+  std::optional<ProbeReport> probes;  // where some were wanted
 };
 
 // "denied wasi_snapshot_preview1.path_open by web/imports[3] (errno 76)".
@@ -37,6 +40,9 @@ std::vector<std::string> FrameLines(const Outcome& outcome);
 // All of these to stderr. A guest's own exit code gets no line: that is how it
 // is told apart from a code of ours.
 void SayOutcome(const Outcome& outcome);
+
+// The trace, and one line for each probed function, to stderr.
+void SayProbes(const ProbeReport& probes);
 
 // One JSON object on one line, with a line feed. `stdout_bytes` and
 // `stderr_bytes` are what the guest wrote.

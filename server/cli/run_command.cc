@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"
@@ -11,6 +12,7 @@
 #include "server/cli/interrupts.h"
 #include "server/cli/local_run.h"
 #include "server/cli/outcome_report.h"
+#include "server/cli/quoted.h"
 #include "server/cli/remote_run.h"
 #include "server/cli/run_options.h"
 #include "server/cli/run_request.h"
@@ -31,6 +33,23 @@ RunResult Carry(const Arguments& arguments) {
   if (!options.ok()) return RunResult::Failed(options.failure());
   request.options = *std::move(options);
 
+  for (const std::string& text : arguments.All("probe")) {
+    if (const absl::Status added = request.probes.Add(text); !added.ok()) {
+      return RunResult::Failed(WrongUsage(
+          absl::StrCat("--probe ", Quoted(text), ": ", added.message())));
+    }
+  }
+  request.probe_trace = arguments.Has("probe-trace");
+  if (request.probe_trace && request.probes.empty()) {
+    return RunResult::Failed(
+        WrongUsage("--probe-trace shows calls of the functions that --probe "
+                   "selects; give at least one"));
+  }
+  if (!request.probes.empty() && !arguments.Has("local")) {
+    return RunResult::Failed(
+        WrongUsage("--probe looks into a guest of this process; add --local"));
+  }
+
   if (arguments.Has("local")) {
     if (arguments.Has("server")) {
       return RunResult::Failed(
@@ -45,7 +64,7 @@ RunResult Carry(const Arguments& arguments) {
 
 bool HasSomethingToSay(const RunResult& result) {
   return result.failure.has_value() || !result.facts.warnings.empty() ||
-         !result.outcome->verdicts.empty() ||
+         result.facts.probes.has_value() || !result.outcome->verdicts.empty() ||
          result.outcome->verdicts_omitted > 0 ||
          !EndLine(*result.outcome).empty();
 }
@@ -64,11 +83,13 @@ int Run(const Arguments& arguments) {
   }
   if (result.failure.has_value()) {
     Report(*result.failure);
+    if (result.facts.probes.has_value()) SayProbes(*result.facts.probes);
     if (json) Print(FailureJson(*result.failure, result.facts));
     return result.failure->exit_code;
   }
   const Outcome& outcome = *result.outcome;
   SayOutcome(outcome);
+  if (result.facts.probes.has_value()) SayProbes(*result.facts.probes);
   int printed = kExitOk;
   if (json) {
     printed = Print(OutcomeJson(outcome, result.facts));

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/function_filter.h"
 #include "server/cli/failure.h"
 #include "server/cli/guest_output.h"
 #include "server/cli/interrupts.h"
@@ -24,6 +25,10 @@ struct RunRequest {
   std::optional<std::string> invoke;
   // The guest's arguments, or the export's.
   std::vector<std::string> args;
+  // The guest's functions whose calls are counted and timed, and whether each
+  // call becomes a line. Of local runs alone.
+  FunctionFilter probes;
+  bool probe_trace = false;
   // Keep the guest's output instead of passing it on.
   bool keep_output = false;
 };

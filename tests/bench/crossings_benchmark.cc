@@ -2,6 +2,7 @@
 // calling a guest, by what sits in the Store's hook.
 //
 //   BM_HostCall/ENGINE/GUEST/HOOK    a loop of calls; "items" are calls
+//   BM_LeafCall/ENGINE/GUEST/HOOK    the same of leaf functions
 //   BM_HostCall/ENGINE/turns/no_hook the loop alone, to be taken off
 //   BM_GuestCall/ENGINE/HOOK         one call of a function that adds one
 
@@ -64,11 +65,13 @@ struct Subject {
   const std::unique_ptr<Engine> engine;
   const std::shared_ptr<const Module> module;
   const Linker linker = HostFunctions();
+  const Linker leaves = LeafFunctions();
 };
 
 void HostCall(benchmark::State& state, const Subject& subject,
-              const HookRow& hook, const std::string& guest) {
-  const MeasuredStore store(*subject.engine, subject.module, subject.linker,
+              const Linker& linker, const HookRow& hook,
+              const std::string& guest) {
+  const MeasuredStore store(*subject.engine, subject.module, linker,
                             hook.hook.get(), hook.options);
   const Func loop = store.Find(guest);
   for (auto _ : state) CallOrDie(loop, kCallsPerLoop);
@@ -95,7 +98,15 @@ void Register() {
                          hook.name)
                 .c_str(),
             [subject, hook, guest](benchmark::State& state) {
-              HostCall(state, *subject, hook, guest);
+              HostCall(state, *subject, subject->linker, hook, guest);
+            });
+        if (guest == "turns") continue;
+        benchmark::RegisterBenchmark(
+            absl::StrCat("BM_LeafCall/", engine.name, "/", guest, "/",
+                         hook.name)
+                .c_str(),
+            [subject, hook, guest](benchmark::State& state) {
+              HostCall(state, *subject, subject->leaves, hook, guest);
             });
       }
       benchmark::RegisterBenchmark(

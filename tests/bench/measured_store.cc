@@ -36,6 +36,22 @@ Linker HostFunctions() {
   return linker;
 }
 
+Linker LeafFunctions() {
+  Linker linker;
+  HostDefinition nop;
+  nop.leaf.body = [](const void*, RawValue*) {};
+  CALLGATE_CHECK(linker.DefineFunc("env", "nop", std::move(nop)).ok(),
+                 "nop is defined once");
+  HostDefinition add;
+  add.type = {{ValType::kI32, ValType::kI32}, {ValType::kI32}};
+  add.leaf.body = [](const void*, RawValue* values) {
+    values[0] = RawValue::I32(values[0].u32() + values[1].u32());
+  };
+  CALLGATE_CHECK(linker.DefineFunc("env", "add", std::move(add)).ok(),
+                 "add is defined once");
+  return linker;
+}
+
 MeasuredStore::MeasuredStore(const Engine& engine,
                              std::shared_ptr<const Module> module,
                              const Linker& linker, CallHook* hook,

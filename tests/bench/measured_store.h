@@ -51,6 +51,8 @@ std::shared_ptr<const Module> CompileWat(const Engine& engine,
 
 // With env.nop and env.add.
 Linker HostFunctions();
+// The same, as leaf functions.
+Linker LeafFunctions();
 
 class MeasuredStore {
  public:

@@ -218,8 +218,9 @@ absl::StatusOr<std::string> Process::WaitForText(const std::string& gathered,
                                                  absl::Duration deadline) {
   const absl::Time until = absl::Now() + deadline;
   const std::string wanted(text);
-  // Even without time to wait, what is there already counts.
-  bool more = Pump(until);
+  // Without waiting: what is there already counts, and a Send may have gathered
+  // all that will come.
+  bool more = Pump(absl::InfinitePast());
   while (true) {
     const size_t found = gathered.find(wanted);
     if (found != std::string::npos) {

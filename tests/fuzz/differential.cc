@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "runtime/module.h"
 #include "runtime/native/compiler/compiler.h"
 #include "runtime/native/native_engine.h"
@@ -14,8 +15,11 @@
 namespace callgate::fuzz {
 namespace {
 
-// Far more than the budget lets any call use.
-constexpr uint64_t kFuel = 20'000'000;
+// What a generated module's calls may use. Its own budget ends them long
+// before; these are there for the day that it does not. Code that does not
+// count fuel can have the time alone.
+constexpr RunOptions kWithFuel{20'000'000, std::nullopt, true};
+constexpr RunOptions kWithoutFuel{std::nullopt, absl::Seconds(60), true};
 
 EngineOptions Options() {
   EngineOptions options;
@@ -33,9 +37,9 @@ EngineOptions Options() {
 // Compiles in this process, well or with a fault.
 class Differential::Source final : public native::CodeSource {
  public:
-  absl::StatusOr<std::string> Compile(
-      const native::CompileRequest& request, absl::Span<const uint8_t> module,
-      absl::string_view /*account*/) override {
+  absl::StatusOr<std::string> Compile(const native::CompileRequest& request,
+                                      absl::Span<const uint8_t> module,
+                                      absl::string_view /*account*/) override {
     if (!fault.has_value()) {
       return native::LlvmCompiler::Compile(request, module);
     }
@@ -95,7 +99,7 @@ absl::StatusOr<Outcome> Differential::Reference(
   absl::StatusOr<std::shared_ptr<const Module>> module =
       Module::Compile(*reference_, generated.wasm);
   if (!module.ok()) return module.status();
-  return Run(*reference_, *std::move(module), generated, {kFuel});
+  return Run(*reference_, *std::move(module), generated, kWithFuel);
 }
 
 absl::StatusOr<Outcome> Differential::Native(const Engine& engine,
@@ -103,7 +107,7 @@ absl::StatusOr<Outcome> Differential::Native(const Engine& engine,
   absl::StatusOr<std::shared_ptr<const Module>> module =
       Module::Compile(engine, generated.wasm);
   if (!module.ok()) return module.status();
-  return Run(engine, *std::move(module), generated, {kFuel});
+  return Run(engine, *std::move(module), generated, kWithFuel);
 }
 
 std::string Differential::CheckShortOfFuel(
@@ -115,15 +119,18 @@ std::string Differential::CheckShortOfFuel(
   for (const CallOutcome& call : whole.calls) most = std::max(most, call.fuel);
   const uint64_t fuel = most * (share % 16) / 16;
   const absl::StatusOr<Outcome> one =
-      Run(*pair.baseline, baseline, generated, {fuel});
+      Run(*pair.baseline, baseline, generated, {fuel, std::nullopt, true});
   if (!one.ok()) return absl::StrCat("baseline: ", one.status().ToString());
   const absl::StatusOr<Outcome> other =
-      Run(*pair.optimised, optimised, generated, {fuel});
+      Run(*pair.optimised, optimised, generated, {fuel, std::nullopt, true});
   if (!other.ok())
     return absl::StrCat("optimised: ", other.status().ToString());
-  const std::string difference =
-      Difference(*one, *other, Strictness::kSameCost);
-  if (difference.empty()) return "";
+  std::string difference = Difference(*one, *other, Strictness::kSameCost);
+  if (difference.empty()) {
+    difference = CutWrong(whole, *one, fuel);
+    if (difference.empty()) return "";
+    return absl::StrCat("with ", fuel, " of fuel: ", difference);
+  }
   return absl::StrCat("baseline and optimised with ", fuel,
                       " of fuel: ", difference);
 }
@@ -145,11 +152,12 @@ std::string Differential::Check(absl::Span<const uint8_t> bytes) {
   if (!optimised.ok()) {
     return absl::StrCat("optimised: ", optimised.status().ToString());
   }
+  const RunOptions& allowed = pair.fuel ? kWithFuel : kWithoutFuel;
   const absl::StatusOr<Outcome> one =
-      Run(*pair.baseline, *baseline, generated, {kFuel});
+      Run(*pair.baseline, *baseline, generated, allowed);
   if (!one.ok()) return absl::StrCat("baseline: ", one.status().ToString());
   const absl::StatusOr<Outcome> other =
-      Run(*pair.optimised, *optimised, generated, {kFuel});
+      Run(*pair.optimised, *optimised, generated, allowed);
   if (!other.ok())
     return absl::StrCat("optimised: ", other.status().ToString());
 
@@ -173,6 +181,18 @@ std::string Differential::Check(absl::Span<const uint8_t> bytes) {
   difference = Difference(*one, *other, Strictness::kSameCost);
   if (!difference.empty()) {
     return absl::StrCat("baseline and optimised: ", difference);
+  }
+  if (!generated.probed.empty()) {
+    // Probes change nothing else.
+    RunOptions unprobed = allowed;
+    unprobed.probes = false;
+    const absl::StatusOr<Outcome> bare =
+        Run(*pair.optimised, *optimised, generated, unprobed);
+    if (!bare.ok()) return bare.status().ToString();
+    difference = Difference(*other, *bare, Strictness::kSameCost);
+    if (!difference.empty()) {
+      return absl::StrCat("with probes and without: ", difference);
+    }
   }
   if (!pair.fuel) return "";
   return CheckShortOfFuel(pair, generated, *baseline, *optimised, *one,
@@ -199,7 +219,7 @@ std::vector<Differential::Found> Differential::CheckFaults(
     source_->fault.reset();
     if (!module.ok() || source_->places == 0) continue;
     const absl::StatusOr<Outcome> bad =
-        Run(engine, *module, generated, {kFuel});
+        Run(engine, *module, generated, kWithFuel);
     if (!bad.ok()) continue;
     std::string difference =
         Difference(*reference, *bad, Strictness::kSameMeaning);

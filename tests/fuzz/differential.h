@@ -2,9 +2,14 @@
 // do they agree?
 //
 //   native, both levels, against the reference   results, traps, hook events,
-//                                                final memory, globals, tables
-//   the two levels                               also fuel and backtraces, and
-//                                                all of it where fuel runs out
+//                                                what probes tell, final
+//                                                memory, globals, tables
+//   the two levels                               also backtraces, and fuel at
+//                                                every host call; all of it
+//                                                where fuel runs out, too
+//   a level with probes, and without             everything else
+//   a call with enough fuel, and with less       the same up to the last host
+//                                                call that was paid for
 //
 // Tests only: the compiler is in this process. One thread.
 

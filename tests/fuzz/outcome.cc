@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/caller.h"
 #include "runtime/linker.h"
@@ -37,10 +38,9 @@ void Note(std::vector<uint64_t>& events, uint64_t header,
 
 class Recorder final : public CallHook {
  public:
-  // All must outlive this.
-  Recorder(const GeneratedModule& generated, std::vector<uint64_t>& events,
-           std::vector<uint32_t>& callers)
-      : generated_(generated), events_(events), callers_(callers) {}
+  // Both must outlive this.
+  Recorder(const GeneratedModule& generated, Outcome& outcome)
+      : generated_(generated), outcome_(outcome) {}
 
   Disposition OnTransition(CallContext& call) override {
     const FunctionIdentity& function = call.function();
@@ -50,15 +50,17 @@ class Recorder final : public CallHook {
                             static_cast<uint64_t>(call.ending()) << 8 |
                             uint64_t{call.depth()} << 16 | index << 32 |
                             static_cast<uint64_t>(function.kind) << 56;
-    Note(events_, header, call.args());
-    Note(events_, header, call.results());
+    Note(outcome_.events, header, call.args());
+    Note(outcome_.events, header, call.results());
     if (call.transition() == Transition::kCallingHost) {
-      callers_.push_back(call.caller().func_index);
-      ++host_calls_;
-      if (host_calls_ == generated_.refuse_at) {
+      outcome_.host_calls.push_back({call.caller().func_index,
+                                     call.fuel().used(),
+                                     outcome_.events.size()});
+      const size_t host_calls = outcome_.host_calls.size();
+      if (host_calls == generated_.refuse_at) {
         return call.Refuse(MakeError("the hook refuses"));
       }
-      if (host_calls_ == generated_.answer_at) {
+      if (host_calls == generated_.answer_at) {
         const std::vector<RawValue> results(function.type->results.size());
         return call.Answer(results);
       }
@@ -71,15 +73,31 @@ class Recorder final : public CallHook {
     const RawValue values[] = {
         RawValue::I64(event.current), RawValue::I64(event.desired),
         RawValue::I64(event.index), RawValue::I64(event.store_bytes)};
-    Note(events_, header, values);
+    Note(outcome_.events, header, values);
     return true;
   }
 
+  ErrorRef OnFunctionEnter(const FunctionEntry& entry) override {
+    NoteProbe(1, entry.function, entry.depth, entry.args);
+    return nullptr;
+  }
+  void OnFunctionLeave(const FunctionExit& exit) override {
+    NoteProbe(uint64_t{2} + static_cast<uint64_t>(exit.ending), exit.function,
+              exit.depth, {});
+  }
+
  private:
+  void NoteProbe(uint64_t what, const ProbedFunction& function, uint32_t depth,
+                 absl::Span<const RawValue> args) {
+    Note(outcome_.probes,
+         what | uint64_t{function.probe} << 8 | uint64_t{depth} << 16 |
+             uint64_t{function.func_index} << 48,
+         args);
+    Note(outcome_.probes, outcome_.events.size(), {});
+  }
+
   const GeneratedModule& generated_;
-  std::vector<uint64_t>& events_;
-  std::vector<uint32_t>& callers_;
-  uint32_t host_calls_ = 0;
+  Outcome& outcome_;
 };
 
 // Results that depend on every bit of the arguments.
@@ -215,6 +233,25 @@ void NoteTrap(const Trap& trap, CallOutcome& outcome) {
   }
 }
 
+void NoteSizes(const Outcome& outcome, CallOutcome& call) {
+  call.events = outcome.events.size();
+  call.probes = outcome.probes.size();
+  call.host_calls = outcome.host_calls.size();
+}
+
+// The first word in which the two differ, of those from `seen` to where the
+// shorter one ends.
+std::string WordsDiffer(const std::vector<uint64_t>& left, size_t left_end,
+                        const std::vector<uint64_t>& right, size_t right_end,
+                        size_t seen) {
+  for (size_t i = seen; i < std::min(left_end, right_end); ++i) {
+    if (left[i] == right[i]) continue;
+    return absl::StrCat("word ", i, " is ", absl::Hex(left[i]), " and ",
+                        absl::Hex(right[i]));
+  }
+  return "";
+}
+
 // What is left in the instance.
 absl::Status ReadState(const GeneratedModule& generated,
                        const Instance& instance, Outcome& outcome) {
@@ -255,14 +292,27 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
                             const GeneratedModule& generated,
                             const RunOptions& options) {
   Outcome outcome;
-  Recorder recorder(generated, outcome.events, outcome.callers);
+  Recorder recorder(generated, outcome);
   Limits limits;
   // The budget ends calls long before either.
   limits.call_depth = 5'000;
   limits.stack_bytes = 8 << 20;
   limits.bytes_total = 8 << 20;
   Store store(engine, limits);
-  if (absl::Status set = store.SetCallHook(recorder); !set.ok()) return set;
+  HookOptions hook_options;
+  if (options.probes) {
+    for (const uint32_t function : generated.probed) {
+      if (absl::Status added = hook_options.probes.AddIndex(function);
+          !added.ok()) {
+        return added;
+      }
+    }
+    outcome.probed = true;
+    outcome.probes_unlike_reference = generated.probes_unlike_reference;
+  }
+  if (absl::Status set = store.SetCallHook(recorder, hook_options); !set.ok()) {
+    return set;
+  }
   Linker linker;
   const auto known = std::make_shared<std::optional<Instance>>();
   for (size_t i = 0; i < generated.imports.size(); ++i) {
@@ -273,13 +323,14 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
   }
   CallOptions call_options;
   call_options.fuel = options.fuel;
+  call_options.wall = options.wall;
   absl::StatusOr<Instantiation> made =
       linker.Instantiate(store, std::move(module), "", call_options);
   if (!made.ok()) return made.status();
   CallOutcome& start = outcome.calls.emplace_back();
   start.text = "instantiation";
   start.fuel = made->usage.fuel;
-  start.events = outcome.events.size();
+  NoteSizes(outcome, start);
   if (made->trap.has_value()) {
     NoteTrap(*made->trap, start);
     return outcome;
@@ -300,7 +351,7 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
     CallOutcome& one = outcome.calls.emplace_back();
     one.text = absl::StrCat(call.name, "(", Texts(call.args), ")");
     one.fuel = called->usage.fuel;
-    one.events = outcome.events.size();
+    NoteSizes(outcome, one);
     if (called->returned()) {
       absl::StrAppend(&one.text, " = ", Texts(called->values));
     } else {
@@ -317,24 +368,36 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
 std::string Difference(const Outcome& left, const Outcome& right,
                        Strictness strictness) {
   const bool same_cost = strictness == Strictness::kSameCost;
+  const bool same_probes = left.probed && right.probed &&
+                           (same_cost || !(left.probes_unlike_reference ||
+                                           right.probes_unlike_reference));
   size_t seen = 0;
+  size_t probes_seen = 0;
   for (size_t i = 0; i < std::min(left.calls.size(), right.calls.size()); ++i) {
     const CallOutcome& a = left.calls[i];
     const CallOutcome& b = right.calls[i];
     if (a.exhausted || b.exhausted) return "";
-    const size_t events = std::min(a.events, b.events);
-    for (; seen < events; ++seen) {
-      if (left.events[seen] == right.events[seen]) continue;
-      return absl::StrCat("hook events of call ", i, ", ", a.text, ": word ",
-                          seen, " is ", absl::Hex(left.events[seen]), " and ",
-                          absl::Hex(right.events[seen]));
+    std::string words =
+        WordsDiffer(left.events, a.events, right.events, b.events, seen);
+    if (!words.empty()) {
+      return absl::StrCat("hook events of call ", i, ", ", a.text, ": ", words);
     }
+    seen = a.events;
     if (a.text != b.text) {
       return absl::StrCat("call ", i, ":\n  ", a.text, "\n  ", b.text);
     }
     if (a.events != b.events) {
       return absl::StrCat("hook events of call ", i, ", ", a.text, ": ",
                           a.events, " and ", b.events, " words");
+    }
+    if (same_probes) {
+      words = WordsDiffer(left.probes, a.probes, right.probes, b.probes,
+                          probes_seen);
+      if (!words.empty() || a.probes != b.probes) {
+        return absl::StrCat("probes of call ", i, ", ", a.text, ": ", words,
+                            ", ", a.probes, " and ", b.probes, " words");
+      }
+      probes_seen = a.probes;
     }
     if (!same_cost) continue;
     if (a.fuel != b.fuel) {
@@ -350,8 +413,16 @@ std::string Difference(const Outcome& left, const Outcome& right,
     return absl::StrCat(left.calls.size(), " and ", right.calls.size(),
                         " calls were made");
   }
-  if (same_cost && left.callers != right.callers) {
-    return "the functions that made host calls";
+  for (size_t i = 0; same_cost && i < std::min(left.host_calls.size(),
+                                               right.host_calls.size());
+       ++i) {
+    const HostCallOutcome& a = left.host_calls[i];
+    const HostCallOutcome& b = right.host_calls[i];
+    if (a.caller != b.caller || a.fuel != b.fuel) {
+      return absl::StrCat("host call ", i, ": by function ", a.caller,
+                          " with fuel ", a.fuel, " and by function ", b.caller,
+                          " with fuel ", b.fuel);
+    }
   }
   if (left.globals != right.globals) {
     return absl::StrCat("globals:\n  ", left.globals, "\n  ", right.globals);
@@ -371,6 +442,46 @@ std::string Difference(const Outcome& left, const Outcome& right,
     return absl::StrCat("memory ", m, " at ", differ.first - a.begin(), ": ",
                         absl::Hex(*differ.first), " and ",
                         absl::Hex(*differ.second));
+  }
+  return "";
+}
+
+std::string CutWrong(const Outcome& whole, const Outcome& cut, uint64_t fuel) {
+  uint64_t before = 0;  // what the calls before this one have burnt
+  for (size_t i = 0; i < whole.calls.size(); ++i) {
+    const CallOutcome& all = whole.calls[i];
+    if (i >= cut.calls.size()) return absl::StrCat("call ", i, " is missing");
+    const CallOutcome& some = cut.calls[i];
+    if (all.exhausted || some.exhausted) return "";
+    if (all.fuel <= fuel) {
+      if (all.text != some.text || all.fuel != some.fuel) {
+        return absl::StrCat("call ", i, " had enough:\n  ", all.text, ", ",
+                            all.fuel, "\n  ", some.text, ", ", some.fuel);
+      }
+      before += all.fuel;
+      continue;
+    }
+    const std::string ending =
+        absl::StrCat(" traps: ", TrapCodeName(TrapCode::kOutOfFuel));
+    if (!absl::EndsWith(some.text, ending) || some.fuel != fuel) {
+      return absl::StrCat("call ", i, " needs ", all.fuel, ":\n  ", all.text,
+                          "\n  ", some.text, ", ", some.fuel);
+    }
+    size_t paid = i == 0 ? 0 : whole.calls[i - 1].host_calls;
+    while (paid < all.host_calls &&
+           whole.host_calls[paid].fuel - before <= fuel) {
+      ++paid;
+    }
+    if (some.host_calls != paid) {
+      return absl::StrCat("call ", i, ", ", some.text, ": made ",
+                          some.host_calls, " host calls and paid for ", paid);
+    }
+    const size_t same = paid == 0 ? 0 : cut.host_calls[paid - 1].events;
+    const std::string words =
+        WordsDiffer(whole.events, same, cut.events, same, 0);
+    if (words.empty()) return "";
+    return absl::StrCat("hook events of call ", i, ", ", some.text, ": ",
+                        words);
   }
   return "";
 }

@@ -11,7 +11,6 @@
 
 #include "absl/base/call_once.h"
 #include "runtime/native/compiler/compiler.h"
-#include "runtime/native/native_engine.h"
 
 namespace callgate {
 namespace {
@@ -51,12 +50,16 @@ class InProcessSource final : public native::CodeSource {
 
 }  // namespace
 
+native::CodeSource& InProcessCompiler() {
+  static InProcessSource* const source = new InProcessSource;
+  return *source;
+}
+
 std::unique_ptr<Engine> NewInProcessNativeEngine(
     EngineOptions options, const native::CompileRequest& request) {
-  static InProcessSource* const source = new InProcessSource;
   NativeOptions native;
   native.request = request;
-  native.source = source;
+  native.source = &InProcessCompiler();
   return NewNativeEngine(std::move(options), native);
 }
 

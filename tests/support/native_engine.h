@@ -9,8 +9,12 @@
 
 #include "runtime/engine.h"
 #include "runtime/native/compile_request.h"
+#include "runtime/native/native_engine.h"
 
 namespace callgate {
+
+// The compiler that it has; remembers what it compiled.
+native::CodeSource& InProcessCompiler();
 
 // `request.features` is ignored: the engine's options have them.
 std::unique_ptr<Engine> NewInProcessNativeEngine(

@@ -76,7 +76,7 @@ absl::StatusOr<std::string> CodeGenerator::Generate(
     llvm::FunctionPassManager passes;
     passes.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
     for (llvm::Function& function : module) {
-      if (function.isDeclaration() || function.hasOptNone()) continue;
+      if (function.isDeclaration()) continue;
       passes.run(function, functions);
     }
   }

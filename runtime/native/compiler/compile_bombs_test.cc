@@ -232,13 +232,13 @@ INSTANTIATE_TEST_SUITE_P(
             {"huge_functions",
              [] {
                return ModuleOf(
-                   std::vector<std::string>(12, StraightLine(160'000)));
+                   std::vector<std::string>(4, StraightLine(160'000)));
              },
-             12},
+             4},
             {"largest_branch_table",
              [] { return ModuleOf({BranchTables(1, 8'192, 1'000)}); }, 0},
             {"branch_tables",
-             [] { return ModuleOf({BranchTables(60, 8'192, 4'000)}); }, 1},
+             [] { return ModuleOf({BranchTables(20, 8'192, 4'000)}); }, 1},
             {"many_locals",
              [] { return ModuleOf({ManyLocals(50'000)}, 50'000); }, 1},
         }),

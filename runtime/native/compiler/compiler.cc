@@ -37,24 +37,35 @@ std::atomic<unsigned> processors{1};
 struct Partition {
   uint32_t begin = 0;
   uint32_t end = 0;
+  Level level = Level::kBaseline;
 };
 
-std::vector<Partition> Divide(const ModuleInfo& info) {
+// A function that is too large for the optimised level is a partition of its
+// own: what is slow with it, such as the allocation of registers, has one level
+// for all of an LLVM module.
+std::vector<Partition> Divide(const ModuleInfo& info, Level level) {
   std::vector<Partition> partitions;
   uint64_t bytes = 0;
-  Partition current = {info.imported_functions, info.imported_functions};
+  Partition current = {info.imported_functions, info.imported_functions, level};
+  const auto close = [&] {
+    if (current.begin != current.end) partitions.push_back(current);
+    current.begin = current.end;
+    bytes = 0;
+  };
   for (const BodyInfo& body : info.bodies) {
+    if (level == Level::kOptimised && body.operators > kOptimisedOperatorsMax) {
+      close();
+      partitions.push_back({current.end, current.end + 1, Level::kBaseline});
+      current.begin = ++current.end;
+      continue;
+    }
     bytes += body.bytes;
     ++current.end;
-    if (bytes >= kPartitionBytes) {
-      partitions.push_back(current);
-      current.begin = current.end;
-      bytes = 0;
-    }
+    if (bytes >= kPartitionBytes) close();
   }
-  if (current.begin != current.end || partitions.empty()) {
-    partitions.push_back(current);
-  }
+  close();
+  // The trampolines and thunks are in the first.
+  if (partitions.empty()) partitions.push_back(current);
   return partitions;
 }
 
@@ -63,7 +74,6 @@ struct PartitionResult {
   std::string object;
   std::vector<FunctionFacts> facts;
   std::vector<uint64_t> places;  // of Translator
-  uint32_t not_optimised = 0;
 };
 
 class PartitionCompiler {
@@ -104,10 +114,12 @@ class PartitionCompiler {
     llvm::LLVMContext context;
     context.setDiscardValueNames(true);
     llvm::Module module("module", context);
-    const CodeGenerator generator(request_);
+    CompileRequest request = request_;
+    request.level = partition.level;
+    const CodeGenerator generator(request);
     generator.Prepare(module);
     if (with_thunks) {
-      const FunctionTypes types(context, request_.fuel);
+      const FunctionTypes types(context, request.fuel);
       for (uint32_t i = 0; i < info_.types.size(); ++i) {
         WriteEntryTrampoline(types, info_.types[i], i, module);
         WriteHostThunk(types, info_.types[i], i, module);
@@ -115,9 +127,9 @@ class PartitionCompiler {
       }
     }
     {
-      Translator translator(info_, request_, large, module, partition.begin,
+      Translator translator(info_, request, large, module, partition.begin,
                             partition.end);
-      wabt::ReadBinaryOptions options(ToWabt(request_.features), nullptr,
+      wabt::ReadBinaryOptions options(ToWabt(request.features), nullptr,
                                       /*read_debug_names=*/false,
                                       /*stop_on_first_error=*/true,
                                       /*fail_on_custom_section_error=*/false);
@@ -133,22 +145,6 @@ class PartitionCompiler {
       result.places = translator.TakePlaces();
     }
     if (tamper_ != nullptr) (*tamper_)(module);
-    if (request_.level == Level::kOptimised) {
-      for (uint32_t i = partition.begin; i < partition.end; ++i) {
-        if (info_.bodies[i - info_.imported_functions].operators <=
-            kOptimisedOperatorsMax) {
-          continue;
-        }
-        ++result.not_optimised;
-        for (const char* const kind : {"f", "b"}) {
-          llvm::Function* const function =
-              module.getFunction(absl::StrCat(kind, i));
-          if (function == nullptr) continue;
-          function->addFnAttr(llvm::Attribute::OptimizeNone);
-          function->addFnAttr(llvm::Attribute::NoInline);
-        }
-      }
-    }
     absl::StatusOr<std::string> object = generator.Generate(module);
     if (!object.ok()) {
       result.status = object.status();
@@ -197,7 +193,7 @@ absl::StatusOr<std::string> CompileModule(const CompileRequest& request,
       !read.ok()) {
     return read;
   }
-  const std::vector<Partition> partitions = Divide(info);
+  const std::vector<Partition> partitions = Divide(info, request.level);
   std::vector<PartitionResult> results(partitions.size());
   const PartitionCompiler compiler(request, module, info, tamper);
   std::atomic<size_t> next{0};
@@ -215,11 +211,13 @@ absl::StatusOr<std::string> CompileModule(const CompileRequest& request,
   for (std::thread& other : others) other.join();
 
   uint32_t not_optimised = 0;
+  for (const Partition& partition : partitions) {
+    if (partition.level != request.level) ++not_optimised;
+  }
   for (PartitionResult& result : results) {
     if (!result.status.ok()) return result.status;
     for (const FunctionFacts& facts : result.facts) AddFacts(facts, answer);
     answer.add_objects(std::move(result.object));
-    not_optimised += result.not_optimised;
   }
   answer.set_functions_not_optimised(not_optimised);
   // Lines are worth nothing where they would make the answer too long for the

@@ -49,13 +49,15 @@ admission::ModuleLimits NoLimits() {
   return limits;
 }
 
-Limits StoreLimits() {
-  Limits limits;
+StoreOptions OptionsOf(bool canonical_nans) {
+  StoreOptions options;
+  options.canonical_nans = canonical_nans;
+  Limits& limits = options.limits;
   limits.bytes_total = uint64_t{1} << 32;
   limits.table_elements_total = 100'000'000;
   limits.instances = 10'000;
   limits.extern_refs = 10'000;
-  return limits;
+  return options;
 }
 
 // A NaN's payload, of which the script may say "canonical" or "arithmetic".
@@ -76,13 +78,13 @@ constexpr uint64_t kF64Quiet = 0x0008000000000000;
 class Runner {
  public:
   Runner(const admission::Features& features, const EngineFactory& new_engine,
-         ScriptResult& result)
+         bool canonical_nans, ScriptResult& result)
       : features_(features), result_(result) {
     EngineOptions options;
     options.features = features;
     options.module_limits = NoLimits();
     engine_ = new_engine(std::move(options));
-    store_ = std::make_unique<Store>(*engine_, StoreLimits());
+    store_ = std::make_unique<Store>(*engine_, OptionsOf(canonical_nans));
     DefineSpectest();
   }
 
@@ -548,7 +550,7 @@ admission::Features AllFeatures() {
 
 ScriptResult RunScript(absl::string_view name, absl::string_view text,
                        const admission::Features& features,
-                       const EngineFactory& new_engine) {
+                       const EngineFactory& new_engine, bool canonical_nans) {
   ScriptResult result;
   wabt::Errors errors;
   const auto lexer = wabt::WastLexer::CreateBufferLexer(
@@ -564,7 +566,7 @@ ScriptResult RunScript(absl::string_view name, absl::string_view text,
         wabt::FormatErrorsToString(errors, wabt::Location::Type::Text)));
     return result;
   }
-  Runner(features, new_engine, result).Run(*script);
+  Runner(features, new_engine, canonical_nans, result).Run(*script);
   return result;
 }
 

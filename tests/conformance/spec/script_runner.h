@@ -32,9 +32,11 @@ using EngineFactory = std::function<std::unique_ptr<Engine>(EngineOptions)>;
 // Parses and runs `text`. A script that does not parse is one failure. A
 // command that needs what the runtime refuses by name (a proposal that
 // `features` lacks) is skipped with what follows from it, not failed.
+// `canonical_nans` is the Store's: StoreOptions.
 ScriptResult RunScript(absl::string_view name, absl::string_view text,
                        const admission::Features& features,
-                       const EngineFactory& new_engine);
+                       const EngineFactory& new_engine,
+                       bool canonical_nans = true);
 
 // All that the engines can have on.
 admission::Features AllFeatures();

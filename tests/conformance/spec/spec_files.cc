@@ -123,15 +123,17 @@ std::vector<SpecFile> FindSpecFiles(const std::string& folder) {
   return files;
 }
 
-ScriptResult RunSpecFile(const SpecFile& file,
-                         const EngineFactory& new_engine) {
+ScriptResult RunSpecFile(const SpecFile& file, const EngineFactory& new_engine,
+                         bool canonical_nans) {
   std::ifstream stream(file.path, std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(stream), {});
   const std::vector<std::string> no_flags;
-  ScriptResult result = RunScript(
-      file.path, text, FeaturesOf(file.flags.value_or(no_flags)), new_engine);
+  ScriptResult result =
+      RunScript(file.path, text, FeaturesOf(file.flags.value_or(no_flags)),
+                new_engine, canonical_nans);
   if (!file.flags.has_value() && result.failed > 0) {
-    ScriptResult more = RunScript(file.path, text, AllFeatures(), new_engine);
+    ScriptResult more =
+        RunScript(file.path, text, AllFeatures(), new_engine, canonical_nans);
     if (more.failed < result.failed) result = std::move(more);
   }
   const int counted = result.passed + result.failed + result.skipped;

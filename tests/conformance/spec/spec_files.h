@@ -33,7 +33,8 @@ std::vector<SpecFile> FindSpecFiles(const std::string& folder);
 // Runs it with the proposals that its flags name. Without flags it is tried as
 // WebAssembly 2.0 first, then with every proposal on. Another count of commands
 // than the manifest's is one more failure.
-ScriptResult RunSpecFile(const SpecFile& file, const EngineFactory& new_engine);
+ScriptResult RunSpecFile(const SpecFile& file, const EngineFactory& new_engine,
+                         bool canonical_nans = true);
 
 }  // namespace callgate
 

@@ -32,6 +32,7 @@ constexpr char kUsage[] =
 int Main(int argc, char** argv) {
   bool verbose = false;
   bool native = false;
+  bool canonical_nans = true;
   native::CompileRequest request;
   std::string folder;
   for (int i = 1; i < argc; ++i) {
@@ -51,7 +52,7 @@ int Main(int argc, char** argv) {
     } else if (arg == "--fuel=on" || arg == "--fuel=off") {
       request.fuel = arg == "--fuel=on";
     } else if (arg == "--nan=canonical" || arg == "--nan=any") {
-      request.canonical_nans = arg == "--nan=canonical";
+      canonical_nans = arg == "--nan=canonical";
     } else if (absl::StartsWith(arg, "-") || !folder.empty()) {
       std::fprintf(stderr, "spec_suite: unexpected argument %s\n%s", argv[i],
                    kUsage);
@@ -73,7 +74,7 @@ int Main(int argc, char** argv) {
 
   ScriptResult total;
   for (const SpecFile& file : FindSpecFiles(folder)) {
-    const ScriptResult result = RunSpecFile(file, new_engine);
+    const ScriptResult result = RunSpecFile(file, new_engine, canonical_nans);
     std::printf("%s: %d/%d", file.path.c_str(), result.passed,
                 result.passed + result.failed);
     if (result.skipped > 0) std::printf(" (%d skipped)", result.skipped);
