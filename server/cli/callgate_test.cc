@@ -443,6 +443,24 @@ TEST(CallgateCheckTest, PassesGoodFilesThatIncludeOneAnother) {
       << finished.out;
 }
 
+TEST(CallgateCheckTest, ShowsWhereAConditionIsWrong) {
+  const std::string bad = WriteFile(
+      "condition.yaml", absl::StrCat(kPolicyHead,
+                                     "metadata: { name: bad }\n"
+                                     "imports:\n"
+                                     "  - import: env.f\n"
+                                     "    action: deny\n"
+                                     "    when: 'call.depth startsWith 3'\n"));
+  const Finished finished = Callgate({"policy", "check", bad});
+  EXPECT_EQ(finished.exit_code, kExitPolicyRefused) << finished.err;
+  // The condition and a caret on lines of their own, under its place.
+  EXPECT_TRUE(absl::StrContains(finished.err, bad + ":7:5: ")) << finished.err;
+  EXPECT_TRUE(absl::StrContains(finished.err,
+                                "\n  call.depth startsWith 3\n"
+                                "             ^\n"))
+      << finished.err;
+}
+
 TEST(CallgateCheckTest, ShowsEveryProblemWithItsPlace) {
   const std::string bad =
       WriteFile("bad.yaml", absl::StrCat(kPolicyHead,

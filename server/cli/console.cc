@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/quoted.h"
 #include "server/events/escape.h"
@@ -49,7 +50,11 @@ void WriteLine(absl::string_view prefix, absl::string_view text) {
 
 void Say(absl::string_view message) { WriteLine("callgate: ", message); }
 
-void SayMore(absl::string_view detail) { WriteLine("  ", detail); }
+void SayMore(absl::string_view detail) {
+  for (const absl::string_view line : absl::StrSplit(detail, '\n')) {
+    WriteLine("  ", line);
+  }
+}
 
 int Fail(int exit_code, absl::string_view message) {
   Say(message);

@@ -26,7 +26,8 @@ int Print(absl::string_view text);
 // message holds.
 void Say(absl::string_view message);
 
-// "  DETAIL" and a newline to stderr: more about the line before, escaped too.
+// "  DETAIL" and a newline to stderr, for each of its lines: more about the line
+// before, escaped too.
 void SayMore(absl::string_view detail);
 
 // Says `message` and returns `exit_code`.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "policy/policy_compiler.h"
 #include "policy/policy_file.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
@@ -31,12 +32,15 @@ OrFailure<std::string> ReadPolicyText(const std::string& path) {
   return *std::move(text);
 }
 
-// As compilers print them, so that editors find the place.
+// As compilers print them, so that editors find the place. Where a message has
+// several lines, they show a condition and where it is wrong.
 void PrintProblem(const policy::Problem& problem, absl::string_view kind) {
-  const std::string line =
-      absl::StrCat(EscapeText(problem.file), ":", problem.line, ":",
-                   problem.column, ": ", kind, EscapeText(problem.message));
-  WriteAll(2, line + "\n").IgnoreError();
+  std::string text = absl::StrCat(EscapeText(problem.file), ":", problem.line,
+                                  ":", problem.column, ": ", kind);
+  for (const absl::string_view line : absl::StrSplit(problem.message, '\n')) {
+    absl::StrAppend(&text, EscapeText(line), "\n");
+  }
+  WriteAll(2, text).IgnoreError();
 }
 
 policy::Problem ProblemOf(const v1::PolicyProblem& message) {
