@@ -102,6 +102,7 @@ class GuardedStore {
     send.spec.errno_result = true;
     send.body = [this](Caller& caller, absl::Span<const RawValue> args,
                        absl::Span<RawValue> results) -> ErrorRef {
+      Overwrite();
       std::string bytes(args[1].u32(), '\0');
       // SAFETY: characters may be written as bytes; the size is the string's.
       const absl::Span<uint8_t> out(reinterpret_cast<uint8_t*>(&bytes[0]),
@@ -141,6 +142,15 @@ class GuardedStore {
     return result.ok() ? *std::move(result) : CallResult{};
   }
 
+  // What another party does to the guest's memory between a verdict and the
+  // host function that it was about.
+  void Overwrite() {
+    if (overwrites_.empty()) return;
+    const auto memory = instance_->GetMemory("memory");
+    ASSERT_TRUE(memory.ok()) << memory.status();
+    ASSERT_TRUE(memory->Write(16, overwrites_).ok());
+  }
+
   static const PolicyViolation* ViolationOf(const CallResult& result) {
     if (!result.trap) return nullptr;
     return dynamic_cast<const PolicyViolation*>(result.trap->cause().get());
@@ -153,6 +163,7 @@ class GuardedStore {
   Linker linker_;
   std::unique_ptr<Store> store_;
   std::optional<Instance> instance_;
+  std::vector<uint8_t> overwrites_;
   std::vector<std::string> sent_;
   std::vector<bool> swallowed_;
 };
@@ -236,6 +247,28 @@ TEST(GuardedStoreTest, ArgumentsAreHeldToTheirSize) {
        "[{name: data, max_bytes: 67108864}]}]\n"});
   EXPECT_THAT(wide.Invoke("send", {Value::I32(1), Value::I32(65521)}).values,
               ElementsAre(Value::I32(21)));
+}
+
+TEST(GuardedStoreTest, WhatWasJudgedIsWhatIsUsed) {
+  const std::vector<uint8_t> other = {'p', 'u', 'b', 'l', 'i', 'c'};
+  GuardedStore s(
+      {"imports: [{import: net.send, action: allow}, {id: leak, import: "
+       "net.send, action: deny, guest_errno: 5, when: 'args.data == "
+       "b\"public\"'}]\n"});
+  s.overwrites_ = other;
+  // Judged as "secret", which is allowed, and sent as that.
+  EXPECT_THAT(s.Invoke("send", {Value::I32(1), Value::I32(6)}).values,
+              ElementsAre(Value::I32(0)));
+  // By now it is in memory, and is judged.
+  EXPECT_THAT(s.Invoke("send", {Value::I32(1), Value::I32(6)}).values,
+              ElementsAre(Value::I32(5)));
+  EXPECT_THAT(s.sent_, ElementsAre("secret"));
+
+  // Where no rule looks at the bytes, nothing is copied.
+  GuardedStore unwatched({kOpen});
+  unwatched.overwrites_ = other;
+  unwatched.Invoke("send", {Value::I32(1), Value::I32(6)});
+  EXPECT_THAT(unwatched.sent_, ElementsAre("public"));
 }
 
 TEST(GuardedStoreTest, HostCallsAreBudgeted) {
