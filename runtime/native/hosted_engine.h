@@ -2,9 +2,9 @@
 // processes, the code is kept in a cache on disk, and better code is made in
 // the background.
 //
-// The baseline is compiled while the caller waits, unless the cache has the
-// optimised code already, which is then what runs from the first call on. Code
-// from the cache costs no account anything.
+// The baseline is compiled while the caller waits, unless the cache has it. The
+// optimised code follows in the background, at once where the cache has that.
+// Code from the cache costs no account anything.
 //
 // Any thread. Must outlive what was made with its Engine.
 
