@@ -67,7 +67,7 @@ TEST(PromisedFeatures, AreToldFromOthers) {
 // What the subset leaves out, and nothing that it promises.
 TEST(CelSpec, GivesTheStatedValueOrNamesWhatIsLeftOut) {
   const char* const corpus = std::getenv("CALLGATE_CORPUS");
-  if (corpus == nullptr) GTEST_SKIP() << "no corpus";
+  if (corpus == nullptr) GTEST_SKIP() << "skipped: no corpus";
   const absl::StatusOr<CelResult> result =
       RunCelFolder(absl::StrCat(corpus, "/cel"));
   ASSERT_TRUE(result.ok()) << result.status();
