@@ -97,9 +97,6 @@ INSTANTIATE_TEST_SUITE_P(
         {"anomaly",
          "anomaly: [{id: a}]\n",
          {"p.yaml:4:1: anomaly: not supported yet"}},
-        {"tests",
-         "tests: [{name: a}]\n",
-         {"p.yaml:4:1: tests: not supported yet"}},
         {"rate_limit_when",
          "rate_limits: [{when: 'true', refill_per_second: 1, burst: 1}]\n",
          {"p.yaml:4:16: rate_limits[0].when: not supported yet; name the calls "
@@ -438,9 +435,9 @@ TEST(IncludeTest, RefusesCircles) {
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
   catalogue.Add("base", "temporal: [{id: x}]\n");
-  catalogue.Add("top", "include: [base]\ntests: [{name: y}]\n");
+  catalogue.Add("top", "include: [base]\nanomaly: [{id: y}]\n");
   EXPECT_THAT(Lines(catalogue.Compile("top").problems),
-              ElementsAre("top.yaml:5:1: tests: not supported yet",
+              ElementsAre("top.yaml:5:1: anomaly: not supported yet",
                           "base.yaml:4:1: temporal: not supported yet"));
 }
 
