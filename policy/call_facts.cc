@@ -61,6 +61,36 @@ std::string StringLiteral(absl::string_view text) {
 
 }  // namespace
 
+absl::string_view CallFactName(CallFact fact) {
+  static const std::vector<std::string>* const names = [] {
+    Schema schema;
+    DeclareCallFacts(nullptr, &schema);
+    return new std::vector<std::string>(schema.FactNames());
+  }();
+  return (*names)[static_cast<size_t>(fact)];
+}
+
+std::string FormatArgumentFact(absl::string_view argument, ArgumentPart part) {
+  absl::string_view suffix;
+  switch (part) {
+    case ArgumentPart::kValue:
+      break;
+    case ArgumentPart::kHost:
+      suffix = ".host";
+      break;
+    case ArgumentPart::kPort:
+      suffix = ".port";
+      break;
+    case ArgumentPart::kIp:
+      suffix = ".ip";
+      break;
+    case ArgumentPart::kPath:
+      suffix = ".path";
+      break;
+  }
+  return absl::StrCat(kArgs, argument, suffix);
+}
+
 ArgumentFactName SplitArgumentFact(absl::string_view fact) {
   CALLGATE_CHECK(absl::StartsWith(fact, kArgs), "an argument's fact");
   fact.remove_prefix(kArgs.size());

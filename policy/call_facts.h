@@ -59,6 +59,9 @@ inline constexpr uint32_t kCallFactCount =
 // What a path fact, directory and all, is at most. A longer one is absent.
 inline constexpr uint32_t kPathFactBytesMax = 8192;
 
+// "call.import", "store.calls", …
+absl::string_view CallFactName(CallFact fact);
+
 // Which part of an argument a fact is.
 enum class ArgumentPart : uint8_t { kValue, kHost, kPort, kIp, kPath };
 
@@ -68,6 +71,7 @@ struct ArgumentFactName {
   ArgumentPart part = ArgumentPart::kValue;
 };
 ArgumentFactName SplitArgumentFact(absl::string_view fact);
+std::string FormatArgumentFact(absl::string_view argument, ArgumentPart part);
 
 // Adds what `source` may mean by "args.…" to `names`. Finds too much rather
 // than too little.

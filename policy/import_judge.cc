@@ -238,10 +238,40 @@ ImportJudge::Outcome ImportJudge::Judge(const SpecialisedRule& rule,
     const Evaluation holds = exception.holds.Evaluate(facts_, scratch, &moment);
     if (holds.ok() && holds.value.as_bool()) {
       outcome.answer = Answer::kNo;
+      outcome.exception = exception.exception;
       return outcome;
     }
   }
   return outcome;
+}
+
+void ImportJudge::DescribeFacts(CallMoment& moment,
+                                std::vector<FactText>* facts) const {
+  const auto add = [&](absl::string_view name, std::string text) {
+    for (const FactText& known : *facts) {
+      if (known.name == name) return;
+    }
+    facts->push_back({std::string(name), std::move(text)});
+  };
+  const auto described = [&](uint32_t slot) {
+    const Value value = facts_[slot];
+    if (value.kind() == expression::ValueKind::kAbsent) {
+      return std::string("<none>");
+    }
+    return (value.kind() == expression::ValueKind::kLazy ? moment.Compute(slot)
+                                                         : value)
+        .ToString();
+  };
+  if (facts_.empty()) return;
+  for (uint32_t slot = static_cast<uint32_t>(CallFact::kSite);
+       slot < kCallFactCount; ++slot) {
+    add(CallFactName(static_cast<CallFact>(slot)), described(slot));
+  }
+  for (const ArgumentFact& fact : import_.argument_facts) {
+    const ArgSpec& arg = import_.arguments[fact.argument];
+    add(FormatArgumentFact(arg.name, fact.part),
+        arg.redact ? "<redacted>" : described(fact.slot));
+  }
 }
 
 std::string ImportJudge::MessageOf(const SpecialisedRule& rule,

@@ -73,6 +73,8 @@ class ImportJudge {
     Answer answer = Answer::kNo;
     // Of kFailed, until the scratch is used again.
     expression::Value error;
+    // Of kNo, if the condition holds and this lets the call go.
+    const RuleException* exception = nullptr;
   };
   // Whether the rule matches, exceptions considered.
   Outcome Judge(const SpecialisedRule& rule, CallMoment& moment,
@@ -80,6 +82,9 @@ class ImportJudge {
   // The rule's message for this call, one line.
   std::string MessageOf(const SpecialisedRule& rule, CallMoment& moment,
                         expression::Scratch* scratch) const;
+
+  // Adds what is known of the call to `facts`, but for names that are there.
+  void DescribeFacts(CallMoment& moment, std::vector<FactText>* facts) const;
 
  private:
   expression::Value ValueOf(const ArgumentFact& fact, CallMoment& moment);

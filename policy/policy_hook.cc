@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -126,6 +127,7 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   ImportPlan& plan = *linked.plan;
   matches_.clear();
   texts_.clear();
+  if (options_.keep_answers) answers_.clear();
   if (host_calls_ > next_host_call_mark_) AddHostCallBudgets();
   const bool over_budget = !matches_.empty();
   for (const KnownMatch& m : plan.matches) {
@@ -134,7 +136,12 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   }
   AddRateLimits(plan);
   if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
-  if (!plan.judges.empty()) AddConditions(call, plan);
+  std::optional<CallMoment> moment;
+  if (!plan.judges.empty()) {
+    moment.emplace(call, facts_, calls_of_store_ - 1, options_.wall_clock,
+                   options_.handles);
+    AddConditions(*moment, plan);
+  }
   const bool stopped =
       std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
         return m.mode == Mode::kEnforce && StopsCall(m.verdict);
@@ -145,12 +152,13 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     ++linked.allowed;
     return call.Proceed();
   }
+  if (options_.keep_answers) {
+    DescribeFacts(call, plan, moment ? &*moment : nullptr);
+  }
   return ConcludeHostCall(call, &linked, over_budget);
 }
 
-void PolicyHook::AddConditions(CallContext& call, ImportPlan& plan) {
-  CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
-                    options_.handles);
+void PolicyHook::AddConditions(CallMoment& moment, ImportPlan& plan) {
   for (PlannedJudge& judge : plan.judges) {
     AddJudged(plan, judge, moment);
   }
@@ -186,8 +194,9 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   for (const SpecialisedRule& special : judge.judge.import().restrictions) {
     const ImportJudge::Outcome outcome =
         judge.judge.Judge(special, moment, scratch_.get());
-    if (outcome.answer == ImportJudge::Answer::kNo) continue;
     const Rule& rule = policy.rules()[special.rule];
+    if (options_.keep_answers) KeepAnswer(p, rule, outcome);
+    if (outcome.answer == ImportJudge::Answer::kNo) continue;
     if (outcome.answer == ImportJudge::Answer::kFailed) {
       if (!failed(outcome)) continue;
       texts_.push_back(absl::StrCat(
@@ -212,6 +221,9 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   for (const SpecialisedRule& special : judge.judge.import().allows) {
     const ImportJudge::Outcome outcome =
         judge.judge.Judge(special, moment, scratch_.get());
+    if (options_.keep_answers) {
+      KeepAnswer(p, policy.rules()[special.rule], outcome);
+    }
     if (outcome.answer == ImportJudge::Answer::kYes) return;
     if (failed(outcome)) {
       NoteFailure(policy.rules()[special.rule], p,

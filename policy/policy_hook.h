@@ -30,6 +30,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -58,6 +59,9 @@ class PolicyHook final : public CallHook {
     HandleNames* handles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
+    // Keeps what conditions say, for DecisionRecord::facts and ::answers, and
+    // for answers(). A decision that is told then costs allocations.
+    bool keep_answers = false;
   };
 
   // At least one policy.
@@ -109,6 +113,12 @@ class PolicyHook final : public CallHook {
     absl::Duration wall;
   };
   void ReportUsage(const Usage& usage);
+
+  // With keep_answers: what every condition said that was asked since the last
+  // time, with views into the policies.
+  std::vector<ConditionAnswer> TakeAnswers() {
+    return std::exchange(answers_, {});
+  }
 
   // Counts since the last drain. Between calls only.
   struct ImportCount {
@@ -164,9 +174,13 @@ class PolicyHook final : public CallHook {
   void AddRateLimits(ImportPlan& plan);
   void AddArguments(CallContext& call, const ImportPlan& plan);
   // Conditions: takes the facts, then asks every rule that has one.
-  void AddConditions(CallContext& call, ImportPlan& plan);
+  void AddConditions(CallMoment& moment, ImportPlan& plan);
   void AddJudged(const ImportPlan& plan, PlannedJudge& judge,
                  CallMoment& moment);
+  void KeepAnswer(size_t policy, const Rule& rule,
+                  const ImportJudge::Outcome& outcome);
+  void DescribeFacts(const CallContext& call, const ImportPlan& plan,
+                     CallMoment* moment);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
@@ -224,6 +238,9 @@ class PolicyHook final : public CallHook {
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
+  // With keep_answers.
+  std::vector<ConditionAnswer> answers_;
+  std::vector<FactText> fact_texts_;
 };
 
 }  // namespace callgate::policy

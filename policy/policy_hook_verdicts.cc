@@ -147,6 +147,10 @@ Disposition PolicyHook::ConcludeHostCall(CallContext& call, Linked* linked,
   record.caller_func_index = caller.func_index;
   record.caller_func_name = caller.func_name;
   record.depth = call.depth();
+  if (options_.keep_answers && linked != nullptr) {
+    record.facts = fact_texts_;
+    record.answers = answers_;
+  }
   Judgement judgement = Conclude(record);
   if (!StopsCall(judgement.verdict)) {
     if (linked != nullptr) ++linked->allowed_with_record;

@@ -24,12 +24,16 @@ void Add(TrialDecision later, TrialDecision* decision) {
     later.would_be = std::max(later.would_be, decision->would_be);
     later.matches.insert(later.matches.end(), decision->matches.begin(),
                          decision->matches.end());
+    later.answers.insert(later.answers.begin(), decision->answers.begin(),
+                         decision->answers.end());
     later.read_unknown = later.read_unknown || decision->read_unknown;
     *decision = std::move(later);
     return;
   }
   decision->matches.insert(decision->matches.end(), later.matches.begin(),
                            later.matches.end());
+  decision->answers.insert(decision->answers.end(), later.answers.begin(),
+                           later.answers.end());
 }
 
 class Runner {
@@ -56,7 +60,8 @@ class Runner {
     return std::move(outcome_);
   }
 
-  absl::flat_hash_map<std::string, uint64_t>& matched() { return matched_; }
+  // By rule.
+  absl::flat_hash_map<std::string, RuleCoverage>& covered() { return covered_; }
 
  private:
   struct TestStoreState {
@@ -98,9 +103,7 @@ class Runner {
       const TrialDecision decision = event.function == PlannedEvent::kNone
                                          ? Grow(event, *state.store)
                                          : Call(event, call, *state.store);
-      for (const TrialDecision::Match& match : decision.matches) {
-        ++matched_[match.rule];
-      }
+      Count(decision);
       for (const PlannedExpectation& expect : test.expect) {
         if (expect.event == index && expect.time == time) {
           Check(event, index, time, expect, decision);
@@ -110,6 +113,30 @@ class Runner {
         Fail(test.position,
              absl::StrCat("event ", index,
                           " has fewer bytes of an argument than a rule reads"));
+      }
+    }
+  }
+
+  void Count(const TrialDecision& decision) {
+    for (const TrialDecision::Match& match : decision.matches) {
+      ++covered_[match.rule].matched;
+    }
+    for (const ConditionAnswer& answer : decision.answers) {
+      RuleCoverage& rule = covered_[std::string(answer.rule)];
+      switch (answer.kind) {
+        case ConditionAnswer::Kind::kFalse:
+          ++rule.was_false;
+          break;
+        case ConditionAnswer::Kind::kTrue:
+          ++rule.was_true;
+          break;
+        case ConditionAnswer::Kind::kExcepted:
+          ++rule.was_true;
+          ++rule.excepted;
+          break;
+        case ConditionAnswer::Kind::kFailed:
+          ++rule.failed;
+          break;
       }
     }
   }
@@ -211,7 +238,7 @@ class Runner {
   TrialClock clock_;
   std::vector<TestStoreState> stores_;
   TestOutcome outcome_;
-  absl::flat_hash_map<std::string, uint64_t> matched_;
+  absl::flat_hash_map<std::string, RuleCoverage> covered_;
 };
 
 }  // namespace
@@ -246,13 +273,12 @@ PolicyTestReport RunPolicyTests(const LoadedPolicyFile& file,
   for (const PlannedTest& test : plan.tests) {
     report.tests.push_back(runner.Run(test));
   }
-  for (const Rule* rule : AllRulesOf(*policy)) {
-    RuleCoverage coverage;
+  for (const Rule* rule : policy->AllRules()) {
+    RuleCoverage coverage = runner.covered()[rule->id];
     coverage.rule = rule->id;
     coverage.file = rule->file;
     coverage.position = rule->position;
     coverage.has_condition = !rule->when.empty();
-    coverage.matched = runner.matched()[rule->id];
     report.coverage.push_back(std::move(coverage));
   }
   return report;

@@ -200,6 +200,8 @@ TEST(PolicyTestsTest, CountsWhatRulesMatched) {
   - name: one
     events:
       - { import: files.open, args: { path: /config/secrets/db }, repeat: 3 }
+      - { import: files.open, args: { path: /config/plain } }
+      - { import: net.close }
     expect: [ { event: 0, verdict: deny } ]
 )");
   const auto of = [&](absl::string_view rule) -> const RuleCoverage& {
@@ -211,6 +213,11 @@ TEST(PolicyTestsTest, CountsWhatRulesMatched) {
   };
   EXPECT_EQ(of("secret").matched, 3);
   EXPECT_TRUE(of("secret").has_condition);
+  EXPECT_EQ(of("secret").was_true, 3);
+  EXPECT_EQ(of("secret").was_false, 1);
+  EXPECT_EQ(of("trial").was_false, 1);
+  EXPECT_EQ(of("late").excepted, 1);
+  EXPECT_EQ(of("late").matched, 0);
   EXPECT_EQ(of("secret").position.line, 8);
   EXPECT_EQ(of("token").matched, 0);
 }

@@ -30,6 +30,7 @@ class ClockScope {
 
 PolicyHook::Options With(PolicyHook::Options options, HandleNames* handles) {
   options.handles = handles;
+  options.keep_answers = true;
   options.wall_clock = WallOfThread;
   return options;
 }
@@ -236,6 +237,7 @@ TrialDecision SimulatedStore::Take(Disposition disposition) {
     decision.message = end.reason;
     decision.after_end = true;
   }
+  decision.answers = hook_->TakeAnswers();
   std::sort(decision.matches.begin(), decision.matches.end(),
             [](const auto& a, const auto& b) {
               return std::tie(a.policy, a.rule) < std::tie(b.policy, b.rule);

@@ -66,6 +66,8 @@ struct TrialDecision {
   // not known at all.
   bool read_hidden = false;
   bool read_unknown = false;
+  // What conditions said; views into the policies.
+  std::vector<ConditionAnswer> answers;
 
   bool HasRule(absl::string_view id) const;
   // "deny(76) by web/no-links"

@@ -49,7 +49,7 @@ class Reader {
         policy_(policy),
         catalogue_(functions),
         problems_(*problems) {
-    for (const Rule* rule : AllRulesOf(policy)) rule_ids_.push_back(rule->id);
+    for (const Rule* rule : policy.AllRules()) rule_ids_.push_back(rule->id);
   }
 
   TestPlan Run() {
@@ -484,22 +484,6 @@ TestPlan ReadTests(const LoadedPolicyFile& file, const Policy& policy,
                    const FunctionCatalogue& functions,
                    std::vector<Problem>* problems) {
   return Reader(file, policy, functions, problems).Run();
-}
-
-std::vector<const Rule*> AllRulesOf(const Policy& policy) {
-  std::vector<const Rule*> rules;
-  for (const Rule& rule : policy.rules()) rules.push_back(&rule);
-  for (const RateLimit& limit : policy.rate_limits()) {
-    rules.push_back(&limit.rule);
-  }
-  for (const Rule* rule : {&policy.unlisted_import(), &policy.no_allow(),
-                           &policy.on_engine_error(), &policy.bad_argument()}) {
-    rules.push_back(rule);
-  }
-  for (size_t b = 0; b < kBudgetCount; ++b) {
-    rules.push_back(&policy.budget_exceeded(static_cast<Budget>(b)));
-  }
-  return rules;
 }
 
 }  // namespace callgate::policy::trial

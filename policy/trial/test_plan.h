@@ -87,10 +87,6 @@ TestPlan ReadTests(const LoadedPolicyFile& file, const Policy& policy,
                    const FunctionCatalogue& functions,
                    std::vector<Problem>* problems);
 
-// Every rule that may have a say in the policy's name: of the file, of what it
-// includes, and the engine's own.
-std::vector<const Rule*> AllRulesOf(const Policy& policy);
-
 }  // namespace callgate::policy::trial
 
 #endif  // CALLGATE_POLICY_TRIAL_TEST_PLAN_H_

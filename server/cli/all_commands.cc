@@ -33,6 +33,17 @@ constexpr absl::string_view kCheckDetails =
     "include\n"
     "one another.";
 
+constexpr absl::string_view kTestDetails =
+    "Runs the files' own tests as the daemon does before it puts a policy in\n"
+    "force, and prints what the tests had each rule and its condition do. No\n"
+    "daemon is needed. Files given together may include one another. Ends "
+    "with\n"
+    "exit code 1 if a test fails, and 78 if a file or a test is wrong.";
+
+constexpr absl::string_view kCoverageDetails =
+    "Tags such as T1041 and T1552.001 name techniques of MITRE ATT&CK, and\n"
+    "mitre.exfiltration a tactic. Rules that say neither come last.";
+
 constexpr absl::string_view kRunDetails =
     "Runs the module's _start with stdin, stdout, stderr and the exit code of\n"
     "the guest. FILE is pushed to the daemon unless it has it already. Each\n"
@@ -195,6 +206,39 @@ CommandTable MakeTable() {
        kCheckDetails,
        {"callgate policy check base.yaml strict.yaml"},
        PolicyCheck},
+      {"policy test",
+       "Runs the tests in policy files",
+       "FILE…",
+       1,
+       kNoLimit,
+       false,
+       Reach::kLocal,
+       {{"junit", "FILE", "writes the results as JUnit's XML, too"}},
+       kTestDetails,
+       {"callgate policy test strict.yaml --junit results.xml"},
+       PolicyTest},
+      {"policy coverage",
+       "Shows which ATT&CK techniques rules look for",
+       "FILE…",
+       1,
+       kNoLimit,
+       false,
+       Reach::kLocal,
+       {kJsonFlag},
+       kCoverageDetails,
+       {"callgate policy coverage strict.yaml"},
+       PolicyCoverage},
+      {"policy schema",
+       "Prints the policy format as a JSON Schema",
+       "",
+       0,
+       0,
+       false,
+       Reach::kLocal,
+       {},
+       "Editors complete and check policy files by it.",
+       {"callgate policy schema > callgate.schema.json"},
+       PolicySchema},
       {"policy apply",
        "Puts a policy in force",
        "FILE",

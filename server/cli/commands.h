@@ -24,6 +24,10 @@ int ModuleVerify(const Arguments& arguments);
 int PolicyCheck(const Arguments& arguments);
 int PolicyApply(const Arguments& arguments);
 int PolicyLs(const Arguments& arguments);
+// policy_trial_command.cc
+int PolicyTest(const Arguments& arguments);
+int PolicySchema(const Arguments& arguments);
+int PolicyCoverage(const Arguments& arguments);
 
 // run_command.cc
 int Run(const Arguments& arguments);

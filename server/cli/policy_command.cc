@@ -4,9 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_file.h"
+#include "policy/problem.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"
@@ -14,6 +12,7 @@
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/message_json.h"
+#include "server/cli/policy_files.h"
 #include "server/cli/quoted.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
@@ -22,26 +21,6 @@ namespace callgate::cli {
 namespace {
 
 using events::EscapeText;
-
-OrFailure<std::string> ReadPolicyText(const std::string& path) {
-  // One byte more than a policy may have, so that the loader can say what is
-  // wrong with it; no more, since the path could name anything.
-  absl::StatusOr<std::string> text =
-      ReadFile(path, policy::kPolicyFileBytesMax + 1);
-  if (!text.ok()) return FailureOf(kExitNoInput, text.status());
-  return *std::move(text);
-}
-
-// As compilers print them, so that editors find the place. Where a message has
-// several lines, they show a condition and where it is wrong.
-void PrintProblem(const policy::Problem& problem, absl::string_view kind) {
-  std::string text = absl::StrCat(EscapeText(problem.file), ":", problem.line,
-                                  ":", problem.column, ": ", kind);
-  for (const absl::string_view line : absl::StrSplit(problem.message, '\n')) {
-    absl::StrAppend(&text, EscapeText(line), "\n");
-  }
-  WriteAll(2, text).IgnoreError();
-}
 
 policy::Problem ProblemOf(const v1::PolicyProblem& message) {
   return {message.file(), message.line(), message.column(), message.message()};
@@ -63,46 +42,16 @@ absl::string_view OriginText(v1::PolicyOrigin origin) {
 }  // namespace
 
 int PolicyCheck(const Arguments& arguments) {
-  // Files given together may include one another: the first pass reads them
-  // all, the second looks names up in what was read.
-  std::vector<policy::LoadResult> loaded;
-  int exit_code = kExitOk;
-  for (const std::string& path : arguments.operands()) {
-    OrFailure<std::string> text = ReadPolicyText(path);
-    if (!text.ok()) return Report(text.failure());
-    loaded.push_back(policy::LoadPolicy(*text, path));
-  }
-  const auto find =
-      [&](absl::string_view name) -> const policy::LoadedPolicyFile* {
-    for (const policy::LoadResult& each : loaded) {
-      if (each.ok() &&
-          each.file->proto.metadata().name() == std::string(name)) {
-        return &*each.file;
-      }
-    }
-    return nullptr;
-  };
+  OrFailure<std::vector<PolicyFile>> files =
+      ReadPolicyFiles(arguments.operands());
+  if (!files.ok()) return Report(files.failure());
+  const int exit_code = PrintProblemsOf(*files) ? kExitOk : kExitPolicyRefused;
   std::string passed;
-  for (size_t i = 0; i < loaded.size(); ++i) {
-    policy::CompileResult compiled;
-    if (loaded[i].ok()) {
-      compiled = policy::CompilePolicy(*loaded[i].file, find);
-    } else {
-      compiled.problems = std::move(loaded[i].problems);
-    }
-    for (const policy::Problem& problem : compiled.problems) {
-      PrintProblem(problem, "");
-    }
-    for (const policy::Problem& warning : compiled.warnings) {
-      PrintProblem(warning, "warning: ");
-    }
-    if (compiled.ok()) {
-      absl::StrAppend(&passed, EscapeText(arguments.operands()[i]), ": ok, ",
-                      EscapeText(compiled.policy->name()), "@",
-                      compiled.policy->version(), "\n");
-    } else {
-      exit_code = kExitPolicyRefused;
-    }
+  for (const PolicyFile& file : *files) {
+    if (!file.ok()) continue;
+    absl::StrAppend(&passed, EscapeText(file.path), ": ok, ",
+                    EscapeText(file.compiled.policy->name()), "@",
+                    file.compiled.policy->version(), "\n");
   }
   const int printed = Print(passed);
   return exit_code != kExitOk ? exit_code : printed;
