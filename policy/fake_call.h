@@ -36,6 +36,18 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
+  FakeCall& WithCaller(std::string name) {
+    caller_name_ = std::move(name);
+    return *this;
+  }
+  // How the host function ended.
+  FakeCall& WithResults(std::vector<RawValue> results,
+                        Ending ending = Ending::kValue) {
+    held_results_ = std::move(results);
+    results_ = held_results_;
+    ending_ = ending;
+    return *this;
+  }
   FakeCall& WithMemory(std::vector<uint8_t>* memory) {
     memory_ = memory;
     return *this;
@@ -55,7 +67,7 @@ class FakeCall final : public CallContext {
     return captured_;
   }
 
-  CallerFrame caller() override { return {7, "guest_code", ""}; }
+  CallerFrame caller() override { return {7, caller_name_, ""}; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
@@ -82,7 +94,9 @@ class FakeCall final : public CallContext {
   }
 
   Fuel own_fuel_{/*metered=*/true};
+  std::string caller_name_ = "guest_code";
   std::vector<RawValue> held_args_;
+  std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;

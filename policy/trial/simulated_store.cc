@@ -1,9 +1,7 @@
 #include "policy/trial/simulated_store.h"
 
 #include <algorithm>
-#include <tuple>
 
-#include "absl/strings/str_cat.h"
 #include "runtime/check.h"
 
 namespace callgate::policy::trial {
@@ -36,24 +34,6 @@ PolicyHook::Options With(PolicyHook::Options options, HandleNames* handles) {
 }
 
 }  // namespace
-
-bool TrialDecision::HasRule(absl::string_view id) const {
-  return std::any_of(matches.begin(), matches.end(),
-                     [&](const Match& m) { return m.rule == id; });
-}
-
-std::string TrialDecision::ToString() const {
-  std::string text(VerdictName(verdict));
-  if (verdict == Verdict::kDeny) absl::StrAppend(&text, "(", guest_errno, ")");
-  if (verdict == Verdict::kThrottle) {
-    absl::StrAppend(&text, "(", absl::FormatDuration(delay), ")");
-  }
-  if (would_be != verdict) {
-    absl::StrAppend(&text, ", under audit ", VerdictName(would_be));
-  }
-  if (!rule.empty()) absl::StrAppend(&text, " by ", policy, "/", rule);
-  return text;
-}
 
 // --- What the hook sees ------------------------------------------------------
 
@@ -225,44 +205,14 @@ TrialDecision SimulatedStore::Grow(GrowthEvent event) {
 }
 
 TrialDecision SimulatedStore::Take(Disposition disposition) {
-  TrialDecision decision = std::move(told_);
-  told_ = {};
-  if (disposition == Disposition::kRefuse && decision.matches.empty() &&
-      hook_->latched() != nullptr) {
-    const PolicyViolation::Facts& end = hook_->latched()->facts();
-    decision.verdict = end.verdict;
-    decision.would_be = end.verdict;
-    decision.policy = end.policy;
-    decision.rule = end.rule;
-    decision.message = end.reason;
-    decision.after_end = true;
-  }
+  TrialDecision decision = std::exchange(told_, {});
   decision.answers = hook_->TakeAnswers();
-  std::sort(decision.matches.begin(), decision.matches.end(),
-            [](const auto& a, const auto& b) {
-              return std::tie(a.policy, a.rule) < std::tie(b.policy, b.rule);
-            });
+  decision.Finish(disposition, hook_->latched().get());
   return decision;
 }
 
 void SimulatedStore::OnDecision(const DecisionRecord& record) {
-  for (const RuleMatch& match : record.matches) {
-    told_.matches.push_back({std::string(match.policy), std::string(match.rule),
-                             match.verdict, match.mode});
-  }
-  // An event can have several, at its two ends: the most severe names it.
-  const bool first = told_.rule.empty();
-  if (!first && std::tie(record.verdict, record.would_be_verdict) <=
-                    std::tie(told_.verdict, told_.would_be)) {
-    return;
-  }
-  told_.verdict = record.verdict;
-  told_.would_be = std::max(told_.would_be, record.would_be_verdict);
-  told_.policy = std::string(record.policy);
-  told_.rule = std::string(record.rule);
-  told_.message = std::string(record.message);
-  told_.guest_errno = record.guest_errno;
-  told_.delay = record.delay;
+  told_.Add(record);
 }
 
 void SimulatedStore::OnEngineFault(const StoreFacts&,

@@ -25,6 +25,7 @@
 #include "policy/policy.h"
 #include "policy/policy_hook.h"
 #include "policy/trial/sparse_memory.h"
+#include "policy/trial/trial_decision.h"
 #include "runtime/call_hook.h"
 
 namespace callgate::policy::trial {
@@ -33,45 +34,6 @@ namespace callgate::policy::trial {
 struct TrialClock {
   absl::Time monotonic = absl::UnixEpoch();
   absl::Time wall = absl::UnixEpoch();
-};
-
-// What came of one event. Copies, which outlive it.
-struct TrialDecision {
-  struct Match {
-    std::string policy;
-    std::string rule;
-    Verdict verdict = Verdict::kAllow;
-    Mode mode = Mode::kEnforce;
-
-    friend bool operator==(const Match& a, const Match& b) {
-      return a.policy == b.policy && a.rule == b.rule &&
-             a.verdict == b.verdict && a.mode == b.mode;
-    }
-  };
-
-  // Enforced, and what would be if audit were enforced.
-  Verdict verdict = Verdict::kAllow;
-  Verdict would_be = Verdict::kAllow;
-  // Names the verdict, or the would-be one; empty if nothing matched.
-  std::string policy;
-  std::string rule;
-  std::string message;
-  uint32_t guest_errno = 0;
-  absl::Duration delay;
-  // In order of policy and rule.
-  std::vector<Match> matches;
-  // The Store had been ended before; the verdict is the one that did it.
-  bool after_end = false;
-  // The hook copied bytes that are not the guest's: hidden by a redaction, or
-  // not known at all.
-  bool read_hidden = false;
-  bool read_unknown = false;
-  // What conditions said; views into the policies.
-  std::vector<ConditionAnswer> answers;
-
-  bool HasRule(absl::string_view id) const;
-  // "deny(76) by web/no-links"
-  std::string ToString() const;
 };
 
 class SimulatedStore final : private DecisionSink, private HandleNames {

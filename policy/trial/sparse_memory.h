@@ -35,12 +35,14 @@ class SparseMemory {
   Known Read(uint64_t address, uint64_t length,
              std::vector<uint8_t>* out) const;
 
- private:
   struct Range {
     uint64_t address;
     std::string bytes;
     bool hidden;
   };
+  const std::vector<Range>& ranges() const { return ranges_; }
+
+ private:
   uint64_t size_ = 0;
   uint64_t held_ = 0;
   std::vector<Range> ranges_;
