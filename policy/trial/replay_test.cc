@@ -382,7 +382,10 @@ TEST(RecordingHookTest, StoresOnManyThreadsGiveOneTrace) {
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&recorder, policy, t] {
         RecordedStore store(recorder, policy, absl::StrCat("s", t));
-        for (int i = 0; i < kCalls; ++i) store.Open(i % 3 == 0 ? "a" : "b");
+        for (int i = 0; i < kCalls; ++i) {
+          store.BeginCall();
+          store.Open(i % 3 == 0 ? "a" : "b");
+        }
       });
     }
     for (std::thread& thread : threads) thread.join();

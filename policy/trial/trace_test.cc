@@ -235,7 +235,7 @@ TEST(TraceTest, EveryChangedByteIsFound) {
     changed[at] = static_cast<char>(changed[at] ^ 0x10);
     const absl::Status status = StatusOf(changed);
     // A length that became larger looks like a trace that was cut off.
-    found += status.ok() ? 0 : 1;
+    found += status.ok() ? 0u : 1u;
   }
   EXPECT_GT(found, bytes.size() * 9 / 10);
 }

@@ -90,7 +90,8 @@ std::string TestReportText(const TestedFile& file) {
       ++rules;
       matched += did_something ? 1 : 0;
       conditions += rule.has_condition ? 1 : 0;
-      both += rule.has_condition && rule.was_true > 0 && rule.was_false > 0;
+      both +=
+          rule.has_condition && rule.was_true > 0 && rule.was_false > 0 ? 1 : 0;
     }
     const auto of_condition = [&](uint64_t count) {
       return rule.has_condition ? absl::StrCat(count) : std::string("-");
