@@ -38,6 +38,7 @@
 #include "server/services/policy_service.h"
 #include "server/services/service_parts.h"
 #include "server/services/store_service.h"
+#include "server/services/trial_service.h"
 #include "server/services/upload.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
@@ -158,6 +159,8 @@ class Daemon::Impl {
   AllowedDirs allowed_dirs_;
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
+  Explanations explanations_;
+  std::unique_ptr<traces::TraceLibrary> traces_;  // null: not wanted
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
@@ -172,6 +175,7 @@ class Daemon::Impl {
   std::unique_ptr<StoreService> store_service_;
   std::unique_ptr<PolicyService> policy_service_;
   std::unique_ptr<EventService> event_service_;
+  std::unique_ptr<TrialService> trial_service_;
   std::unique_ptr<grpc::Server> server_;
   std::string listen_;
   std::unique_ptr<metrics::PageServer> page_server_;
@@ -196,6 +200,14 @@ absl::Status Daemon::Impl::Start() {
         events::AlertFile::Start(options, events_);
     if (!alerts.ok()) return alerts.status();
     alerts_ = *std::move(alerts);
+  }
+  if (config_.trace_mib > 0) {
+    absl::StatusOr<std::unique_ptr<traces::TraceLibrary>> traces =
+        traces::TraceLibrary::Open({absl::StrCat(config_.data, "/traces"),
+                                    uint64_t{config_.trace_mib} << 20,
+                                    config_.trace_age});
+    if (!traces.ok()) return traces.status();
+    traces_ = *std::move(traces);
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
       policies::PolicyCatalogue::Open({config_.policy_dir},
@@ -248,16 +260,21 @@ absl::Status Daemon::Impl::Start() {
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{
-      config_,   engine_->engine(), host_modules_, allowed_dirs_,
-      *storage_, *policies_,        *modules_,     stores_,
-      events_,   metrics_,          timer_,        *runs_,
-      asides_,   control_,          compiles_,     watchers_,
-      draining_};
+  const ServiceParts parts{config_,       engine_->engine(),
+                           host_modules_, allowed_dirs_,
+                           *storage_,     *policies_,
+                           *modules_,     stores_,
+                           events_,       explanations_,
+                           traces_.get(), metrics_,
+                           timer_,        *runs_,
+                           asides_,       control_,
+                           compiles_,     watchers_,
+                           draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
   event_service_ = std::make_unique<EventService>(parts);
+  trial_service_ = std::make_unique<TrialService>(parts);
 
   const absl::StatusOr<LoopbackAddress> address =
       ParseLoopbackAddress("--listen", config_.listen);
@@ -273,6 +290,7 @@ absl::Status Daemon::Impl::StartServer() {
   builder.RegisterService(store_service_.get());
   builder.RegisterService(policy_service_.get());
   builder.RegisterService(event_service_.get());
+  builder.RegisterService(trial_service_.get());
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
@@ -322,6 +340,7 @@ absl::Status Daemon::Impl::Announce() {
 void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
+  if (traces_ != nullptr) traces_->Sweep(now);
   const absl::Duration pause =
       std::min(absl::Seconds(10),
                std::max(config_.store_idle / 4, absl::Milliseconds(10)));

@@ -28,6 +28,13 @@ int PolicyLs(const Arguments& arguments);
 int PolicyTest(const Arguments& arguments);
 int PolicySchema(const Arguments& arguments);
 int PolicyCoverage(const Arguments& arguments);
+// trace_command.cc
+int TraceRecord(const Arguments& arguments);
+int TraceStop(const Arguments& arguments);
+int TraceLs(const Arguments& arguments);
+int TraceRm(const Arguments& arguments);
+int PolicyReplay(const Arguments& arguments);
+int PolicyExplain(const Arguments& arguments);
 
 // run_command.cc
 int Run(const Arguments& arguments);

@@ -75,7 +75,7 @@ std::string TestReportText(const TestedFile& file) {
     for (const TestFailure& failure : test.failures) {
       absl::StrAppend(&text, "      ", LineOf(file, failure), "\n");
     }
-    failed += test.passed() ? 0 : 1;
+    failed += test.passed() ? 0u : 1u;
   }
   std::vector<std::vector<std::string>> rows = {
       {"RULE", "LINE", "MATCHED", "TRUE", "FALSE", "EXCEPTED", "FAILED"}};
@@ -88,10 +88,10 @@ std::string TestReportText(const TestedFile& file) {
     if (IsEngines(rule) && !did_something) continue;
     if (!IsEngines(rule)) {
       ++rules;
-      matched += did_something ? 1 : 0;
-      conditions += rule.has_condition ? 1 : 0;
+      matched += did_something ? 1u : 0u;
+      conditions += rule.has_condition ? 1u : 0u;
       both +=
-          rule.has_condition && rule.was_true > 0 && rule.was_false > 0 ? 1 : 0;
+          rule.has_condition && rule.was_true > 0 && rule.was_false > 0 ? 1u : 0u;
     }
     const auto of_condition = [&](uint64_t count) {
       return rule.has_condition ? absl::StrCat(count) : std::string("-");
@@ -156,7 +156,7 @@ std::string JUnitXml(const std::vector<TestedFile>& files) {
                       Xml(EscapeText(test.failures[0].message)), "\">",
                       Xml(lines), "</failure>\n    </testcase>\n");
     }
-    const size_t errors = file.problems.empty() ? 0 : 1;
+    const size_t errors = file.problems.empty() ? 0u : 1u;
     absl::StrAppend(&suites, "  <testsuite name=\"", suite, "\" tests=\"",
                     tests, "\" failures=\"", failures, "\" errors=\"", errors,
                     "\">\n", cases, "  </testsuite>\n");
