@@ -57,7 +57,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
     scratch_ = std::make_unique<expression::Scratch>();
   }
   if (plan.reads_paths && options_.handles != nullptr) {
-    options_.handles->RefuseLinks();
+    options_.handles->RefuseLinks(function);
   }
   return rules_->Transitions();
 }
