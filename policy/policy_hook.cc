@@ -110,7 +110,8 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   if (linked == nullptr) {
     matches_.clear();
     texts_.clear();
-    AddEngineFault(nullptr, "a host function was never linked");
+    AddEngineFault(EngineFault::kFunctionNotLinked, nullptr,
+                   "a host function was never linked");
     return ConcludeHostCall(call, nullptr, false);
   }
   ++host_calls_;
@@ -133,7 +134,8 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
   AddRateLimits(plan);
-  if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
+  if (!plan.fault.empty())
+    AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
   if (!plan.judges.empty()) AddConditions(call, plan);
   const bool stopped =
       std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
@@ -162,7 +164,8 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   const Policy& policy = rules_->policy(p);
   const auto denial = judge.judge.Begin(moment);
   if (!denial.ok()) {
-    AddEngineFault(&plan, denial.status().message());
+    AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                   denial.status().message());
     return;
   }
   const bool is_denied = denial->has_value();
@@ -227,7 +230,8 @@ void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
     const auto denial =
         CaptureArgument(argument.spec, *plan.function->type, call);
     if (!denial.ok()) {
-      AddEngineFault(&plan, denial.status().message());
+      AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                     denial.status().message());
       return;
     }
     if (!denial->has_value()) continue;

@@ -24,6 +24,7 @@
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -36,6 +37,7 @@
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/engine_fault.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
 #include "policy/policy.h"
@@ -170,7 +172,8 @@ class PolicyHook final : public CallHook {
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
-  void AddEngineFault(const ImportPlan* plan, absl::string_view what);
+  void AddEngineFault(EngineFault fault, const ImportPlan* plan,
+                      absl::string_view what);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -220,7 +223,7 @@ class PolicyHook final : public CallHook {
   uint64_t engine_faults_ = 0;
   uint64_t conditions_failed_ = 0;
   uint64_t calls_of_store_ = 0;
-  bool fault_reported_ = false;
+  std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
