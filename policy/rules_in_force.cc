@@ -159,6 +159,8 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
                                  " cannot be judged: ", why);
       continue;
     }
+    // The others have no bounds that a call could pass.
+    if (!HasLength(spec->kind)) continue;
     plan->arguments.push_back(
         {*std::move(spec),
          MatchOf(*plan, policy.rules()[arg.rule], p, Verdict::kDeny, "")});
