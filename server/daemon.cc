@@ -32,6 +32,7 @@
 #include "server/metrics/observers.h"
 #include "server/metrics/page_server.h"
 #include "server/module_library.h"
+#include "server/policies/directory_watcher.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
@@ -159,6 +160,7 @@ class Daemon::Impl {
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
   std::unique_ptr<policies::PolicyCatalogue> policies_;
+  std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
   Timer timer_;
@@ -197,11 +199,25 @@ absl::Status Daemon::Impl::Start() {
     if (!alerts.ok()) return alerts.status();
     alerts_ = *std::move(alerts);
   }
+  policies::DirectoryWatcher::Options watched;
+  watched.directory = config_.policy_dir;
+  if (!config_.policy_dir.empty()) {
+    watched.look = policies::LookOf(config_.policy_dir);
+  }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
-      policies::PolicyCatalogue::Open({config_.policy_dir},
+      policies::PolicyCatalogue::Open({config_.policy_dir, nullptr, nullptr},
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
+  if (!config_.policy_dir.empty()) {
+    absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
+        policies::DirectoryWatcher::Start(std::move(watched), [this] {
+          // Events and metrics tell of what is wrong.
+          policies_->Reload().IgnoreError();
+        });
+    if (!watcher.ok()) return watcher.status();
+    policy_watcher_ = *std::move(watcher);
+  }
   HostedEngineOptions engine;
   engine.service.worker_path = config_.compiler;
   engine.service.account_queue_max = config_.compile_queue;

@@ -15,8 +15,8 @@
 namespace callgate::policies {
 
 // Any problem keeps the policy out, and names what failed. Called for a policy
-// that is not in force in this version, on the thread that wants it to be, while
-// no other change of policies can happen. Any thread, one at a time.
+// that is not in force in this version, on the thread that wants it to be,
+// while no other change of policies can happen. Any thread, one at a time.
 using PolicyGate = std::function<std::vector<policy::Problem>(
     const policy::LoadedPolicyFile& file,
     const std::shared_ptr<const policy::Policy>& policy)>;

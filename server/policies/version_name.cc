@@ -52,10 +52,11 @@ absl::StatusOr<uint64_t> FindVersion(
   });
   if (text.empty() || text.size() > 64 || !hexadecimal ||
       (!decimal && text.size() < kDigestDigitsMin)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        Quoted(text), " names no version; give its number in the policy's "
-        "history, or at least ",
-        kDigestDigitsMin, " digits of its digest"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(Quoted(text),
+                     " names no version; give its number in the policy's "
+                     "history, or at least ",
+                     kDigestDigitsMin, " digits of its digest"));
   }
   if (text.size() < kDigestDigitsMin) {
     uint64_t number = 0;
@@ -71,8 +72,9 @@ absl::StatusOr<uint64_t> FindVersion(
     if (!absl::StartsWith(version.version, digits)) continue;
     if (found != nullptr && found->version != version.version) {
       return absl::InvalidArgumentError(
-          absl::StrCat(Quoted(text), " begins the digests of several versions "
-                                     "of the policy ",
+          absl::StrCat(Quoted(text),
+                       " begins the digests of several versions "
+                       "of the policy ",
                        Quoted(policy), "; give more digits"));
     }
     if (found == nullptr || version.number > found->number) found = &version;

@@ -40,24 +40,24 @@ TEST_P(VersionName, IsANumberOrDigits) {
               HasSubstr(GetParam().want));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Texts, VersionName,
-    testing::ValuesIn<Row>({
-        {"9", "9"},
-        {"012", "12"},
-        {"1111111", "12"},  // the newest of its digest
-        {"abcdef000", "11"},
-        {"ABCDEF01", "10"},
-        {"abcdef0", "several versions"},
-        {"abcdef", "at least 7 digits"},
-        {"", "names no version"},
-        {"-1", "names no version"},
-        {"1 ", "names no version"},
-        {"99", "its history has 12 (111111111111), 11"},
-        {"2222222", "no version \"2222222\" of the policy \"web\""},
-        {"99999999999999999999", "no version"},
-        {std::string(65, '1'), "names no version"},
-    }));
+INSTANTIATE_TEST_SUITE_P(Texts, VersionName,
+                         testing::ValuesIn<Row>({
+                             {"9", "9"},
+                             {"012", "12"},
+                             {"1111111", "12"},  // the newest of its digest
+                             {"abcdef000", "11"},
+                             {"ABCDEF01", "10"},
+                             {"abcdef0", "several versions"},
+                             {"abcdef", "at least 7 digits"},
+                             {"", "names no version"},
+                             {"-1", "names no version"},
+                             {"1 ", "names no version"},
+                             {"99", "its history has 12 (111111111111), 11"},
+                             {"2222222",
+                              "no version \"2222222\" of the policy \"web\""},
+                             {"99999999999999999999", "no version"},
+                             {std::string(65, '1'), "names no version"},
+                         }));
 
 TEST(VersionNameTest, SaysWhenThereIsNoHistory) {
   EXPECT_THAT(std::string(FindVersion("1", "web\n", {}).status().message()),
@@ -65,8 +65,8 @@ TEST(VersionNameTest, SaysWhenThereIsNoHistory) {
 }
 
 TEST(VersionNameTest, StandsBehindTheNameOfAPolicy) {
-  EXPECT_EQ(SplitVersion("web"), std::make_pair(std::string("web"),
-                                                std::string()));
+  EXPECT_EQ(SplitVersion("web"),
+            std::make_pair(std::string("web"), std::string()));
   EXPECT_EQ(SplitVersion("web@3"),
             std::make_pair(std::string("web"), std::string("3")));
   EXPECT_EQ(SplitVersion("web@"),
