@@ -256,6 +256,7 @@ void PolicyHook::AddRateLimits(ImportPlan& plan) {
     const KnownMatch& m = b.match;
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
+    matches_.back().rate_limit = true;
   }
 }
 

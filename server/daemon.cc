@@ -34,6 +34,7 @@
 #include "server/module_library.h"
 #include "server/policies/directory_watcher.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_rollout.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
 #include "server/services/policy_service.h"
@@ -160,9 +161,10 @@ class Daemon::Impl {
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
   std::unique_ptr<policies::PolicyCatalogue> policies_;
-  std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
+  std::unique_ptr<PolicyRollout> rollout_;
+  std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
   Timer timer_;
   std::unique_ptr<GuestRuns> runs_;
   WorkerPool asides_;
@@ -205,10 +207,14 @@ absl::Status Daemon::Impl::Start() {
     watched.look = policies::LookOf(config_.policy_dir);
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
-      policies::PolicyCatalogue::Open({config_.policy_dir, nullptr, nullptr},
+      policies::PolicyCatalogue::Open({config_.policy_dir, nullptr,
+                                       [this] {
+                                         if (rollout_) rollout_->Run();
+                                       }},
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
+  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, metrics_);
   if (!config_.policy_dir.empty()) {
     absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
         policies::DirectoryWatcher::Start(std::move(watched), [this] {
@@ -264,12 +270,12 @@ absl::Status Daemon::Impl::Start() {
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{
-      config_,   engine_->engine(), host_modules_, allowed_dirs_,
-      *storage_, *policies_,        *modules_,     stores_,
-      events_,   metrics_,          timer_,        *runs_,
-      asides_,   control_,          compiles_,     watchers_,
-      draining_};
+  const ServiceParts parts{config_,       engine_->engine(), host_modules_,
+                           allowed_dirs_, *storage_,         *policies_,
+                           *modules_,     stores_,           *rollout_,
+                           events_,       metrics_,          timer_,
+                           *runs_,        asides_,           control_,
+                           compiles_,     watchers_,         draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
@@ -338,6 +344,7 @@ absl::Status Daemon::Impl::Announce() {
 void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
+  stores_.CollectReplaced();
   const absl::Duration pause =
       std::min(absl::Seconds(10),
                std::max(config_.store_idle / 4, absl::Milliseconds(10)));

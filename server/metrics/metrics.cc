@@ -79,6 +79,7 @@ struct AllSeries {
                                       max};
   Counters policy_reloads{f.policy_reloads_total, max};
   Counters policy_rollbacks{f.policy_rollbacks_total, max};
+  Counters policy_store_updates{f.policy_store_updates_total, max};
 
   Counters events_emitted{f.events_emitted_total, max};
   Counters events_delivered{f.events_delivered_total, max};
@@ -134,6 +135,7 @@ struct AllSeries {
     visit(policy_last_reload_timestamp);
     visit(policy_reloads);
     visit(policy_rollbacks);
+    visit(policy_store_updates);
     visit(events_emitted);
     visit(events_delivered);
     visit(events_dropped);
@@ -394,6 +396,10 @@ void Metrics::CountPolicyReload(bool success, absl::Time when) {
 
 void Metrics::CountPolicyRollback(absl::string_view reason) {
   page_->Add(page_->series().policy_rollbacks, {reason}, 1);
+}
+
+void Metrics::CountPolicyStoreUpdate(absl::string_view result) {
+  page_->Add(page_->series().policy_store_updates, {result}, 1);
 }
 
 void Metrics::CountEventEmitted(absl::string_view kind) {

@@ -269,6 +269,15 @@ Families MakeFamilies() {
                             {{"result", {"success", "failure"}}},
                             {},
                             Each({"success", "failure"})};
+  f.policy_store_updates_total = {
+      "callgate_policy_store_updates_total",
+      "Stores that were given other policies while they lived. unfit: some "
+      "calls cannot be judged by them and are stopped; none_left: no policy "
+      "applies, and all calls are refused.",
+      Kind::kCounter,
+      {{"result", {"replaced", "unfit", "none_left"}}},
+      {},
+      Each({"none_left", "replaced", "unfit"})};
   f.policy_rollbacks_total = {
       "callgate_policy_rollbacks_total",
       "Times that a policy went back to an earlier version, because somebody "
@@ -457,6 +466,7 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.policy_last_reload_timestamp_seconds,
       &f.policy_reloads_total,
       &f.policy_rollbacks_total,
+      &f.policy_store_updates_total,
       &f.events_emitted_total,
       &f.events_delivered_total,
       &f.events_dropped_total,
