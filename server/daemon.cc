@@ -19,6 +19,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "policy/trial/policy_tests.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
@@ -27,12 +28,15 @@
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
 #include "server/guest_runs.h"
+#include "server/known_functions.h"
 #include "server/loopback_address.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/observers.h"
 #include "server/metrics/page_server.h"
 #include "server/module_library.h"
+#include "server/policies/directory_watcher.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_rollout.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
 #include "server/services/policy_service.h"
@@ -79,6 +83,17 @@ metrics::MetricsOptions MetricsOptionsOf(const HostModules& host_modules) {
   options.start_time = absl::Now();
   options.known_imports = KnownImports(host_modules);
   return options;
+}
+
+// What keeps a policy out although it compiles: tests of its own that are
+// wrong, or fail.
+std::vector<policy::Problem> RunTestsOf(
+    const policy::LoadedPolicyFile& file,
+    const std::shared_ptr<const policy::Policy>& policy) {
+  policy::trial::PolicyTestReport report =
+      policy::trial::RunPolicyTests(file, policy, WasiCatalogue());
+  if (!report.problems.empty()) return std::move(report.problems);
+  return report.Failures(file.filename);
 }
 
 // Why gRPC could not have an address: it says only that it could not.
@@ -164,6 +179,8 @@ class Daemon::Impl {
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
+  std::unique_ptr<PolicyRollout> rollout_;
+  std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
   Timer timer_;
   std::unique_ptr<GuestRuns> runs_;
   WorkerPool asides_;
@@ -209,11 +226,29 @@ absl::Status Daemon::Impl::Start() {
     if (!traces.ok()) return traces.status();
     traces_ = *std::move(traces);
   }
+  policies::DirectoryWatcher::Options watched;
+  watched.directory = config_.policy_dir;
+  if (!config_.policy_dir.empty()) {
+    watched.look = policies::LookOf(config_.policy_dir);
+  }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
-      policies::PolicyCatalogue::Open({config_.policy_dir},
+      policies::PolicyCatalogue::Open({config_.policy_dir, RunTestsOf,
+                                       [this] {
+                                         if (rollout_) rollout_->Run();
+                                       }},
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
+  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, metrics_);
+  if (!config_.policy_dir.empty()) {
+    absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
+        policies::DirectoryWatcher::Start(std::move(watched), [this] {
+          // Events and metrics tell of what is wrong.
+          policies_->Reload().IgnoreError();
+        });
+    if (!watcher.ok()) return watcher.status();
+    policy_watcher_ = *std::move(watcher);
+  }
   HostedEngineOptions engine;
   engine.service.worker_path = config_.compiler;
   engine.service.account_queue_max = config_.compile_queue;
@@ -264,12 +299,12 @@ absl::Status Daemon::Impl::StartServer() {
                            host_modules_, allowed_dirs_,
                            *storage_,     *policies_,
                            *modules_,     stores_,
-                           events_,       explanations_,
-                           traces_.get(), metrics_,
-                           timer_,        *runs_,
-                           asides_,       control_,
-                           compiles_,     watchers_,
-                           draining_};
+                           *rollout_,     events_,
+                           explanations_, traces_.get(),
+                           metrics_,      timer_,
+                           *runs_,        asides_,
+                           control_,      compiles_,
+                           watchers_,     draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
@@ -341,6 +376,7 @@ void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
   if (traces_ != nullptr) traces_->Sweep(now);
+  stores_.CollectReplaced();
   const absl::Duration pause =
       std::min(absl::Seconds(10),
                std::max(config_.store_idle / 4, absl::Milliseconds(10)));

@@ -97,6 +97,7 @@ TransitionSet RecordingHook::OnLink(const FunctionIdentity& function) {
   Linked& linked = linked_[function.binding];
   linked.function = &function;
   const HostFunctionSpec* spec = function.spec;
+  linked.args.clear();
   if (spec != nullptr) linked.args = spec->args;
   for (const auto& policy : sources_) {
     const ImportPolicy* import =

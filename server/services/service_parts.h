@@ -15,6 +15,7 @@
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_rollout.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
@@ -32,6 +33,7 @@ struct ServiceParts {
   policies::PolicyCatalogue& policies;
   ModuleLibrary& modules;
   StoreRegistry& stores;
+  PolicyRollout& rollout;
   events::EventLog& events;
   Explanations& explanations;
   // Null: the operator wants no traces.
