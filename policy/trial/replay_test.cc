@@ -80,7 +80,7 @@ class Handles final : public HandleNames {
     if (handle != 3) return std::nullopt;
     return absl::string_view("/config");
   }
-  void RefuseLinks() override {}
+  void RefuseLinks(const FunctionIdentity&) override {}
 };
 
 // A Store with a recorder, as a daemon would have it.

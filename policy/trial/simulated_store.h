@@ -102,7 +102,7 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
                      absl::string_view message) override;
   std::optional<absl::string_view> PathOf(const FunctionIdentity& function,
                                           uint64_t handle) override;
-  void RefuseLinks() override {}
+  void RefuseLinks(const FunctionIdentity&) override {}
 
   const TrialClock& clock_;
   std::unique_ptr<PolicyHook> hook_;

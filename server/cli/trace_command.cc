@@ -40,9 +40,8 @@ OrFailure<std::optional<google::protobuf::Duration>> DurationFlag(
   absl::Duration duration;
   if (!absl::ParseDuration(*text, &duration) ||
       duration <= absl::ZeroDuration() || duration > kDurationMax) {
-    return Failure{kExitUsage,
-                   absl::StrCat("--", flag, " ", Quoted(*text),
-                                " is not a time; write 30s, 10m or 24h")};
+    return WrongUsage(absl::StrCat("--", flag, " ", Quoted(*text),
+                                   " is not a time; write 30s, 10m or 24h"));
   }
   google::protobuf::Duration message;
   message.set_seconds(
