@@ -61,16 +61,19 @@ FactsRecord::Cell FactsRecord::Copy(const Value& value) {
   return Cell();
 }
 
-void FactsRecord::Fill(absl::Span<const Value> values) {
+void FactsRecord::Fill(absl::Span<const Value> values, uint64_t hidden) {
   CALLGATE_CHECK(values.size() == cells_.size(), "a record has its shape");
   items_used_ = text_used_ = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     const Value& value = values[i];
+    const bool is_hidden = i < 64 && (hidden >> i & 1) != 0;
     if (value.kind() != ValueKind::kList) {
       cells_[i] = Copy(value);
+      cells_[i].is_hidden = is_hidden;
       continue;
     }
     cells_[i] = Cell();
+    cells_[i].is_hidden = is_hidden;
     const absl::Span<const Value> list = value.as_list();
     if (list.size() > items_.size() - items_used_) continue;
     const size_t first = items_used_;
@@ -130,7 +133,9 @@ void FactsRecord::Restore(bool for_message, absl::Span<Value> values,
   CALLGATE_CHECK(values.size() == cells_.size(), "a record has its shape");
   for (size_t i = 0; i < cells_.size(); ++i) {
     const Cell& cell = cells_[i];
-    if (cell.kind == ValueKind::kList) {
+    if (for_message ? cell.is_hidden : cell.is_cut) {
+      values[i] = Value();
+    } else if (cell.kind == ValueKind::kList) {
       CALLGATE_CHECK(items->capacity() - items->size() >= cell.size,
                      "values that were made stay where they are");
       const size_t first = items->size();
@@ -139,7 +144,7 @@ void FactsRecord::Restore(bool for_message, absl::Span<Value> values,
       }
       values[i] = Value::List({items->data() + first, cell.size});
     } else {
-      values[i] = cell.is_cut && !for_message ? Value() : ValueOf(cell);
+      values[i] = ValueOf(cell);
     }
   }
 }

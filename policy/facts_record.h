@@ -33,8 +33,8 @@ class FactsRecord {
   static size_t BytesFor(const FactsShape& shape);
 
   // Copies these, as many as the shape has facts. None is lazy; lists are of
-  // scalars.
-  void Fill(absl::Span<const expression::Value> values);
+  // scalars. Bit i of `hidden`: messages do not see fact i.
+  void Fill(absl::Span<const expression::Value> values, uint64_t hidden = 0);
 
   // Room for the elements of the lists that Restore makes.
   using Items = std::vector<expression::Value>;
@@ -48,6 +48,7 @@ class FactsRecord {
   struct Cell {
     expression::ValueKind kind = expression::ValueKind::kAbsent;
     bool is_cut = false;
+    bool is_hidden = false;
     uint32_t size = 0;
     uint64_t word = 0;  // or where it is in text_ or items_
   };

@@ -83,6 +83,15 @@ TEST(FactsRecordTest, ALongTextIsForMessagesAlone) {
   EXPECT_EQ(Back(record, 2, &items, true)[1].as_string(), is_long.substr(1));
 }
 
+TEST(FactsRecordTest, WhatIsHiddenIsForConditionsAlone) {
+  FactsRecord::Items items;
+  FactsRecord record({2, 100, 0});
+  record.Fill({Value::String("a"), Value::String("b")}, 0b10);
+  EXPECT_EQ(Back(record, 2, &items)[1].as_string(), "b");
+  EXPECT_EQ(Back(record, 2, &items, true)[0].as_string(), "a");
+  EXPECT_EQ(Back(record, 2, &items, true)[1].kind(), ValueKind::kAbsent);
+}
+
 TEST(FactsRecordTest, AllocatesNothingOnceMade) {
   FactsRecord::Items items;
   items.reserve(8);

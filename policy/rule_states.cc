@@ -1,6 +1,6 @@
 #include "policy/rule_states.h"
 
-#include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace callgate::policy {
@@ -128,25 +128,26 @@ StoreStates::StoreStates(RuleStates& states,
 
 StoreStates::~StoreStates() = default;
 
-std::vector<RuleState*> StoreStates::Bind(
+std::vector<std::shared_ptr<RuleState>> StoreStates::Bind(
     absl::Span<const StateShape* const> shapes) {
-  std::map<std::string, std::shared_ptr<RuleState>> bound;
-  std::vector<RuleState*> states;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::shared_ptr<RuleState>> states;
   for (const StateShape* shape : shapes) {
-    std::shared_ptr<RuleState>& state = bound[shape->digest];
-    if (state == nullptr) {
-      const auto known = bound_.find(shape->digest);
-      if (shape->scope != StateScope::kStore) {
-        state = states_.BindShared(*shared_, module_digest_, *shape);
-      } else if (known != bound_.end()) {
-        state = known->second;
-      } else {
-        state = std::make_shared<RuleState>(*shape, states_.UseOf(*shape));
-      }
+    if (shape->scope != StateScope::kStore) {
+      states.push_back(states_.BindShared(*shared_, module_digest_, *shape));
+      continue;
     }
-    states.push_back(state.get());
+    std::weak_ptr<RuleState>& known = own_[shape->digest];
+    std::shared_ptr<RuleState> state = known.lock();
+    if (state == nullptr) {
+      state = std::make_shared<RuleState>(*shape, states_.UseOf(*shape));
+      known = state;
+    }
+    states.push_back(std::move(state));
   }
-  bound_ = std::move(bound);
+  for (auto at = own_.begin(); at != own_.end();) {
+    at = at->second.expired() ? own_.erase(at) : std::next(at);
+  }
   return states;
 }
 

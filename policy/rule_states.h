@@ -8,20 +8,21 @@
 // new rules, and those whose digest was there before find their state as it
 // was.
 //
-//   states = rule_states.ForStore(tenant, module_digest);   // lives as the
-//   Store bound = states->Bind(shapes of all rules in force);     // after each
-//   change
+//   states = rule_states.ForStore(tenant, module_digest);  // lives as the
+//   Store bound = states->Bind(shapes of all rules in force);    // at each
+//   change,
+//                                                          // beside the last
 //
-// What is bound for a Store alone goes when it is bound no more. A shared state
-// stays when nobody has it bound, since a limit of a tenant must not begin anew
-// with each Store; there are at most Options::shared_states_max of them, of
-// which the one that was bound longest ago goes for a new one.
+// A Store's own state goes when nobody holds it any more. A shared state stays,
+// since a limit of a tenant must not begin anew with each Store; there are at
+// most Options::shared_states_max of them, of which the one that was bound
+// longest ago, and that nobody holds, goes for a new one.
 //
-// Threads: RuleStates any; a StoreStates its Store's. All shared states of one
-// tenant are under one mutex, so that an event changes several at once, and
-// NextEvent(), asked under it, numbers the tenant's events in the one order in
-// which they changed them: that of a replay. Ownership: RuleStates outlives its
-// StoreStates.
+// Threads: RuleStates any, and Bind() any; else a StoreStates is its Store's,
+// and so are the Store's own states. All shared states of one tenant are under
+// one mutex, so that an event changes several at once, and NextSharedEvent()
+// numbers the tenant's events in the one order in which they changed them: that
+// of a replay. Ownership: RuleStates outlives its StoreStates.
 
 #ifndef CALLGATE_POLICY_RULE_STATES_H_
 #define CALLGATE_POLICY_RULE_STATES_H_
@@ -119,9 +120,10 @@ class StoreStates {
   StoreStates(const StoreStates&) = delete;
   StoreStates& operator=(const StoreStates&) = delete;
 
-  // The states of these rules, in this order; they live until Bind is called
-  // again, and those that are bound again after that, too.
-  std::vector<RuleState*> Bind(absl::Span<const StateShape* const> shapes);
+  // The states of these rules, in this order: those that are there, and new
+  // ones.
+  std::vector<std::shared_ptr<RuleState>> Bind(
+      absl::Span<const StateShape* const> shapes);
 
   // Protects the states of other scopes than kStore.
   std::mutex& shared_mutex() const { return shared_->mutex; }
@@ -142,8 +144,9 @@ class StoreStates {
   const std::string module_digest_;
   const uint64_t first_event_;
   uint64_t events_ = 0;
-  // By digest: the Store's own, and those shared ones that it has bound.
-  std::map<std::string, std::shared_ptr<RuleState>> bound_;
+  std::mutex mutex_;
+  // The Store's own, by digest.
+  std::map<std::string, std::weak_ptr<RuleState>> own_;
 };
 
 }  // namespace callgate::policy

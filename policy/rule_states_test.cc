@@ -29,7 +29,8 @@ StateShape Shape(std::string digest, StateScope scope,
   return shape;
 }
 
-RuleState* BindOne(StoreStates& states, const StateShape& shape) {
+std::shared_ptr<RuleState> BindOne(StoreStates& states,
+                                   const StateShape& shape) {
   return states.Bind({&shape})[0];
 }
 
@@ -40,14 +41,16 @@ TEST(RuleStatesTest, ScopesSayWhoSharesAState) {
   auto a2 = states.ForStore("a", "m2");
   auto b1 = states.ForStore("b", "m1");
   const StateShape store = Shape("1", StateScope::kStore);
-  EXPECT_NE(BindOne(*a1, store), BindOne(*a1_too, store));
+  const auto held = BindOne(*a1, store);
+  EXPECT_NE(BindOne(*a1_too, store), held);
+  EXPECT_EQ(BindOne(*a1, store), held);
   const StateShape module = Shape("2", StateScope::kModule);
-  RuleState* const of_m1 = BindOne(*a1, module);
+  const auto of_m1 = BindOne(*a1, module);
   EXPECT_EQ(of_m1, BindOne(*a1_too, module));
   EXPECT_NE(of_m1, BindOne(*a2, module));
   EXPECT_NE(of_m1, BindOne(*b1, module));
   const StateShape tenant = Shape("3", StateScope::kTenant);
-  RuleState* const of_a = BindOne(*a1, tenant);
+  const auto of_a = BindOne(*a1, tenant);
   EXPECT_EQ(of_a, BindOne(*a2, tenant));
   EXPECT_NE(of_a, BindOne(*b1, tenant));
   EXPECT_EQ(&a1->shared_mutex(), &a2->shared_mutex());
@@ -69,20 +72,20 @@ TEST(RuleStatesTest, AStateOutlivesItsPolicyIfTheDigestDoes) {
   const auto second = store->Bind({&added, &renamed});
   EXPECT_EQ(second[1], first[0]);
   EXPECT_FALSE(second[1]->buckets().Get(7).state->Take(kept.bucket, 0, 1));
-  EXPECT_EQ(states.Uses().size(), 2u);
+  EXPECT_EQ(states.Uses().size(), 3u);
 }
 
 // Or a tenant would only have to make a new Store.
 TEST(RuleStatesTest, ASharedStateOutlivesItsStores) {
   RuleStates states;
   const StateShape tenant = Shape("1", StateScope::kTenant);
-  RuleState* was = BindOne(*states.ForStore("a", "m"), tenant);
-  EXPECT_EQ(BindOne(*states.ForStore("a", "m"), tenant), was);
+  const RuleState* was = BindOne(*states.ForStore("a", "m"), tenant).get();
+  EXPECT_EQ(BindOne(*states.ForStore("a", "m"), tenant).get(), was);
   states.KeepOnly({"1"});
   EXPECT_EQ(states.Uses().size(), 1u);
   {
     auto store = states.ForStore("a", "m");
-    BindOne(*store, tenant);
+    const auto held = BindOne(*store, tenant);
     states.KeepOnly({});
     EXPECT_EQ(states.Uses().size(), 1u);
   }
@@ -96,7 +99,7 @@ TEST(RuleStatesTest, SharedStatesAreBounded) {
   RuleStates states(options);
   auto live = states.ForStore("a", "m0");
   const StateShape module = Shape("1", StateScope::kModule);
-  RuleState* const used = BindOne(*live, module);
+  const auto used = BindOne(*live, module);
   used->buckets().Get(1).state->Take(module.bucket, 0, 10);
   for (int i = 1; i < 20; ++i) {
     BindOne(*states.ForStore("a", "m" + std::to_string(i)), module);
@@ -113,7 +116,7 @@ TEST(RuleStatesTest, TellsWhatStatesTake) {
     RuleStates states;
     auto store = states.ForStore("a", "m");
     const StateShape shape = Shape("1", StateScope::kStore, kind);
-    RuleState* const state = BindOne(*store, shape);
+    auto state = BindOne(*store, shape);
     const auto bytes = [&states] { return states.Uses()[0].bytes; };
     const uint64_t empty = bytes();
     EXPECT_GT(empty, 0u);
@@ -145,12 +148,13 @@ TEST(RuleStatesTest, TellsWhatStatesTake) {
       EXPECT_LE(bytes(), shape.BytesMax());
     }
     EXPECT_GT(bytes(), empty);
+    const uint64_t all = bytes();
     const size_t room =
         kind == Kind::kSequence || kind == Kind::kFormerly ? 20 : 100;
     EXPECT_EQ(states.Uses()[0].entries, room);
     EXPECT_EQ(states.Uses()[0].lost, 200 - room);
-    EXPECT_EQ(bytes(), shape.BytesMax());
-    store.reset();
+    EXPECT_EQ(all, shape.BytesMax());
+    state.reset();
     EXPECT_EQ(states.Uses()[0].bytes, 0u);
     EXPECT_EQ(states.Uses()[0].entries, 0u);
   }
@@ -174,7 +178,7 @@ TEST(RuleStatesTest, ThreadsShareABucketExactly) {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       auto store = states.ForStore("a", "m");
-      RuleState* const state = BindOne(*store, shape);
+      auto state = BindOne(*store, shape);
       for (int i = 0; i < 1'000; ++i) {
         const std::lock_guard<std::mutex> lock(store->shared_mutex());
         if (state->buckets().Get(1).state->Take(shape.bucket, i, 1)) ++taken;
