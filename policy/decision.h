@@ -37,6 +37,8 @@ struct RuleMatch {
   uint32_t guest_errno = 0;
   // For kThrottle: how long the call waits for it.
   absl::Duration delay;
+  // It is one of `rate_limits`.
+  bool rate_limit = false;
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;
@@ -115,8 +117,8 @@ class DecisionSink {
     static_cast<void>(duration);
   }
 
-  // A fault of the engine itself, the first time a Store sees it. What it did
-  // to the call comes as a decision, each time.
+  // A fault of the engine itself, the first of each kind (engine_fault.h) that a
+  // Store sees. What it did to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,
                              absl::string_view message) = 0;
 

@@ -37,17 +37,9 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
                                             : nullptr),
       states_((options.states == nullptr ? *own_states_ : *options.states)
                   .ForStore(facts_.tenant, facts_.module_digest)),
-      rules_(std::make_unique<RulesInForce>(std::move(policies),
-                                            options.mode_cap, *states_)) {
-  for (size_t p = 0; p < rules_->policies().size(); ++p) {
-    const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];
-    if (!max) continue;
-    host_call_limits_.push_back({*max, p, rules_->mode_of(p), false});
-  }
-  std::sort(host_call_limits_.begin(), host_call_limits_.end(),
-            [](const HostCallLimit& a, const HostCallLimit& b) {
-              return a.max < b.max;
-            });
+      versions_(MakeVersion(std::move(policies))),
+      rules_(versions_.current().rules.get()) {
+  SetOut();
   BeginCallFromOutside();
 }
 
@@ -66,15 +58,21 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
     return TransitionSet::HostCalls();
   }
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
-  ImportPlan& plan = rules_->Link(function);
-  linked_[function.binding].plan = &plan;
-  if (!plan.judges.empty() && scratch_ == nullptr) {
-    scratch_ = std::make_unique<expression::Scratch>();
+  Linked& linked = linked_[function.binding];
+  // It may have been asked for again.
+  if (linked.function == &function) return linked.wanted;
+  linked.function = &function;
+  linked.plan = &versions_.current().Link(function);
+  {
+    const std::lock_guard<std::mutex> lock(functions_mu_);
+    functions_.push_back(&function);
   }
-  if (plan.reads_paths && options_.handles != nullptr) {
-    options_.handles->RefuseLinks();
+  if (scratch_ == nullptr) scratch_ = std::move(versions_.current().scratch);
+  if (linked.plan->reads_paths && options_.handles != nullptr) {
+    options_.handles->RefuseLinks(function);
   }
-  return rules_->TransitionsOf(plan);
+  linked.wanted = rules_->TransitionsOf(*linked.plan);
+  return linked.wanted;
 }
 
 PolicyHook::Linked* PolicyHook::LinkedOf(const FunctionIdentity& function) {
@@ -94,8 +92,18 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
   switch (call.transition()) {
     case Transition::kCallingWasm:
       if (call.depth() <= 1) BeginCallFromOutside();
+      if (relink_due_) {
+        relink_due_ = false;
+        call.Relink();
+      }
       return call.Proceed();
     case Transition::kCallingHost: {
+      if (exchange_.offered()) {
+        Adopt(call.depth());
+        if (std::exchange(relink_due_, false)) call.Relink();
+      } else if (versions_.has_older()) {
+        versions_.Begin(call.depth(), Retirement());
+      }
       if (decisions_++ % kDecisionSampleEvery != 0) return EnterHost(call);
       const absl::Time begin = clock_();
       const Disposition answer = EnterHost(call);
@@ -104,10 +112,7 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
     }
     case Transition::kReturningFromHost:
       // The most are of no interest.
-      if (live_count_ == 0 || live_[live_count_ - 1]->depth != call.depth()) {
-        return call.Proceed();
-      }
-      return LeaveHost(call);
+      return live_count_ == 0 ? call.Proceed() : LeaveHost(call);
     case Transition::kReturningFromWasm:
       return LeaveGuest(call);
   }
@@ -131,7 +136,8 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   if (linked == nullptr) {
     matches_.clear();
     texts_.clear();
-    AddEngineFault(nullptr, "a host function was never linked");
+    AddEngineFault(EngineFault::kFunctionNotLinked, nullptr,
+                   "a host function was never linked");
     return ConcludeHostCall(call, nullptr, false);
   }
   ++host_calls_;
@@ -153,7 +159,8 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-  if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
+  if (!plan.fault.empty())
+    AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
@@ -173,7 +180,19 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
 }
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {
-  LiveCall& live = *live_[--live_count_];
+  LiveCall& live = *live_[live_count_ - 1];
+  if (live.depth != call.depth() || live.plan->function != &call.function()) {
+    return call.Proceed();
+  }
+  --live_count_;
+  // It ends under the rules that it began with.
+  RulesInForce* const current = std::exchange(rules_, live.rules);
+  const Disposition answer = JudgeEnd(call, live);
+  rules_ = current;
+  return answer;
+}
+
+Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
   ImportPlan& plan = *live.plan;
   matches_.clear();
   texts_.clear();
@@ -202,10 +221,15 @@ Disposition PolicyHook::LeaveHost(CallContext& call) {
 
 void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
                            uint64_t event) {
+  // Of calls no further out that have ended without a word none goes on.
+  while (live_count_ > 0 && live_[live_count_ - 1]->depth >= call.depth()) {
+    --live_count_;
+  }
   if (live_count_ == live_.size()) {
     live_.push_back(std::make_unique<LiveCall>());
   }
   LiveCall& live = *live_[live_count_++];
+  live.rules = rules_;
   live.plan = &plan;
   live.depth = call.depth();
   live.number = event;
@@ -229,7 +253,8 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   const Policy& policy = rules_->policy(p);
   const auto denial = judge.judge.Begin(moment);
   if (!denial.ok()) {
-    AddEngineFault(&plan, denial.status().message());
+    AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                   denial.status().message());
     return;
   }
   const bool is_denied = denial->has_value();
@@ -296,7 +321,8 @@ void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
     const auto denial =
         CaptureArgument(argument.spec, *plan.function->type, call);
     if (!denial.ok()) {
-      AddEngineFault(&plan, denial.status().message());
+      AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                     denial.status().message());
       return;
     }
     if (!denial->has_value()) continue;

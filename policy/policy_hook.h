@@ -17,18 +17,28 @@
 //     with a PolicyViolation. The last two latch: from then on every transition
 //     of the Store refuses with that same object.
 //   * Verdicts under audit are recorded and change nothing.
+//   * The policies of a Store that lives can be replaced (Replace): its next
+//     host call is judged by the new ones. What that costs the guest is an
+//     exchange of a pointer and a pass over the functions that it imports:
+//     plans are made, and old ones destroyed, elsewhere. A host call in
+//     progress ends under the version that it began with; what unchanged rules
+//     remember goes on; the number of host calls in the call from outside that
+//     is live goes on, and is held against the new budget.
 //
-// Threads: the Store's, one at a time. Ownership: shares the policies; `clock`
-// and `sink` must outlive it. It must outlive its installation in the Store.
+// Threads: the Store's, one at a time, but for what says otherwise. Ownership:
+// shares the policies; `clock` and `sink` must outlive it. It must outlive its
+// installation in the Store.
 
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,13 +46,18 @@
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/engine_fault.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "policy/problem.h"
 #include "policy/rule_states.h"
+#include "policy/rules_exchange.h"
 #include "policy/rules_in_force.h"
+#include "policy/rules_version.h"
 #include "policy/verdict.h"
+#include "policy/version_stack.h"
 #include "runtime/call_hook.h"
 
 namespace callgate::policy {
@@ -104,6 +119,18 @@ class PolicyHook final : public CallHook {
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
 
+  // Any thread; others may do the same, and the last one counts. At least one
+  // policy. Makes the plans for every function that the Store has linked, which
+  // the Store must not lose meanwhile. Returns what does not fit the Store's
+  // functions: calls of those are faults of the engine under these policies.
+  std::vector<Problem> Replace(
+      std::vector<std::shared_ptr<const Policy>> policies);
+  // Between calls: judges by what was given last from now on, and not only from
+  // the next host call. So a budget can be looked at before a call.
+  void TakeOver();
+  // Any thread: destroys what has been replaced. To be called now and then.
+  void CollectReplaced() { exchange_.Collect(); }
+
   // What a call from outside has used, told after it. Records the budgets that
   // audit policies would have ended it for.
   struct Usage {
@@ -140,7 +167,9 @@ class PolicyHook final : public CallHook {
  private:
   // A host function of the Store.
   struct Linked {
+    const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
+    TransitionSet wanted;
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
     uint64_t stopped = 0;
@@ -156,7 +185,8 @@ class PolicyHook final : public CallHook {
 
   // A host call whose end is judged, too.
   struct LiveCall {
-    ImportPlan* plan = nullptr;
+    RulesInForce* rules = nullptr;
+    ImportPlan* plan = nullptr;  // of rules
     uint32_t depth = 0;
     uint64_t number = 0;
     uint64_t calls_before = 0;
@@ -169,10 +199,20 @@ class PolicyHook final : public CallHook {
   // Null for a function that was never linked.
   Linked* LinkedOf(const FunctionIdentity& function);
 
+  std::unique_ptr<RulesVersion> MakeVersion(
+      std::vector<std::shared_ptr<const Policy>> policies) const;
+  // Makes what was offered the rules that count, from a host call of this depth
+  // on; 0: between calls.
+  void Adopt(uint32_t depth);
+  // What follows from rules_ once, when they are new.
+  void SetOut();
+  VersionStack::Retire Retirement();
+
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
   Disposition LeaveHost(CallContext& call);
+  Disposition JudgeEnd(CallContext& call, LiveCall& live);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
@@ -196,7 +236,8 @@ class PolicyHook final : public CallHook {
   bool IsStopped() const;
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
-  void AddEngineFault(const ImportPlan* plan, absl::string_view what);
+  void AddEngineFault(EngineFault fault, const ImportPlan* plan,
+                      absl::string_view what);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -229,9 +270,16 @@ class PolicyHook final : public CallHook {
   // Where there are no others.
   std::unique_ptr<RuleStates> own_states_;
   std::unique_ptr<StoreStates> states_;
-  std::unique_ptr<RulesInForce> rules_;
+  VersionStack versions_;
+  RulesInForce* rules_;  // of the current version
   // By binding.
   std::vector<Linked> linked_;
+  // Which transitions are wanted has changed, and the Store does not know.
+  bool relink_due_ = false;
+  RulesExchange exchange_;
+  // The functions that were linked, for other threads.
+  std::mutex functions_mu_;
+  std::vector<const FunctionIdentity*> functions_;
   // Made when the first import has a condition.
   std::unique_ptr<expression::Scratch> scratch_;
 
@@ -260,7 +308,7 @@ class PolicyHook final : public CallHook {
   uint64_t conditions_failed_ = 0;
   uint64_t losses_ = 0;
   uint64_t calls_of_store_ = 0;
-  bool fault_reported_ = false;
+  std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;

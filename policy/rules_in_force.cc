@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "policy/import_name.h"
 #include "policy/specialised_import.h"
@@ -38,7 +39,41 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
     mode_ = std::max(mode_, modes_.back());
     can_end_store_ = can_end_store_ || policy->CanEndStore();
     remembered_.push_back(states.Bind(policy->StateShapes()));
+    const auto add_throttle = [&](const Rule& rule) {
+      if (rule.verdict != Verdict::kThrottle) return;
+      throttle_keys_.emplace_back(
+          absl::HashOf(policy->name(), rule.id, rule.when.source,
+                       rule.throttle.base_delay, rule.throttle.max_delay,
+                       rule.throttle.cool_down, rule.throttle.factor),
+          &rule_states_[&rule]);
+    };
+    for (const Rule& rule : policy->rules()) add_throttle(rule);
+    for (const RateLimit& limit : policy->rate_limits()) {
+      add_throttle(limit.rule);
+    }
+    for (const TemporalRule& temporal : policy->temporal()) {
+      add_throttle(temporal.rule);
+    }
   }
+  std::sort(throttle_keys_.begin(), throttle_keys_.end());
+}
+
+void RulesInForce::InheritState(RulesInForce& before) {
+  // Both in order, so that one pass finds what is in both.
+  const auto in_both = [](const auto& mine, const auto& theirs,
+                          const auto& inherit) {
+    auto their = theirs.begin();
+    for (const auto& [key, state] : mine) {
+      while (their != theirs.end() && their->first < key) ++their;
+      if (their == theirs.end()) return;
+      if (their->first == key) inherit(state, their->second);
+    }
+  };
+  in_both(throttle_keys_, before.throttle_keys_,
+          [](RuleState* mine, const RuleState* theirs) {
+            mine->delay = theirs->delay;
+            mine->last = theirs->last;
+          });
 }
 
 TransitionSet RulesInForce::TransitionsOf(const ImportPlan& plan) const {
@@ -168,6 +203,8 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
                                  " cannot be judged: ", why);
       continue;
     }
+    // The others have no bounds that a call could pass.
+    if (!HasLength(spec->kind)) continue;
     plan->arguments.push_back(
         {*std::move(spec),
          MatchOf(*plan, policy.rules()[arg.rule], p, Verdict::kDeny, "")});

@@ -20,9 +20,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/time/time.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
@@ -121,6 +122,12 @@ class RulesInForce {
   // Which transitions of its function a plan needs to see.
   TransitionSet TransitionsOf(const ImportPlan& plan) const;
 
+  // Goes on where `before`, which these rules replace and which judges no
+  // further call, was: with the delay of every rule that is in both and says
+  // the same. What else rules remember is found by their digests. In the
+  // Store's thread; allocates nothing.
+  void InheritState(RulesInForce& before);
+
   // What a rule remembers.
   struct RuleState {
     bool failure_told = false;
@@ -145,9 +152,13 @@ class RulesInForce {
   bool can_end_store_ = false;
 
   std::vector<std::unique_ptr<ImportPlan>> plans_;
-  absl::flat_hash_map<const Rule*, RuleState> rule_states_;
+  // The states stay where they are.
+  absl::node_hash_map<const Rule*, RuleState> rule_states_;
   // By policy, as Policy::StateShapes().
   std::vector<std::vector<std::shared_ptr<policy::RuleState>>> remembered_;
+  // What a rule that throttles says, in a number, and where its delay is; by
+  // the number.
+  std::vector<std::pair<uint64_t, RuleState*>> throttle_keys_;
 };
 
 }  // namespace callgate::policy
