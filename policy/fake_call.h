@@ -4,6 +4,7 @@
 #ifndef CALLGATE_POLICY_FAKE_CALL_H_
 #define CALLGATE_POLICY_FAKE_CALL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -88,6 +89,17 @@ class FakeCall final : public CallContext {
     const auto begin = memory_->begin() + static_cast<ptrdiff_t>(address);
     copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
     return absl::MakeConstSpan(copies_.back());
+  }
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost) {
+      return absl::FailedPreconditionError("not yet");
+    }
+    if (address > MemoryBytes() || out.size() > MemoryBytes() - address) {
+      return absl::OutOfRangeError("not in memory");
+    }
+    std::copy_n(memory_->begin() + static_cast<ptrdiff_t>(address), out.size(),
+                out.begin());
+    return absl::OkStatus();
   }
 
  private:

@@ -33,7 +33,7 @@ void PolicyHook::KeepAnswer(size_t policy, const Rule& rule,
 }
 
 void PolicyHook::DescribeFacts(const CallContext& call, const ImportPlan& plan,
-                               CallMoment* moment) {
+                               CallMoment& moment) {
   fact_texts_.clear();
   const auto add = [this](CallFact fact, std::string text) {
     fact_texts_.push_back({std::string(CallFactName(fact)), std::move(text)});
@@ -48,9 +48,8 @@ void PolicyHook::DescribeFacts(const CallContext& call, const ImportPlan& plan,
   add(CallFact::kTenant, Quote(facts_.tenant));
   add(CallFact::kModuleDigest, Quote(facts_.module_digest));
   add(CallFact::kModuleName, Quote(facts_.module_name));
-  if (moment == nullptr) return;
   for (const PlannedJudge& planned : plan.judges) {
-    planned.judge.DescribeFacts(*moment, &fact_texts_);
+    planned.judge.DescribeFacts(moment, &fact_texts_);
   }
 }
 

@@ -23,8 +23,8 @@ bool Same(TransitionSet a, TransitionSet b) {
 std::unique_ptr<RulesVersion> PolicyHook::MakeVersion(
     std::vector<std::shared_ptr<const Policy>> policies) const {
   auto version = std::make_unique<RulesVersion>();
-  version->rules =
-      std::make_unique<RulesInForce>(std::move(policies), options_.mode_cap);
+  version->rules = std::make_unique<RulesInForce>(std::move(policies),
+                                                  options_.mode_cap, *states_);
   return version;
 }
 
@@ -68,8 +68,6 @@ void PolicyHook::Adopt(uint32_t depth) {
   std::unique_ptr<RulesVersion> next = exchange_.Take();
   if (next == nullptr) return;
   next->rules->InheritState(*rules_);
-  relink_due_ =
-      relink_due_ || !Same(rules_->Transitions(), next->rules->Transitions());
   versions_.Adopt(std::move(next), depth, Retirement());
   RulesVersion& version = versions_.current();
   rules_ = version.rules.get();
@@ -81,6 +79,9 @@ void PolicyHook::Adopt(uint32_t depth) {
         binding < version.plans.size() && version.plans[binding] != nullptr
             ? version.plans[binding]
             : &version.Link(*linked.function);
+    const TransitionSet wanted = rules_->TransitionsOf(*linked.plan);
+    relink_due_ = relink_due_ || !Same(linked.wanted, wanted);
+    linked.wanted = wanted;
     if (linked.plan->reads_paths && options_.handles != nullptr) {
       options_.handles->RefuseLinks(*linked.function);
     }

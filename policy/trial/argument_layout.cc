@@ -80,6 +80,7 @@ class Layout {
   std::vector<LayoutProblem> Run() {
     call_.args.clear();
     call_.paths.clear();
+    call_.writes.clear();
     for (const ValType param : type_.params) {
       call_.args.push_back(Value::Zero(param).raw());
     }
@@ -100,6 +101,7 @@ class Layout {
         SetBytes(*spec, Part::kValue, text.size(), &text);
       }
     }
+    for (const auto& [name, text] : written_.results) SetResult(name, text);
     for (const auto& [name, text] : written_.sizes) SetSize(name, text);
     for (size_t i = 0; i < written_.outside.size(); ++i) SetOutside(i);
     for (const ArgSpec& spec : specs_) SetRest(spec);
@@ -139,6 +141,9 @@ class Layout {
     }
     for (const auto& [name, text] : written_.sizes) {
       check(Part::kSize, name, name);
+    }
+    for (const auto& [name, text] : written_.results) {
+      check(Part::kResult, name, name);
     }
     for (size_t i = 0; i < written_.outside.size(); ++i) {
       check(Part::kOutside, absl::StrCat(i), written_.outside[i]);
@@ -212,6 +217,25 @@ class Layout {
     return number;
   }
 
+  void SetResult(const std::string& name, const std::string& text) {
+    const ArgSpec* spec = Find(name);
+    if (spec == nullptr) return;
+    if (spec->kind != ArgKind::kAddrsOut) {
+      Report(Part::kResult, name,
+             absl::StrCat("is a ", ArgKindName(spec->kind),
+                          ", and what is written to it no rule can read"));
+      return;
+    }
+    // With the NUL behind it, as the host writes it.
+    const std::string bytes = text + std::string(1, '\0');
+    if (!HasRoom(*spec, Part::kResult, bytes.size())) return;
+    SetBytes(*spec, Part::kResult, bytes.size(), nullptr);
+    const RawValue raw = call_.args[spec->index];
+    call_.writes.emplace_back(
+        type_.params[spec->index] == ValType::kI64 ? raw.u64() : raw.u32(),
+        bytes);
+  }
+
   void SetSize(const std::string& name, const std::string& text) {
     const ArgSpec* spec = Find(name);
     if (spec == nullptr) return;
@@ -249,6 +273,9 @@ class Layout {
       address = Allocate(text != nullptr
                              ? *text
                              : std::string(static_cast<size_t>(size), 'x'));
+    } else if (spec.kind == ArgKind::kAddrsOut) {
+      // Nothing is written there unless the test says so.
+      address = Allocate(std::string(static_cast<size_t>(size), '\0'));
     } else {
       address = Reserve(size);
     }

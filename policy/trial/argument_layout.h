@@ -24,11 +24,13 @@ struct WrittenArguments {
   std::map<std::string, std::string> values;
   std::map<std::string, std::string> sizes;
   std::vector<std::string> outside;
+  // What the function writes.
+  std::map<std::string, std::string> results;
 };
 
 // Where in WrittenArguments something is wrong.
 struct LayoutProblem {
-  enum class Part : uint8_t { kValue, kSize, kOutside };
+  enum class Part : uint8_t { kValue, kSize, kOutside, kResult };
   Part part = Part::kValue;
   std::string name;  // the key; of kOutside the index
   std::string message;

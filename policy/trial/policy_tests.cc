@@ -48,6 +48,7 @@ class Runner {
     outcome_.position = test.position;
     clock_ = {};
     stores_.clear();
+    states_ = std::make_unique<RuleStates>(TrialStates());
     stores_.resize(test.stores.size());
     for (size_t e = 0; e < test.events.size(); ++e) RunEvent(test, e);
     for (size_t s = 0; s < stores_.size(); ++s) {
@@ -80,7 +81,7 @@ class Runner {
     if (state.store == nullptr) {
       state.store = std::make_unique<SimulatedStore>(
           std::vector<std::shared_ptr<const Policy>>{policy_},
-          test.stores[index], clock_);
+          test.stores[index], clock_, *states_);
       state.store->BeginCall();
     }
     return state;
@@ -236,6 +237,7 @@ class Runner {
   const std::shared_ptr<const Policy> policy_;
   const TestPlan& plan_;
   TrialClock clock_;
+  std::unique_ptr<RuleStates> states_;  // outlives stores_
   std::vector<TestStoreState> stores_;
   TestOutcome outcome_;
   absl::flat_hash_map<std::string, RuleCoverage> covered_;

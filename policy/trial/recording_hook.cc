@@ -180,6 +180,11 @@ Disposition RecordingHook::Record(CallContext& call, uint64_t recording) {
       record.kind = TraceRecord::Kind::kLeaveHost;
       record.binding = linked->number;
       record.results.assign(call.results().begin(), call.results().end());
+      if (record.ending == Ending::kValue) {
+        for (const ArgSpec& arg : linked->args) {
+          if (arg.kind == ArgKind::kAddrsOut) CopyWritten(arg, call, &record);
+        }
+      }
       break;
     case Transition::kCallingHost: {
       if (linked == nullptr || linked->number == kNoIndex) return disposition;
@@ -293,6 +298,7 @@ void RecordingHook::CopyArgument(const ArgSpec& arg, CallContext& call,
   switch (arg.kind) {
     case ArgKind::kBytesOut:
     case ArgKind::kIovecOut:
+    case ArgKind::kAddrsOut:
       return;  // the host writes these
     case ArgKind::kIovecIn: {
       if (length > kIovecPairsMax) return;
@@ -313,6 +319,24 @@ void RecordingHook::CopyArgument(const ArgSpec& arg, CallContext& call,
       CopyRange(number, length, arg.redact, call, record);
       return;
   }
+}
+
+void RecordingHook::CopyWritten(const ArgSpec& arg, CallContext& call,
+                                TraceRecord* record) {
+  const FuncType& type = *call.function().type;
+  const absl::Span<const RawValue> args = call.args();
+  if (args.size() != type.params.size() || arg.index >= args.size() ||
+      arg.len_index >= args.size() || arg.redact) {
+    return;
+  }
+  const uint64_t address = Unsigned(type, args, arg.index);
+  const uint64_t length = Unsigned(type, args, arg.len_index);
+  if (length == 0 || length > std::min(arg.max_bytes, kRangeBytesMax)) return;
+  std::string bytes(static_cast<size_t>(length), '\0');
+  // SAFETY: characters may be written as bytes.
+  auto* const out = reinterpret_cast<uint8_t*>(&bytes[0]);
+  if (!call.ReadBack(address, absl::MakeSpan(out, bytes.size())).ok()) return;
+  record->writes.emplace_back(address, std::move(bytes));
 }
 
 void RecordingHook::CopyRange(uint64_t address, uint64_t length, bool hidden,

@@ -138,6 +138,9 @@ class RecordingHook final : public CallHook, public DecisionSink {
   // The bytes that `arg` stands for and what handles are called.
   void CopyArgument(const ArgSpec& arg, CallContext& call,
                     TraceRecord* record) const;
+  // What the function wrote there.
+  static void CopyWritten(const ArgSpec& arg, CallContext& call,
+                          TraceRecord* record);
   void CopyRange(uint64_t address, uint64_t length, bool hidden,
                  CallContext& call, TraceRecord* record) const;
   void NamePath(const FunctionIdentity& function, uint64_t handle,

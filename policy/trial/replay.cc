@@ -118,8 +118,8 @@ class Replayer {
     if (policies.empty()) {
       ++report_.stores_skipped;
     } else {
-      state.store = std::make_unique<SimulatedStore>(std::move(policies),
-                                                     record.facts, clock_);
+      state.store = std::make_unique<SimulatedStore>(
+          std::move(policies), record.facts, clock_, states_);
     }
     stores_.insert_or_assign(record.store, std::move(state));
   }
@@ -174,7 +174,7 @@ class Replayer {
 
   absl::Status Leave(const TraceRecord& record, State& state) {
     if (state.live.empty()) return Damaged("a call ends that never began");
-    const LiveCall live = std::move(state.live.back());
+    LiveCall live = std::move(state.live.back());
     state.live.pop_back();
     if (!live.entered) return absl::OkStatus();
     if (live.call.binding != record.binding) {
@@ -186,6 +186,13 @@ class Replayer {
       LeaveWithZeros(live, state);
       return absl::OkStatus();
     }
+    for (const auto& [address, bytes] : record.writes) {
+      const uint64_t size = live.call.memory.size();
+      if (address > size || bytes.size() > size - address) {
+        return Damaged("a function wrote outside of its caller's memory");
+      }
+    }
+    live.call.writes = record.writes;
     const std::optional<Trap> trap = TrapOf(record);
     const TrialDecision decision = state.store->LeaveHost(
         live.call, record.ending, record.results, trap ? &*trap : nullptr);
@@ -241,6 +248,7 @@ class Replayer {
   const ReplayOptions& options_;
   ReplayReport& report_;
   TrialClock clock_;
+  RuleStates states_{TrialStates()};  // outlives stores_
   absl::flat_hash_map<uint32_t, State> stores_;
 };
 

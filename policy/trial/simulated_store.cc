@@ -26,14 +26,22 @@ class ClockScope {
   const TrialClock* const before_;
 };
 
-PolicyHook::Options With(PolicyHook::Options options, HandleNames* handles) {
+PolicyHook::Options OptionsWith(HandleNames* handles, RuleStates& states) {
+  PolicyHook::Options options;
   options.handles = handles;
+  options.states = &states;
   options.keep_answers = true;
   options.wall_clock = WallOfThread;
   return options;
 }
 
 }  // namespace
+
+RuleStates::Options TrialStates() {
+  RuleStates::Options options;
+  options.key = {0x63616c6c67617465, 0x747269616c};
+  return options;
+}
 
 // --- What the hook sees ------------------------------------------------------
 
@@ -90,6 +98,22 @@ class SimulatedStore::Context final : public CallContext {
     }
     return absl::MakeConstSpan(copies_.back());
   }
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost) {
+      return absl::FailedPreconditionError("not at returning_from_host");
+    }
+    if (address > MemoryBytes() || out.size() > MemoryBytes() - address) {
+      return absl::OutOfRangeError("not in memory");
+    }
+    SparseMemory memory = call_->memory;
+    for (const auto& [at, bytes] : call_->writes) memory.Add(at, bytes);
+    std::vector<uint8_t> copy;
+    if (memory.Read(address, out.size(), &copy) != SparseMemory::Known::kAll) {
+      told_.read_unknown = true;
+    }
+    std::copy(copy.begin(), copy.end(), out.begin());
+    return absl::OkStatus();
+  }
 
  private:
   Fuel own_fuel_{/*metered=*/true};
@@ -103,13 +127,13 @@ class SimulatedStore::Context final : public CallContext {
 
 SimulatedStore::SimulatedStore(
     std::vector<std::shared_ptr<const Policy>> policies, StoreFacts facts,
-    const TrialClock& clock, PolicyHook::Options options)
+    const TrialClock& clock, RuleStates& states)
     : clock_(clock) {
   const ClockScope scope(clock_);
   hook_ = std::make_unique<PolicyHook>(
       std::move(policies), std::move(facts),
       [this] { return clock_.monotonic; }, static_cast<DecisionSink&>(*this),
-      With(options, this));
+      OptionsWith(this, states));
   export_.kind = FunctionIdentity::Kind::kGuestExport;
   export_.name = "_start";
   export_.type = &export_type_;

@@ -24,11 +24,15 @@
 #include "policy/handle_names.h"
 #include "policy/policy.h"
 #include "policy/policy_hook.h"
+#include "policy/rule_states.h"
 #include "policy/trial/sparse_memory.h"
 #include "policy/trial/trial_decision.h"
 #include "runtime/call_hook.h"
 
 namespace callgate::policy::trial {
+
+// What rules remember, without anything of chance in it.
+RuleStates::Options TrialStates();
 
 // What the hook reads instead of the machine's clocks.
 struct TrialClock {
@@ -38,9 +42,9 @@ struct TrialClock {
 
 class SimulatedStore final : private DecisionSink, private HandleNames {
  public:
+  // `states`: what rules remember of all Stores together.
   SimulatedStore(std::vector<std::shared_ptr<const Policy>> policies,
-                 StoreFacts facts, const TrialClock& clock,
-                 PolicyHook::Options options = {});
+                 StoreFacts facts, const TrialClock& clock, RuleStates& states);
   ~SimulatedStore() override;
   SimulatedStore(const SimulatedStore&) = delete;
   SimulatedStore& operator=(const SimulatedStore&) = delete;
@@ -62,6 +66,8 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
     uint32_t binding = 0;
     std::vector<RawValue> args;
     SparseMemory memory;
+    // What the function writes: addresses, inside, and bytes.
+    std::vector<std::pair<uint64_t, std::string>> writes;
     // What handles were opened as.
     std::vector<std::pair<uint64_t, std::string>> paths;
     uint32_t caller_index = kNoIndex;

@@ -240,6 +240,7 @@ class Reader {
     none(!event.args().empty(), "args");
     none(!event.sizes().empty(), "sizes");
     none(event.outside_size() > 0, "outside");
+    none(!event.results().empty(), "results");
     none(!event.result().empty(), "result");
     none(event.has_site(), "site");
     none(!event.caller().empty(), "caller");
@@ -267,6 +268,7 @@ class Reader {
     written.values = {event.args().begin(), event.args().end()};
     written.sizes = {event.sizes().begin(), event.sizes().end()};
     written.outside = {event.outside().begin(), event.outside().end()};
+    written.results = {event.results().begin(), event.results().end()};
     for (const LayoutProblem& problem :
          LayOutArguments(function.type, function.args, written, &out->call)) {
       ReportLayout(path, problem);
@@ -284,6 +286,10 @@ class Reader {
         break;
       case LayoutProblem::Part::kSize:
         Report(absl::StrCat(path, ".sizes[", Quote(problem.name), "]"),
+               problem.message);
+        break;
+      case LayoutProblem::Part::kResult:
+        Report(absl::StrCat(path, ".results[", Quote(problem.name), "]"),
                problem.message);
         break;
       case LayoutProblem::Part::kOutside:

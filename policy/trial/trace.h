@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -86,6 +87,8 @@ struct TraceRecord {
   // Some parameter is hidden, and 0 here.
   bool hides_parameters = false;
 
+  // kLeaveHost: what the function has written that rules may read.
+  std::vector<std::pair<uint64_t, std::string>> writes;
   // kLeaveHost, kEndCall.
   Ending ending = Ending::kNotYet;
   std::optional<TrapCode> trap;

@@ -238,7 +238,7 @@ bool TraceReader::ReadFunction(TraceRecord* record) {
     uint64_t len = 0;
     uint64_t dir = 0;
     if (!String(&arg.name) || !Number(kParametersMax, &index) ||
-        !Number(static_cast<uint64_t>(ArgKind::kSockaddr), &kind) ||
+        !Number(static_cast<uint64_t>(ArgKind::kAddrsOut), &kind) ||
         !Number(kParametersMax, &len) || !Number(kParametersMax, &dir) ||
         !Number(kU64Max, &arg.max_bytes) || !Number(1, &flag)) {
       return false;
@@ -332,6 +332,16 @@ bool TraceReader::Leave(TraceRecord* record) {
   if (record->trap.has_value() == has_values) return false;
   for (uint64_t i = 0; i < results; ++i) {
     if (!Value(type.results[i], &record->results.emplace_back())) return false;
+  }
+  uint64_t writes = 0;
+  size_t room = kTraceRangeBytesMax;
+  if (!Number(kTraceRangesMax, &writes)) return false;
+  for (uint64_t i = 0; i < writes; ++i) {
+    auto& [address, bytes] = record->writes.emplace_back();
+    if (!Number(SparseMemory::kBytesMax, &address) || !Bytes(room, &bytes)) {
+      return false;
+    }
+    room -= bytes.size();
   }
   return Decision(&record->decision);
 }

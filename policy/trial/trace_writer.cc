@@ -82,6 +82,11 @@ absl::Status TraceWriter::Write(const TraceRecord& record) {
       for (size_t i = 0; i < record.results.size(); ++i) {
         Value(type.results[i], record.results[i]);
       }
+      Number(record.writes.size());
+      for (const auto& [address, bytes] : record.writes) {
+        Number(address);
+        Bytes(bytes);
+      }
       Decision(record.decision);
       break;
     }
