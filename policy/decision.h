@@ -128,6 +128,8 @@ struct DecisionRecord {
   // known of the call, and what each condition made of it.
   absl::Span<const FactText> facts;
   absl::Span<const ConditionAnswer> answers;
+  // What rules about the past remembered after it, by rule.
+  absl::Span<const FactText> state;
 };
 
 // Told on the guest's time, on the Store's thread, with no lock held: take a

@@ -154,7 +154,10 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   ImportPlan& plan = *linked.plan;
   matches_.clear();
   texts_.clear();
-  if (options_.keep_answers) answers_.clear();
+  if (options_.keep_answers) {
+    answers_.clear();
+    state_texts_.clear();
+  }
   if (host_calls_ > next_host_call_mark_) AddHostCallBudgets();
   const bool over_budget = !matches_.empty();
   for (const KnownMatch& m : plan.matches) {

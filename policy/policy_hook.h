@@ -239,6 +239,8 @@ class PolicyHook final : public CallHook {
   // call is, and its facts are absent.
   void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
                        CallMoment& moment, bool after, bool is_denied);
+  // With the lock of what is shared held.
+  void KeepStates(const ImportPlan& plan);
   void KeepAnswer(size_t policy, const Rule& rule,
                   const ImportJudge::Outcome& outcome);
   void DescribeFacts(const CallContext& call, const ImportPlan& plan,
@@ -329,6 +331,7 @@ class PolicyHook final : public CallHook {
   // With keep_answers.
   std::vector<ConditionAnswer> answers_;
   std::vector<FactText> fact_texts_;
+  std::vector<FactText> state_texts_;
 };
 
 }  // namespace callgate::policy

@@ -173,6 +173,7 @@ DecisionRecord PolicyHook::RecordOf(CallContext& call) const {
   if (options_.keep_answers) {
     record.facts = fact_texts_;
     record.answers = answers_;
+    record.state = state_texts_;
   }
   return record;
 }

@@ -91,6 +91,11 @@ v1::Explanation Explain(const DecisionRecord& decision, absl::Time now) {
     to->set_name(fact.name);
     to->set_text(fact.text);
   }
+  for (const policy::FactText& state : decision.state) {
+    v1::Explanation::Fact* to = out.add_state();
+    to->set_name(state.name);
+    to->set_text(state.text);
+  }
   for (const ConditionAnswer& answer : decision.answers) {
     v1::Explanation::Condition* to = out.add_conditions();
     to->set_policy(std::string(answer.policy));

@@ -280,7 +280,10 @@ PolicyTestReport RunPolicyTests(const LoadedPolicyFile& file,
     coverage.rule = rule->id;
     coverage.file = rule->file;
     coverage.position = rule->position;
-    coverage.has_condition = !rule->when.empty();
+    // Rules about the past have several.
+    coverage.has_condition =
+        !rule->when.empty() ||
+        coverage.was_true + coverage.was_false + coverage.failed > 0;
     report.coverage.push_back(std::move(coverage));
   }
   return report;
