@@ -37,6 +37,8 @@ struct RuleMatch {
   uint32_t guest_errno = 0;
   // For kThrottle: how long the call waits for it.
   absl::Duration delay;
+  // It is one of `rate_limits`.
+  bool rate_limit = false;
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;

@@ -57,6 +57,8 @@ class FakeCall final : public CallContext {
 
   CallerFrame caller() override { return {7, "guest_code", ""}; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
+  void Relink() override { ++relinks_; }
+  int relinks() const { return relinks_; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
@@ -88,6 +90,7 @@ class FakeCall final : public CallContext {
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;
   uint64_t captured_bytes_ = 0;
+  int relinks_ = 0;
 };
 
 }  // namespace callgate::policy

@@ -22,17 +22,9 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       clock_(std::move(clock)),
       sink_(sink),
       options_(options),
-      rules_(std::make_unique<RulesInForce>(std::move(policies),
-                                            options.mode_cap)) {
-  for (size_t p = 0; p < rules_->policies().size(); ++p) {
-    const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];
-    if (!max) continue;
-    host_call_limits_.push_back({*max, p, rules_->mode_of(p), false});
-  }
-  std::sort(host_call_limits_.begin(), host_call_limits_.end(),
-            [](const HostCallLimit& a, const HostCallLimit& b) {
-              return a.max < b.max;
-            });
+      versions_(MakeVersion(std::move(policies))),
+      rules_(versions_.current().rules.get()) {
+  SetOut();
   BeginCallFromOutside();
 }
 
@@ -51,12 +43,17 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
     return TransitionSet::HostCalls();
   }
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
-  ImportPlan& plan = rules_->Link(function);
-  linked_[function.binding].plan = &plan;
-  if (!plan.judges.empty() && scratch_ == nullptr) {
-    scratch_ = std::make_unique<expression::Scratch>();
+  Linked& linked = linked_[function.binding];
+  // It may have been asked for again.
+  if (linked.function == &function) return rules_->Transitions();
+  linked.function = &function;
+  linked.plan = &versions_.current().Link(function);
+  {
+    const std::lock_guard<std::mutex> lock(functions_mu_);
+    functions_.push_back(&function);
   }
-  if (plan.reads_paths && options_.handles != nullptr) {
+  if (scratch_ == nullptr) scratch_ = std::move(versions_.current().scratch);
+  if (linked.plan->reads_paths && options_.handles != nullptr) {
     options_.handles->RefuseLinks(function);
   }
   return rules_->Transitions();
@@ -79,8 +76,18 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
   switch (call.transition()) {
     case Transition::kCallingWasm:
       if (call.depth() <= 1) BeginCallFromOutside();
+      if (relink_due_) {
+        relink_due_ = false;
+        call.Relink();
+      }
       return call.Proceed();
     case Transition::kCallingHost: {
+      if (exchange_.offered()) {
+        Adopt(call.depth());
+        if (std::exchange(relink_due_, false)) call.Relink();
+      } else if (versions_.has_older()) {
+        versions_.Begin(call.depth(), Retirement());
+      }
       if (decisions_++ % kDecisionSampleEvery != 0) return EnterHost(call);
       const absl::Time begin = clock_();
       const Disposition answer = EnterHost(call);
@@ -253,6 +260,7 @@ void PolicyHook::AddRateLimits(ImportPlan& plan) {
     const KnownMatch& m = b.match;
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
+    matches_.back().rate_limit = true;
   }
 }
 

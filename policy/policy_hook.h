@@ -17,9 +17,17 @@
 //     with a PolicyViolation. The last two latch: from then on every transition
 //     of the Store refuses with that same object.
 //   * Verdicts under audit are recorded and change nothing.
+//   * The policies of a Store that lives can be replaced (Replace): its next
+//     host call is judged by the new ones. What that costs the guest is an
+//     exchange of a pointer and a pass over the functions that it imports:
+//     plans are made, and old ones destroyed, elsewhere. A host call in
+//     progress ends under the version that it began with; what unchanged rules
+//     remember goes on; the number of host calls in the call from outside that
+//     is live goes on, and is held against the new budget.
 //
-// Threads: the Store's, one at a time. Ownership: shares the policies; `clock`
-// and `sink` must outlive it. It must outlive its installation in the Store.
+// Threads: the Store's, one at a time, but for what says otherwise. Ownership:
+// shares the policies; `clock` and `sink` must outlive it. It must outlive its
+// installation in the Store.
 
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
@@ -30,6 +38,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -42,8 +51,12 @@
 #include "policy/handle_names.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "policy/problem.h"
+#include "policy/rules_exchange.h"
 #include "policy/rules_in_force.h"
+#include "policy/rules_version.h"
 #include "policy/verdict.h"
+#include "policy/version_stack.h"
 #include "runtime/call_hook.h"
 
 namespace callgate::policy {
@@ -102,6 +115,18 @@ class PolicyHook final : public CallHook {
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
 
+  // Any thread; others may do the same, and the last one counts. At least one
+  // policy. Makes the plans for every function that the Store has linked, which
+  // the Store must not lose meanwhile. Returns what does not fit the Store's
+  // functions: calls of those are faults of the engine under these policies.
+  std::vector<Problem> Replace(
+      std::vector<std::shared_ptr<const Policy>> policies);
+  // Between calls: judges by what was given last from now on, and not only from
+  // the next host call. So a budget can be looked at before a call.
+  void TakeOver();
+  // Any thread: destroys what has been replaced. To be called now and then.
+  void CollectReplaced() { exchange_.Collect(); }
+
   // What a call from outside has used, told after it. Records the budgets that
   // audit policies would have ended it for.
   struct Usage {
@@ -136,6 +161,7 @@ class PolicyHook final : public CallHook {
  private:
   // A host function of the Store.
   struct Linked {
+    const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
@@ -154,6 +180,15 @@ class PolicyHook final : public CallHook {
                     absl::string_view message);
   // Null for a function that was never linked.
   Linked* LinkedOf(const FunctionIdentity& function);
+
+  std::unique_ptr<RulesVersion> MakeVersion(
+      std::vector<std::shared_ptr<const Policy>> policies) const;
+  // Makes what was offered the rules that count, from a host call of this depth
+  // on; 0: between calls.
+  void Adopt(uint32_t depth);
+  // What follows from rules_ once, when they are new.
+  void SetOut();
+  VersionStack::Retire Retirement();
 
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
@@ -199,9 +234,16 @@ class PolicyHook final : public CallHook {
   DecisionSink& sink_;
   const Options options_;
 
-  std::unique_ptr<RulesInForce> rules_;
+  VersionStack versions_;
+  RulesInForce* rules_;  // of the current version
   // By binding.
   std::vector<Linked> linked_;
+  // Which transitions are wanted has changed, and the Store does not know.
+  bool relink_due_ = false;
+  RulesExchange exchange_;
+  // The functions that were linked, for other threads.
+  std::mutex functions_mu_;
+  std::vector<const FunctionIdentity*> functions_;
   // Made when the first import has a condition.
   std::unique_ptr<expression::Scratch> scratch_;
 
