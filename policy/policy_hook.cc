@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -61,7 +60,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
   Linked& linked = linked_[function.binding];
   // It may have been asked for again.
-  if (linked.function == &function) return linked.wanted;
+  if (linked.function == &function) return rules_->TransitionsOf(*linked.plan);
   linked.function = &function;
   linked.plan = &versions_.current().Link(function);
   {
@@ -72,8 +71,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (linked.plan->reads_paths && options_.handles != nullptr) {
     options_.handles->RefuseLinks(function);
   }
-  linked.wanted = rules_->TransitionsOf(*linked.plan);
-  return linked.wanted;
+  return rules_->TransitionsOf(*linked.plan);
 }
 
 PolicyHook::Linked* PolicyHook::LinkedOf(const FunctionIdentity& function) {
@@ -113,7 +111,10 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
     }
     case Transition::kReturningFromHost:
       // The most are of no interest.
-      return live_count_ == 0 ? call.Proceed() : LeaveHost(call);
+      if (live_count_ == 0 || live_[live_count_ - 1]->depth != call.depth()) {
+        return call.Proceed();
+      }
+      return LeaveHost(call);
     case Transition::kReturningFromWasm:
       return LeaveGuest(call);
   }
@@ -164,8 +165,9 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-  if (!plan.fault.empty())
+  if (!plan.fault.empty()) {
     AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
+  }
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
@@ -181,27 +183,23 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     ++linked.allowed;
     return ProceedAfter(call, absl::ZeroDuration());
   }
-  if (options_.keep_answers) {
-    DescribeFacts(call, plan, moment);
-  }
+  if (options_.keep_answers) DescribeFacts(call, plan, moment);
   return ConcludeHostCall(call, &linked, over_budget);
 }
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {
-  LiveCall& live = *live_[live_count_ - 1];
-  if (live.depth != call.depth() || live.plan->function != &call.function()) {
-    return call.Proceed();
-  }
-  --live_count_;
+  LiveCall& live = *live_[--live_count_];
+  ImportPlan& plan = *live.plan;
   // It ends under the rules that it began with.
-  RulesInForce* const current = std::exchange(rules_, live.rules);
-  const Disposition answer = JudgeEnd(call, live);
+  RulesInForce* const current =
+      std::exchange(rules_, versions_.At(call.depth()).rules.get());
+  const Disposition answer = JudgeEnd(call, live, plan);
   rules_ = current;
   return answer;
 }
 
-Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
-  ImportPlan& plan = *live.plan;
+Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
+                                 ImportPlan& plan) {
   matches_.clear();
   texts_.clear();
   CallMoment moment(call, facts_, live.calls_before, options_.wall_clock,
@@ -230,15 +228,10 @@ Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
 
 void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
                            uint64_t event) {
-  // Of calls no further out that have ended without a word none goes on.
-  while (live_count_ > 0 && live_[live_count_ - 1]->depth >= call.depth()) {
-    --live_count_;
-  }
   if (live_count_ == live_.size()) {
     live_.push_back(std::make_unique<LiveCall>());
   }
   LiveCall& live = *live_[live_count_++];
-  live.rules = rules_;
   live.plan = &plan;
   live.depth = call.depth();
   live.number = event;

@@ -75,8 +75,9 @@ class PolicyHook final : public CallHook {
     HandleNames* handles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
-    // Keeps what conditions say, for DecisionRecord::facts and ::answers, and
-    // for answers(). A decision that is told then costs allocations.
+    // Keeps what conditions say, for DecisionRecord::facts, ::answers and
+    // ::state, and for TakeAnswers(). A decision that is told then costs
+    // allocations.
     bool keep_answers = false;
     // What rules remember of other Stores. Null: there are none. Must outlive
     // the hook.
@@ -179,7 +180,6 @@ class PolicyHook final : public CallHook {
   struct Linked {
     const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
-    TransitionSet wanted;
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
     uint64_t stopped = 0;
@@ -195,8 +195,7 @@ class PolicyHook final : public CallHook {
 
   // A host call whose end is judged, too.
   struct LiveCall {
-    RulesInForce* rules = nullptr;
-    ImportPlan* plan = nullptr;  // of rules
+    ImportPlan* plan = nullptr;
     uint32_t depth = 0;
     uint64_t number = 0;
     uint64_t calls_before = 0;
@@ -222,7 +221,8 @@ class PolicyHook final : public CallHook {
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
   Disposition LeaveHost(CallContext& call);
-  Disposition JudgeEnd(CallContext& call, LiveCall& live);
+  Disposition JudgeEnd(CallContext& call, const LiveCall& live,
+                       ImportPlan& plan);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.

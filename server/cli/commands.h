@@ -35,6 +35,12 @@ int TraceLs(const Arguments& arguments);
 int TraceRm(const Arguments& arguments);
 int PolicyReplay(const Arguments& arguments);
 int PolicyExplain(const Arguments& arguments);
+// policy_history.cc
+int PolicyShow(const Arguments& arguments);
+int PolicyHistory(const Arguments& arguments);
+int PolicyRollback(const Arguments& arguments);
+int PolicyReload(const Arguments& arguments);
+int PolicyDiff(const Arguments& arguments);
 
 // run_command.cc
 int Run(const Arguments& arguments);

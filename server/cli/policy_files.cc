@@ -2,33 +2,10 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "server/cli/console.h"
-#include "server/cli/exit_codes.h"
-#include "server/events/escape.h"
+#include "absl/strings/string_view.h"
+#include "server/cli/policy_text.h"
 
 namespace callgate::cli {
-
-using events::EscapeText;
-
-OrFailure<std::string> ReadPolicyText(const std::string& path) {
-  // One byte more than a policy may have, so that the loader can say what is
-  // wrong with it; no more, since the path could name anything.
-  absl::StatusOr<std::string> text =
-      ReadFile(path, policy::kPolicyFileBytesMax + 1);
-  if (!text.ok()) return FailureOf(kExitNoInput, text.status());
-  return *std::move(text);
-}
-
-void PrintProblem(const policy::Problem& problem, absl::string_view kind) {
-  std::string text = absl::StrCat(EscapeText(problem.file), ":", problem.line,
-                                  ":", problem.column, ": ", kind);
-  for (const absl::string_view line : absl::StrSplit(problem.message, '\n')) {
-    absl::StrAppend(&text, EscapeText(line), "\n");
-  }
-  WriteAll(2, text).IgnoreError();
-}
 
 OrFailure<std::vector<PolicyFile>> ReadPolicyFiles(
     const std::vector<std::string>& paths) {

@@ -8,21 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "policy/policy_compiler.h"
 #include "policy/policy_file.h"
-#include "policy/problem.h"
 #include "server/cli/failure.h"
 
 namespace callgate::cli {
-
-// The text of a policy file, or of as much of one as tells that it is too
-// large.
-OrFailure<std::string> ReadPolicyText(const std::string& path);
-
-// As compilers print them, so that editors find the place. Where a message has
-// several lines, they show a condition and where it is wrong. To stderr.
-void PrintProblem(const policy::Problem& problem, absl::string_view kind);
 
 struct PolicyFile {
   std::string path;

@@ -14,6 +14,7 @@
 #include "server/cli/exit_codes.h"
 #include "server/cli/json.h"
 #include "server/cli/policy_files.h"
+#include "server/cli/policy_text.h"
 #include "server/cli/test_report.h"
 #include "server/cli/text_table.h"
 #include "server/cli/written_file.h"

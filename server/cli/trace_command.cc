@@ -14,7 +14,7 @@
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/message_json.h"
-#include "server/cli/policy_files.h"
+#include "server/cli/policy_text.h"
 #include "server/cli/quoted.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
