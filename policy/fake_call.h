@@ -56,10 +56,12 @@ class FakeCall final : public CallContext {
   }
 
   CallerFrame caller() override { return {7, "guest_code", ""}; }
+  uint32_t caller_index() override { return 7; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
+  uint64_t StoreBytes() override { return MemoryBytes(); }
   absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t address,
                                                     uint64_t length) override {
     if (!capture_error_.ok()) return capture_error_;

@@ -72,7 +72,7 @@ class PolicyHook final : public CallHook {
 
   TransitionSet OnLink(const FunctionIdentity& function) override;
   Disposition OnTransition(CallContext& call) override;
-  bool OnGrowth(const GrowthEvent& event) override;
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override;
   // The default's alone: rules are about host functions and not about an
   // engine's work, and a latched verdict relies on every leave.
   bool Understands(HookProfile profile) const override {

@@ -99,7 +99,7 @@ void PolicyHook::ConcludeCallEnd(Budget budget, uint32_t depth,
 
 // --- Growth ------------------------------------------------------------------
 
-bool PolicyHook::OnGrowth(const GrowthEvent& event) {
+GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
   if (latched_ != nullptr) {
     ++refused_after_end_;
     return false;

@@ -32,6 +32,7 @@
 #include "runtime/limits.h"
 #include "runtime/linker.h"
 #include "runtime/parker.h"
+#include "runtime/processor_budget.h"
 #include "runtime/store.h"
 #include "runtime/store_options.h"
 
@@ -55,6 +56,7 @@ class StoreImpl final : public backend::Host {
                                 uint64_t desired_bytes) override;
   backend::Growth TableGrowing(uint32_t index, uint64_t current,
                                uint64_t desired) override;
+  backend::Stop TakeGrowthStop() override;
   void Grown(ExternKind kind, uint64_t units) override;
   std::optional<backend::Stop> RunRuntimeCall(
       backend::RuntimeCall call, backend::GuestFrames& frames,
@@ -64,7 +66,7 @@ class StoreImpl final : public backend::Host {
       uint32_t probe, uint64_t place, absl::Span<const RawValue> args) override;
   void LeaveFunction(bool tail_call) override;
   void LeaveThrown(uint64_t place) override;
-  bool DeadlinePassed() const override;
+  std::optional<TrapCode> TimeUp() override;
   void LetOthersRun() override;
 
  private:
@@ -91,7 +93,8 @@ class StoreImpl final : public backend::Host {
     // What the hook wants of it; empty without a hook.
     TransitionSet wanted;
     uint32_t func = 0;
-    uint32_t results = 0;  // of its type
+    uint32_t results = 0;    // of its type
+    bool gives_i32 = false;  // and nothing else
   };
 
   struct InstanceState {
@@ -251,7 +254,10 @@ class StoreImpl final : public backend::Host {
   WakeReason ParkUntil(Parker& parker, int fd, absl::Time when);
   // After `interrupted_` has changed, for those who wait.
   void InterruptChanged(bool interrupted);
-  TrapCode InterruptCode() const;
+  bool DeadlinePassed() const {
+    return deadline_.has_value() && Clock::now() >= *deadline_;
+  }
+  TrapCode InterruptCode();
 
   backend::Growth Growing(GrowthEvent::Kind kind, uint32_t index,
                           uint64_t current, uint64_t desired);
@@ -292,11 +298,13 @@ class StoreImpl final : public backend::Host {
   absl::flat_hash_map<uint64_t, std::shared_ptr<void>> extern_refs_;
 
   HostCallState* host_call_ = nullptr;  // the innermost; null outside of any
+  std::optional<backend::Stop> growth_stop_;  // see backend::Growth::kTrap
   uint64_t bytes_used_ = 0;
   uint64_t table_elements_ = 0;
 
   // The rest of the running call's budget.
   std::optional<Clock::time_point> deadline_;
+  ProcessorBudget processor_;
   uint64_t host_bytes_limit_ = ~uint64_t{0};
   uint64_t host_bytes_ = 0;  // since the Store was made
 

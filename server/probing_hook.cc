@@ -16,7 +16,7 @@ Disposition ProbingHook::OnTransition(CallContext& call) {
   return judge_.OnTransition(call);
 }
 
-bool ProbingHook::OnGrowth(const GrowthEvent& event) {
+GrowthAnswer ProbingHook::OnGrowth(const GrowthEvent& event) {
   return judge_.OnGrowth(event);
 }
 

@@ -30,7 +30,7 @@ class ProbingHook final : public CallHook {
   TransitionSet OnLink(const FunctionIdentity& function) override;
   bool Understands(HookProfile profile) const override;
   Disposition OnTransition(CallContext& call) override;
-  bool OnGrowth(const GrowthEvent& event) override;
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override;
   ErrorRef OnFunctionEnter(const FunctionEntry& entry) override;
   void OnFunctionLeave(const FunctionExit& exit) override;
 

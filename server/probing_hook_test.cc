@@ -40,7 +40,7 @@ class Judge final : public CallHook {
     }
     return call.Proceed();
   }
-  bool OnGrowth(const GrowthEvent&) override {
+  GrowthAnswer OnGrowth(const GrowthEvent&) override {
     lines_.push_back("growth");
     return true;
   }

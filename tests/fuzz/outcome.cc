@@ -68,7 +68,7 @@ class Recorder final : public CallHook {
     return call.Proceed();
   }
 
-  bool OnGrowth(const GrowthEvent& event) override {
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override {
     const uint64_t header = 0xff | static_cast<uint64_t>(event.kind) << 8;
     const RawValue values[] = {
         RawValue::I64(event.current), RawValue::I64(event.desired),
