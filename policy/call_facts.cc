@@ -181,6 +181,8 @@ void DeclareCallFacts(const ImportNames* names, Schema* schema) {
   declare("module.digest", TypeKind::kString);
   declare("module.name", TypeKind::kString);
   declare("now", TypeKind::kTimestamp, Presence::kLazy);
+  declare("store.memory_bytes", TypeKind::kInt, Presence::kLazy);
+  declare("store.fuel_used", TypeKind::kInt, Presence::kLazy);
   CALLGATE_CHECK(schema->facts().size() == kCallFactCount, "every fact");
 }
 

@@ -8,6 +8,8 @@
 //                                          which is the guest's word
 //   store.id tenant module.digest module.name   string
 //   store.calls                            int: host calls of the Store before
+//   store.memory_bytes                     int: of all memories and tables
+//   store.fuel_used                        int: by all calls so far
 //   now                                    timestamp, one reading for a call
 //   args.<name>                            by the argument's kind
 //
@@ -52,9 +54,11 @@ enum class CallFact : uint32_t {
   kModuleDigest,
   kModuleName,
   kNow,
+  kStoreMemoryBytes,
+  kStoreFuelUsed,
 };
 inline constexpr uint32_t kCallFactCount =
-    static_cast<uint32_t>(CallFact::kNow) + 1;
+    static_cast<uint32_t>(CallFact::kStoreFuelUsed) + 1;
 
 // What a path fact, directory and all, is at most. A longer one is absent.
 inline constexpr uint32_t kPathFactBytesMax = 8192;

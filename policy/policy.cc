@@ -60,6 +60,13 @@ bool Policy::CanEndStore() const {
          EndsStore(content_.budgets.on_exceed);
 }
 
+bool Policy::CanAlert() const {
+  const auto alerts = [](const Rule& rule) { return IsAlert(rule.verdict); };
+  return std::any_of(content_.rules.begin(), content_.rules.end(), alerts) ||
+         std::any_of(content_.rate_limits.begin(), content_.rate_limits.end(),
+                     [&](const RateLimit& l) { return alerts(l.rule); });
+}
+
 LinkFindings Policy::CheckAgainst(
     absl::Span<const LinkedImport> imports) const {
   LinkFindings out;

@@ -24,6 +24,9 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       options_(options),
       rules_(std::make_unique<RulesInForce>(std::move(policies),
                                             options.mode_cap)) {
+  if (rules_->can_alert()) call_ring_ = std::make_unique<CallRing>();
+  audit_price_.resize(rules_->policies().size());
+  audit_price_of_store_.resize(rules_->policies().size());
   for (size_t p = 0; p < rules_->policies().size(); ++p) {
     const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];
     if (!max) continue;
@@ -89,8 +92,11 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
     }
     case Transition::kReturningFromHost:
       return call.Proceed();
-    case Transition::kReturningFromWasm:
-      return LeaveGuest(call);
+    case Transition::kReturningFromWasm: {
+      const Disposition answer = LeaveGuest(call);
+      if (call.depth() <= 1) TellHeldEvents();
+      return answer;
+    }
   }
   return call.Proceed();
 }
@@ -99,6 +105,9 @@ void PolicyHook::BeginCallFromOutside() {
   host_calls_ = 0;
   budgets_recorded_ = 0;
   audit_growth_recorded_ = 0;
+  TellHeldEvents();
+  events_ = 0;
+  for (uint64_t& fuel : audit_price_) fuel = 0;
   for (HostCallLimit& limit : host_call_limits_) limit.recorded = false;
   next_host_call_mark_ = host_call_limits_.empty()
                              ? std::numeric_limits<uint64_t>::max()
@@ -115,6 +124,10 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   }
   ++host_calls_;
   ++calls_of_store_;
+  if (!linked->plan->prices.empty()) {
+    const std::optional<Disposition> unpaid = Charge(call, *linked);
+    if (unpaid.has_value()) return *unpaid;
+  }
   if (linked->plan->quiet && host_calls_ <= next_host_call_mark_) {
     ++linked->allowed;
     return call.Proceed();

@@ -29,20 +29,26 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/event_judge.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
+#include "policy/inner_rules.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "policy/rules_in_force.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
+#include "runtime/call_ring.h"
+#include "runtime/function_filter.h"
 
 namespace callgate::policy {
 
@@ -73,6 +79,7 @@ class PolicyHook final : public CallHook {
   TransitionSet OnLink(const FunctionIdentity& function) override;
   Disposition OnTransition(CallContext& call) override;
   GrowthAnswer OnGrowth(const GrowthEvent& event) override;
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override;
   // The default's alone: rules are about host functions and not about an
   // engine's work, and a latched verdict relies on every leave.
   bool Understands(HookProfile profile) const override {
@@ -84,6 +91,23 @@ class PolicyHook final : public CallHook {
   const EffectiveBudgets& budgets() const { return rules_->budgets(); }
   // kEnforce if any policy is enforced.
   Mode mode() const { return rules_->mode(); }
+
+  // What rules are about inside the guest; before SetCallHook. See
+  // InnerRules::SelectFunctions: the probes have to be those of HookOptions.
+  void SelectFunctions(const InnerRules::Selector& selector) {
+    rules_->inner().SelectFunctions(selector);
+  }
+  absl::Status AddProbes(FunctionFilter* probes) const {
+    return rules_->inner().AddProbes(probes);
+  }
+  // Rules that none of the module's functions fits.
+  const std::vector<InnerRules::Pending>& pending_rules() const {
+    return rules_->inner().pending();
+  }
+
+  // For HookOptions::call_ring: what alerts carry. Null where no rule could
+  // raise one.
+  CallRing* call_ring() { return call_ring_.get(); }
 
   // The verdict that ended the Store, or null while it is usable.
   const std::shared_ptr<const PolicyViolation>& latched() const {
@@ -97,6 +121,10 @@ class PolicyHook final : public CallHook {
     Fuel fuel = Fuel::kPerCallBudget;
     // False: the caller's own deadline is earlier than wall_per_call.
     bool wall_is_budget = true;
+    // Likewise of cpu_per_call.
+    bool cpu_is_budget = true;
+    // What the engine's stack is bounded by: kCallDepth or kStackBytes.
+    Budget stack = Budget::kCallDepth;
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
 
@@ -107,8 +135,11 @@ class PolicyHook final : public CallHook {
     uint64_t fuel_of_store = 0;  // all calls so far, this one included
     uint64_t host_bytes = 0;
     absl::Duration wall;
+    absl::Duration cpu;
   };
   void ReportUsage(const Usage& usage);
+  // Whether `cpu` is wanted for an audit policy's sake.
+  bool measures_cpu() const;
 
   // Counts since the last drain. Between calls only.
   struct ImportCount {
@@ -156,6 +187,8 @@ class PolicyHook final : public CallHook {
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
+  // Takes the price of a call. Nothing: it is paid.
+  std::optional<Disposition> Charge(CallContext& call, Linked& linked);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
@@ -171,6 +204,9 @@ class PolicyHook final : public CallHook {
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
   void AddEngineFault(const ImportPlan* plan, absl::string_view what);
+  // The budget that a growth is refused for, where it is told.
+  std::optional<Budget> AddGrowthBudget(const GrowthEvent& event);
+  void AddInner(InnerRules::Plan& plan, InnerEvent event, EventMoment& moment);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -189,6 +225,8 @@ class PolicyHook final : public CallHook {
   void RecordAuditBudget(DecisionRecord::Subject subject, size_t policy,
                          Budget budget, uint64_t used);
   void AuditGrowth(const GrowthEvent& event);
+  // Says how many events of the call were not told, if any.
+  void TellHeldEvents();
 
   // Constant after construction.
   const StoreFacts facts_;
@@ -197,6 +235,7 @@ class PolicyHook final : public CallHook {
   const Options options_;
 
   std::unique_ptr<RulesInForce> rules_;
+  std::unique_ptr<CallRing> call_ring_;  // null: nobody would read it
   // By binding.
   std::vector<Linked> linked_;
   // Made when the first import has a condition.
@@ -212,6 +251,12 @@ class PolicyHook final : public CallHook {
   // every activation, and a guest may ask for growth in a loop.
   uint32_t budgets_recorded_ = 0;
   uint32_t audit_growth_recorded_ = 0;
+  uint64_t events_ = 0;
+  uint64_t events_held_back_ = 0;
+  // By policy: fuel that audit policies would have taken for host calls beyond
+  // what was taken; of the call, and of all calls.
+  std::vector<uint64_t> audit_price_;
+  std::vector<uint64_t> audit_price_of_store_;
 
   std::shared_ptr<const PolicyViolation> latched_;
   uint64_t decisions_ = 0;

@@ -31,12 +31,14 @@ absl::string_view PastParticiple(Verdict verdict) {
 RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
                            Mode mode_cap)
     : policies_(std::move(policies)),
-      budgets_(ComputeEffectiveBudgets(policies_, mode_cap)) {
+      budgets_(ComputeEffectiveBudgets(policies_, mode_cap)),
+      inner_(policies_) {
   CALLGATE_CHECK(!policies_.empty(), "a Store has a policy to be judged by");
   for (const auto& policy : policies_) {
     modes_.push_back(std::min(policy->mode(), mode_cap));
     mode_ = std::max(mode_, modes_.back());
     can_end_store_ = can_end_store_ || policy->CanEndStore();
+    can_alert_ = can_alert_ || policy->CanAlert();
     first_bucket_.push_back(buckets_.size());
     for (const RateLimit& limit : policy->rate_limits()) {
       buckets_.emplace_back(limit.refill_per_second, limit.burst);
@@ -63,6 +65,7 @@ ImportPlan& RulesInForce::Link(const FunctionIdentity& function) {
     }
   }
   for (size_t p = 0; p < policies_.size(); ++p) LinkOne(p, &plan);
+  AddPrices(&plan);
   plan.reads_paths = std::any_of(
       plan.judges.begin(), plan.judges.end(),
       [](const PlannedJudge& judge) { return judge.judge.reads_paths(); });
@@ -70,6 +73,41 @@ ImportPlan& RulesInForce::Link(const FunctionIdentity& function) {
                plan.arguments.empty() && plan.judges.empty() &&
                plan.fault.empty();
   return plan;
+}
+
+void RulesInForce::AddPrices(ImportPlan* plan) const {
+  const FunctionIdentity& function = *plan->function;
+  std::vector<ArgumentRule> described;
+  bool of_bytes = false;
+  for (size_t p = 0; p < policies_.size(); ++p) {
+    const ImportPolicy* import =
+        policies_[p]->FindImport(function.module, function.name);
+    if (import != nullptr) {
+      described.insert(described.end(), import->args.begin(),
+                       import->args.end());
+    }
+    for (const HostCallPrices& prices :
+         policies_[p]->budgets().host_call_prices) {
+      const auto named = std::find_if(
+          prices.imports.begin(), prices.imports.end(), [&](const auto& entry) {
+            return entry.first.module == function.module &&
+                   entry.first.name == function.name;
+          });
+      const HostCallPrice* price = named != prices.imports.end()
+                                       ? &named->second
+                                   : prices.others ? &*prices.others
+                                                   : nullptr;
+      if (price == nullptr || (price->base == 0 && price->per_byte == 0)) {
+        continue;
+      }
+      plan->prices.push_back({p, modes_[p], *price});
+      of_bytes = of_bytes || price->per_byte > 0;
+    }
+  }
+  if (of_bytes) {
+    plan->paid_arguments =
+        SizedArguments(*function.type, function.spec, described);
+  }
 }
 
 KnownMatch RulesInForce::MatchOf(const ImportPlan& plan, const Rule& rule,

@@ -36,6 +36,10 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "defaults.unlisted_import",
       "defaults.on_engine_error",
       "defaults.min_severity",
+      "defaults.suppression",
+      "defaults.suppression.burst",
+      "defaults.suppression.period",
+      "defaults.suppression.group_by",
       "budgets",
       "budgets.fuel_per_call",
       "budgets.fuel_per_store",
@@ -43,6 +47,13 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "budgets.memory_bytes_total",
       "budgets.table_elements_total",
       "budgets.call_depth",
+      "budgets.cpu_per_call",
+      "budgets.stack_bytes",
+      "budgets.events_per_call",
+      "budgets.host_call_price",
+      "budgets.host_call_price.import",
+      "budgets.host_call_price.base",
+      "budgets.host_call_price.per_byte",
       "budgets.host_calls_per_call",
       "budgets.host_bytes_per_call",
       "budgets.open_handles",
@@ -118,6 +129,7 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "rules.throttle.cool_down",
       "rules.mode",
       "rules.enabled",
+      "rules.function",
       "exceptions",
       "exceptions.rule",
       "exceptions.name",
@@ -156,8 +168,6 @@ absl::string_view Advice(absl::string_view path) {
   if (path == "rate_limits.max_keys") {
     return "; each Store has one bucket, so there is nothing to bound";
   }
-  if (path == "budgets.cpu_per_call") return "; use wall_per_call";
-  if (path == "budgets.stack_bytes") return "; use call_depth";
   return "";
 }
 

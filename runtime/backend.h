@@ -147,8 +147,10 @@ class Host {
   }
   // A probed function is about to run; a stop says that it may not. `place`
   // is where its call is in the running activation: greater is further in.
+  // `callers` are the frames that it will be on top of.
   virtual std::optional<Stop> EnterFunction(
-      uint32_t probe, uint64_t place, absl::Span<const RawValue> args) = 0;
+      uint32_t probe, uint64_t place, GuestFrames& callers,
+      absl::Span<const RawValue> args) = 0;
   // The newest of those that were entered and not left is over, and returns or
   // makes a tail call. Those of an activation that stops are not left here.
   virtual void LeaveFunction(bool tail_call) = 0;

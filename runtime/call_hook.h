@@ -146,14 +146,6 @@ struct FunctionIdentity {
   const HostFunctionSpec* spec = nullptr;
 };
 
-// The guest function that made a host call.
-struct CallerFrame {
-  uint32_t func_index = kNoIndex;  // kNoIndex: the embedder called
-  // As Frame::func_name. Valid until the hook returns.
-  absl::string_view func_name;
-  absl::string_view module_name;
-};
-
 // How a call ended; told on the two returning transitions.
 enum class Ending : uint8_t {
   kNotYet,     // on the two calling transitions
@@ -265,6 +257,8 @@ struct GrowthEvent {
   bool allowed = false;
   // Bytes of all memories and tables of the Store before the growth.
   uint64_t store_bytes = 0;
+  // Fuel::used, of the Store.
+  uint64_t fuel_used = 0;
 };
 
 // What the hook says of a growth. A yes or a no is an answer.
@@ -330,7 +324,7 @@ class CallHook {
   // probe.h. Null proceeds; an error ends the activation as a refusal does,
   // before the function has run. In both, guests of the Store cannot be called,
   // whatever HookOptions::allow_reentry says: results are on their way.
-  virtual ErrorRef OnFunctionEnter(const FunctionEntry& entry) {
+  virtual EntryAnswer OnFunctionEnter(const FunctionEntry& entry) {
     static_cast<void>(entry);
     return nullptr;
   }

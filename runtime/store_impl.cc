@@ -106,15 +106,8 @@ class HookCall final : public CallContext {
   ~HookCall() override = default;
 
   CallerFrame caller() override {
-    CallerFrame caller;
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return caller;
-    const backend::CallSite site = host_call_->frames->Newest();
-    caller.func_index = site.func_index;
-    if (const auto* instance = store_.FindInstance(site.instance)) {
-      caller.func_name = instance->module->FunctionName(site.func_index);
-      caller.module_name = instance->name;
-    }
-    return caller;
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return {};
+    return store_.CallerAt(host_call_->frames->Newest());
   }
   uint32_t caller_index() override {
     if (host_call_ == nullptr || host_call_->frames == nullptr) return kNoIndex;
@@ -665,6 +658,7 @@ backend::Growth StoreImpl::Growing(GrowthEvent::Kind kind, uint32_t index,
     event.desired = desired;
     event.allowed = allowed;
     event.store_bytes = bytes_used_;
+    event.fuel_used = fuel_.used();
     in_hook_ = true;
     GrowthAnswer answer = hook_->OnGrowth(event);
     in_hook_ = false;
@@ -1192,7 +1186,7 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
   absl::Status failure;
   result.usage = WithBudget(options, [&] {
     backend::Probes probes;
-    probes.functions = SelectFunctions(hook_options_.probes, *module);
+    probes.functions = module->FunctionsOf(hook_options_.probes);
     probes.first = static_cast<uint32_t>(probes_.size());
     absl::StatusOr<backend::Instantiated> made =
         backend_->Instantiate(module->code(), imports, probes);
@@ -1243,6 +1237,16 @@ const StoreImpl::InstanceState* StoreImpl::FindInstance(
   const auto found = instance_of_backend_.find(backend_id);
   return found == instance_of_backend_.end() ? nullptr
                                              : &instances_[found->second];
+}
+
+CallerFrame StoreImpl::CallerAt(backend::CallSite site) const {
+  CallerFrame caller;
+  caller.func_index = site.func_index;
+  if (const InstanceState* instance = FindInstance(site.instance)) {
+    caller.func_name = instance->module->FunctionName(site.func_index);
+    caller.module_name = instance->name;
+  }
+  return caller;
 }
 
 Frame StoreImpl::NameOne(const backend::RawFrame& raw) const {

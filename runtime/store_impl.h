@@ -63,7 +63,8 @@ class StoreImpl final : public backend::Host {
       absl::Span<const RawValue> args, absl::Span<RawValue> results,
       absl::FunctionRef<std::optional<backend::Stop>()> work) override;
   std::optional<backend::Stop> EnterFunction(
-      uint32_t probe, uint64_t place, absl::Span<const RawValue> args) override;
+      uint32_t probe, uint64_t place, backend::GuestFrames& callers,
+      absl::Span<const RawValue> args) override;
   void LeaveFunction(bool tail_call) override;
   void LeaveThrown(uint64_t place) override;
   std::optional<TrapCode> TimeUp() override;
@@ -226,8 +227,6 @@ class StoreImpl final : public backend::Host {
 
   // ---- probes: store_probes.cc
   absl::Status InstallHook(CallHook* hook, const HookOptions& options);
-  static std::vector<uint32_t> SelectFunctions(const FunctionFilter& filter,
-                                               const Module& module);
   void AddProbes(const InstanceState& instance, const backend::Probes& probes);
   // Leaves the newest of the open functions until there are `open`.
   void LeaveDownTo(size_t open, FunctionEnding ending, const Trap* trap);
@@ -243,6 +242,7 @@ class StoreImpl final : public backend::Host {
   // Of the innermost host call, and of those it is nested in.
   std::vector<Frame> FramesBelow(size_t max_frames) const;
   std::vector<Frame> Name(const std::vector<backend::RawFrame>& raw) const;
+  CallerFrame CallerAt(backend::CallSite site) const;
   Frame NameOne(const backend::RawFrame& raw) const;
   const InstanceState* FindInstance(uint32_t backend_id) const;
   // The memory 0 of the code that made the host call; empty without one.

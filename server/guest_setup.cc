@@ -46,6 +46,9 @@ Limits StoreLimitsUnder(const policy::EffectiveBudgets& budgets) {
     limits.call_depth = static_cast<uint32_t>(
         std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
   }
+  if (const auto max = budgets.Max(Budget::kStackBytes)) {
+    limits.stack_bytes = *max;
+  }
   if (const auto max = budgets.Max(Budget::kHostBytesPerCall)) {
     limits.host_bytes_per_call = *max;
   }

@@ -76,6 +76,8 @@ class Turn {
 // The budget that a trap of this code has used up; empty if it is about none.
 absl::string_view BudgetOfTrap(TrapCode code, bool fuel_of_store) {
   switch (code) {
+    case TrapCode::kProcessorTimeExceeded:
+      return policy::BudgetName(Budget::kCpuPerCall);
     case TrapCode::kOutOfFuel:
       return policy::BudgetName(fuel_of_store ? Budget::kFuelPerStore
                                               : Budget::kFuelPerCall);
@@ -197,6 +199,15 @@ class Session::Impl {
   Armed Arm(std::optional<uint64_t> fuel, std::optional<absl::Duration> wall,
             absl::Time deadline);
 
+  // Which of the two the engine holds.
+  Budget StackBudget() const {
+    return store_.engine().name() == "reference" ? Budget::kCallDepth
+                                                 : Budget::kStackBytes;
+  }
+  void WarnOfStackBudgets();
+  // Adds the functions that rules are about to `probes`.
+  absl::Status WatchFunctions(FunctionFilter* probes);
+
   // How a guest's activation ended, whichever way it was entered.
   struct Ended {
     std::vector<Value> values;
@@ -285,11 +296,49 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   if (!status.ok()) return status;
   status = CheckPolicies(*config_.module, config_.policies, specs, warnings_);
   if (!status.ok()) return status;
-  if (config_.probe_watcher == nullptr) return store_.SetCallHook(hook_);
+  WarnOfStackBudgets();
   HookOptions hook_options;
+  hook_options.call_ring = hook_.call_ring();
   hook_options.probes = config_.probes;
-  probing_hook_.emplace(hook_, *config_.probe_watcher);
+  status = WatchFunctions(&hook_options.probes);
+  if (!status.ok()) return status;
+  if (config_.probe_watcher == nullptr) {
+    return store_.SetCallHook(hook_, hook_options);
+  }
+  probing_hook_.emplace(hook_, *config_.probe_watcher,
+                        config_.module->FunctionsOf(config_.probes));
   return store_.SetCallHook(*probing_hook_, hook_options);
+}
+
+void Session::Impl::WarnOfStackBudgets() {
+  const Budget other = StackBudget() == Budget::kStackBytes
+                           ? Budget::kCallDepth
+                           : Budget::kStackBytes;
+  if (!budgets_.Max(other).has_value()) return;
+  warnings_.push_back(absl::StrCat(
+      "policy ", budgets_[other]->policy->name(), ": the ",
+      store_.engine().name(), " engine does not hold ",
+      policy::BudgetName(other), "; set ", policy::BudgetName(StackBudget())));
+}
+
+absl::Status Session::Impl::WatchFunctions(FunctionFilter* probes) {
+  hook_.SelectFunctions([this](const FunctionFilter& filter) {
+    return config_.module->FunctionsOf(filter);
+  });
+  for (const policy::InnerRules::Pending& pending : hook_.pending_rules()) {
+    warnings_.push_back(absl::StrCat(
+        "policy ", pending.policy->name(), ": rule ", pending.rule->id,
+        " is pending: no function of the module fits ",
+        events::EscapeText(pending.pattern)));
+  }
+  absl::Status added = hook_.AddProbes(probes);
+  if (!added.ok()) {
+    return ErrorWithReason(
+        absl::StatusCode::kFailedPrecondition, reason::kPolicyRefused,
+        absl::StrCat("the policies watch too many functions: ",
+                     std::string(added.message())));
+  }
+  return absl::OkStatus();
 }
 
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
@@ -329,6 +378,11 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
   if (deadline != absl::InfiniteFuture()) {
     tighten_wall(std::max(deadline - absl::Now(), absl::ZeroDuration()), false);
   }
+  armed.options.cpu = budgets_.cpu_per_call();
+  if (!armed.options.cpu.has_value() && hook_.measures_cpu()) {
+    armed.options.cpu = absl::InfiniteDuration();
+  }
+  armed.arming.stack = StackBudget();
   hook_.ArmCall(armed.arming);
   const std::lock_guard<std::mutex> lock(mu_);
   running_until_ = armed.options.wall.has_value()
@@ -444,8 +498,8 @@ void Session::Impl::Tell(const Outcome& outcome,
 
 Outcome Session::Impl::Conclude(const Armed& armed, Ended ended) {
   fuel_used_ += ended.usage.fuel;
-  hook_.ReportUsage(
-      {ended.usage.fuel, fuel_used_, ended.usage.host_bytes, ended.usage.wall});
+  hook_.ReportUsage({ended.usage.fuel, fuel_used_, ended.usage.host_bytes,
+                     ended.usage.wall, ended.usage.cpu});
   Outcome outcome;
   outcome.usage = ended.usage;
   outcome.memory_bytes = store_.bytes_used();

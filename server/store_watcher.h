@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log and metrics
-// outlive it.
+// Called on the Store's turn; any thread may read. The event log, the
+// suppressor and the metrics outlive it.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "server/event_suppressor.h"
 #include "server/events/event_log.h"
 #include "server/metrics/metrics.h"
 #include "server/session.h"
@@ -34,7 +35,8 @@ class StoreWatcher final : public SessionObserver {
   using QuarantineHandler =
       std::function<void(const policy::PolicyViolation& violation)>;
 
-  StoreWatcher(Facts facts, events::EventLog& events, metrics::Metrics& metrics,
+  StoreWatcher(Facts facts, events::EventLog& events,
+               EventSuppressor& suppressor, metrics::Metrics& metrics,
                QuarantineHandler on_quarantine);
 
   void OnDecision(const policy::DecisionRecord& decision) override;
@@ -57,6 +59,7 @@ class StoreWatcher final : public SessionObserver {
 
   const Facts facts_;
   events::EventLog& events_;
+  EventSuppressor& suppressor_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
 

@@ -246,6 +246,29 @@ class Interpreter::ThreadView final : public backend::GuestFrames {
   const Thread& thread_;
 };
 
+// The same without the newest, which is about to run.
+class Interpreter::CallersView final : public backend::GuestFrames {
+ public:
+  CallersView(const Interpreter& interpreter, const Thread& thread)
+      : interpreter_(interpreter), thread_(thread) {}
+
+  std::vector<backend::RawFrame> Frames(size_t max_frames) override {
+    std::vector<backend::RawFrame> frames = interpreter_.FramesOf(
+        thread_.*Get(wabt_private::ThreadFrames()), max_frames + 1);
+    if (!frames.empty()) frames.erase(frames.begin());
+    return frames;
+  }
+  backend::CallSite Newest() override {
+    const std::vector<backend::RawFrame> newest = Frames(1);
+    if (newest.empty()) return {};
+    return {newest[0].instance, newest[0].func_index};
+  }
+
+ private:
+  const Interpreter& interpreter_;
+  const Thread& thread_;
+};
+
 Interpreter::Interpreter(backend::Host& host,
                          const admission::Features& features)
     : host_(host), store_(ToWabt(features)) {}
@@ -611,7 +634,8 @@ void Interpreter::Entered(Thread& thread) {
   for (size_t i = 0; i < values.size(); ++i) {
     args.push_back(RawOf(type.params[i], values[i]));
   }
-  pending_ = host_.EnterFunction(probe->second, frames.size(), args);
+  CallersView callers(*this, thread);
+  pending_ = host_.EnterFunction(probe->second, frames.size(), callers, args);
 }
 
 RunResult Interpreter::StepProbed(Thread& thread,

@@ -29,7 +29,8 @@ const Values kSeverities = {"debug",   "info",  "notice",
 const Values kBudgets = {
     "fuel_per_call",       "fuel_per_store",       "wall_per_call",
     "memory_bytes_total",  "table_elements_total", "call_depth",
-    "host_calls_per_call", "host_bytes_per_call",  "open_handles"};
+    "host_calls_per_call", "host_bytes_per_call",  "open_handles",
+    "cpu_per_call",        "stack_bytes",          "events_per_call"};
 const Values kOutcomes = {
     "returned",        "exited",        "trapped",
     "policy_trapped",  "policy_killed", "policy_quarantined",

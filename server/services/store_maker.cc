@@ -313,7 +313,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
 
   auto watcher = std::make_unique<StoreWatcher>(
       StoreWatcher::Facts{tenant, facts.id, facts.module_digest, *selected},
-      parts.events, parts.metrics,
+      parts.events, parts.stores.suppressor(), parts.metrics,
       [parts, tenant,
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);

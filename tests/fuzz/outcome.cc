@@ -77,7 +77,7 @@ class Recorder final : public CallHook {
     return true;
   }
 
-  ErrorRef OnFunctionEnter(const FunctionEntry& entry) override {
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override {
     NoteProbe(1, entry.function, entry.depth, entry.args);
     return nullptr;
   }
