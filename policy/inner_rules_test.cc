@@ -577,6 +577,32 @@ TEST(CpuBudgetTest, EndsAreToldAndAuditIsMeasured) {
               ElementsAre("allow budget:cpu_per_call would trap"));
 }
 
+TEST(HandlesBudgetTest, ARefusalIsToldOncePerCall) {
+  Harness h({"budgets: {open_handles: 2}\n"});
+  h.hook_->ReportHandle(2, false);
+  EXPECT_THAT(h.sink_.lines, IsEmpty());
+  h.hook_->ReportHandle(3, true);
+  h.hook_->ReportHandle(3, true);
+  EXPECT_THAT(h.sink_.lines, ElementsAre("deny budget:open_handles"));
+  EXPECT_EQ(h.sink_.message,
+            "no more handles may be open at once: open_handles is 2");
+  h.End();
+  h.Begin();
+  h.hook_->ReportHandle(3, true);
+  EXPECT_EQ(h.sink_.lines.size(), 2u);
+
+  Harness kill({"budgets: {open_handles: 2, on_exceed: kill_store}\n"});
+  kill.hook_->ReportHandle(3, true);
+  EXPECT_NE(kill.hook_->latched(), nullptr);
+
+  Harness trial({"defaults: {mode: audit}\nbudgets: {open_handles: 2}\n"});
+  trial.hook_->ReportHandle(2, false);
+  EXPECT_THAT(trial.sink_.lines, IsEmpty());
+  trial.hook_->ReportHandle(3, false);
+  EXPECT_THAT(trial.sink_.lines,
+              ElementsAre("allow budget:open_handles would deny"));
+}
+
 TEST(StackBudgetTest, IsNamedAsTheEngineBoundsIt) {
   Harness h({"budgets: {stack_bytes: 65536, call_depth: 100}\n"});
   PolicyHook::Arming arming;

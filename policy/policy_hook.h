@@ -138,6 +138,11 @@ class PolicyHook final : public CallHook {
     absl::Duration cpu;
   };
   void ReportUsage(const Usage& usage);
+
+  // A host function opens a handle for the guest: the how manieth it would be,
+  // and whether it is refused for the open_handles budget. Not while the hook
+  // judges.
+  void ReportHandle(uint64_t number, bool refused);
   // Whether `cpu` is wanted for an audit policy's sake.
   bool measures_cpu() const;
 

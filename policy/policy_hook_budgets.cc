@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "policy/guest_errno.h"
 #include "policy/host_call_price.h"
 #include "policy/policy_hook.h"
 
@@ -228,6 +229,41 @@ void PolicyHook::AuditGrowth(const GrowthEvent& event) {
   }
 }
 
+void PolicyHook::ReportHandle(uint64_t number, bool refused) {
+  constexpr Budget kBudget = Budget::kOpenHandles;
+  if (latched_ != nullptr || (budgets_recorded_ & Bit(kBudget)) != 0) return;
+  if (!refused) {
+    for (size_t p = 0; p < rules_->policies().size(); ++p) {
+      const auto max = rules_->policy(p).budgets()[kBudget];
+      if (rules_->mode_of(p) != Mode::kAudit || !max || number <= *max)
+        continue;
+      budgets_recorded_ |= Bit(kBudget);
+      RecordAuditBudget(DecisionRecord::Subject::kCallEnd, p, kBudget, number);
+    }
+    return;
+  }
+  const std::optional<EffectiveBudgets::Entry>& entry = budgets()[kBudget];
+  // Else the limit was somebody else's.
+  if (!entry.has_value() || number <= entry->max) return;
+  budgets_recorded_ |= Bit(kBudget);
+  size_t policy = 0;
+  while (&rules_->policy(policy) != entry->policy) ++policy;
+  matches_.clear();
+  texts_.clear();
+  texts_.push_back(absl::StrCat("no more handles may be open at once: ",
+                                BudgetName(kBudget), " is ", entry->max));
+  // The guest gets the errno of a system with too many open files, so no trap.
+  matches_.push_back(
+      MatchOf(entry->policy->budget_exceeded(kBudget), policy,
+              EndsStore(entry->on_exceed) ? entry->on_exceed : Verdict::kDeny,
+              Mode::kEnforce, texts_.back()));
+  if (!EndsStore(entry->on_exceed)) matches_.back().guest_errno = kErrnoMfile;
+  DecisionRecord record;
+  record.subject = DecisionRecord::Subject::kCallEnd;
+  record.budget = BudgetName(kBudget);
+  Conclude(record);
+}
+
 bool PolicyHook::measures_cpu() const {
   for (size_t p = 0; p < rules_->policies().size(); ++p) {
     if (rules_->mode_of(p) == Mode::kAudit &&
@@ -274,10 +310,12 @@ void PolicyHook::RecordAuditBudget(DecisionRecord::Subject subject,
   texts_.push_back(absl::StrCat("used ", ShowBudget(budget, used), ", and ",
                                 BudgetName(budget), " is ",
                                 ShowBudget(budget, *of.budgets()[budget])));
-  const bool growth = subject == DecisionRecord::Subject::kMemoryGrow ||
-                      subject == DecisionRecord::Subject::kTableGrow;
+  // Refused, and no trap.
+  const bool refused = subject == DecisionRecord::Subject::kMemoryGrow ||
+                       subject == DecisionRecord::Subject::kTableGrow ||
+                       budget == Budget::kOpenHandles;
   const Verdict verdict = budget == Budget::kEventsPerCall ? Verdict::kLog
-                          : growth && !EndsStore(of.budgets().on_exceed)
+                          : refused && !EndsStore(of.budgets().on_exceed)
                               ? Verdict::kDeny
                               : of.budgets().on_exceed;
   matches_.push_back(MatchOf(of.budget_exceeded(budget), policy, verdict,

@@ -276,6 +276,9 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
     options.open_handles_max = static_cast<uint32_t>(
         std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
   }
+  options.on_open_handle = [this](uint64_t number, bool refused) {
+    hook_.ReportHandle(number, refused);
+  };
   absl::StatusOr<std::shared_ptr<wasi::Context>> context =
       wasi::Context::Create(std::move(options));
   if (!context.ok()) return ContextStatus(context.status());
@@ -478,7 +481,7 @@ void Session::Impl::Tell(const Outcome& outcome,
                          const VerdictTally::Answered& answered) {
   const policy::PolicyHook::Counts counts = hook_.DrainCounts();
   if (config_.observer == nullptr) return;
-  CallEnd end{outcome, 0, {}, hook_.latched()};
+  CallEnd end{outcome, 0, counts.conditions_failed, {}, hook_.latched()};
   for (const auto& import : counts.imports) {
     HostCallCount calls;
     calls.module = import.function->module;

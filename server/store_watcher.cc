@@ -182,6 +182,9 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
   if (end.allowed > 0) {
     metrics_.CountDecisions(facts_.tenant, "allow", "enforce", end.allowed);
   }
+  if (end.conditions_failed > 0) {
+    metrics_.CountConditionsFailed(facts_.tenant, end.conditions_failed);
+  }
   for (const HostCallCount& calls : end.host_calls) {
     // Names that no host function has, metrics counts as "other".
     const std::string import = absl::StrCat(calls.module, ".", calls.name);

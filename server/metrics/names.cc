@@ -114,6 +114,14 @@ Families MakeFamilies() {
                              {{"tenant", {}}, {"budget", kBudgets}},
                              {},
                              {}};
+  f.conditions_failed_total = {
+      "callgate_conditions_failed_total",
+      "Conditions of rules that could not be evaluated: they counted as true "
+      "where the rule restricts and as false where it allows.",
+      Kind::kCounter,
+      {{"tenant", {}}},
+      {},
+      {}};
 
   f.host_calls_total = {
       "callgate_host_calls_total",
@@ -428,6 +436,7 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.rule_matches_total,
       &f.rate_limited_total,
       &f.budget_exceeded_total,
+      &f.conditions_failed_total,
       &f.host_calls_total,
       &f.fuel_consumed_total,
       &f.invocations_total,

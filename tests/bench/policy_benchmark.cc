@@ -7,6 +7,9 @@
 //                                           the call, and allows it
 //   BM_PolicyCall/ENGINE/log_50_rules       that one records each call as well
 //   BM_PolicyCall/ENGINE/rate_50_rules      a rate limit that is never reached
+//   BM_PolicyCall/ENGINE/priced_1_rule      each call is paid in fuel
+//   BM_PolicyCall/ENGINE/ring_1_rule        some rule could alert, and none
+//                                           applies: the calls are noted
 //
 // A loop of 10,000 calls of a function with two arguments and a result; "items"
 // are calls.
@@ -59,10 +62,16 @@ std::vector<PolicyRow> PolicyRows() {
   const std::string rate =
       "rate_limits:\n  - { id: rate, import: env.add, refill_per_second: "
       "1000000000, burst: 1000000000, action: deny, guest_errno: 6 }\n";
+  const std::string price =
+      "budgets: { host_call_price: [{ import: \"*\", base: 1 }] }\n";
+  const std::string alert =
+      "rules:\n  - { id: alert, when: 'call.import == \"other.f1\"', action: "
+      "alert }\n";
   return {
       {"no_hook", 0, ""},          {"allow_1_rule", 2, ""},
       {"allow_50_rules", 50, ""},  {"log_50_rules", 49, log},
-      {"rate_50_rules", 50, rate},
+      {"rate_50_rules", 50, rate}, {"priced_1_rule", 2, price},
+      {"ring_1_rule", 2, alert},
   };
 }
 
@@ -102,8 +111,10 @@ void PolicyCall(benchmark::State& state, const Subject& subject,
         std::vector<std::shared_ptr<const policy::Policy>>{CompileRow(row)},
         policy::StoreFacts{"bench", "default", "", "guest"}, Now, sink);
   }
+  HookOptions options;
+  if (hook != nullptr) options.call_ring = hook->call_ring();
   const MeasuredStore store(*subject.engine, subject.module, subject.linker,
-                            hook.get());
+                            hook.get(), options);
   const Func loop = store.Find("adds");
   for (auto _ : state) CallOrDie(loop, kCallsPerLoop);
   state.SetItemsProcessed(state.iterations() * kCallsPerLoop);
