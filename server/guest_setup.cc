@@ -131,6 +131,27 @@ absl::Status CheckPolicies(
                                       absl::StrJoin(problems, "; ")));
 }
 
+absl::Status PrepareHook(const Module& module, policy::PolicyHook& hook,
+                         HookOptions& options,
+                         std::vector<std::string>& warnings) {
+  options.call_ring = hook.call_ring();
+  hook.SelectFunctions([&module](const FunctionFilter& filter) {
+    return module.FunctionsOf(filter);
+  });
+  for (const policy::InnerRules::Pending& pending : hook.pending_rules()) {
+    warnings.push_back(absl::StrCat(
+        "policy ", pending.policy->name(), ": rule ", pending.rule->id,
+        " is pending: no function of the module fits ",
+        events::EscapeText(pending.pattern)));
+  }
+  const absl::Status added = hook.AddProbes(&options.probes);
+  if (added.ok()) return added;
+  return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                         reason::kPolicyRefused,
+                         absl::StrCat("the policies watch too many functions: ",
+                                      std::string(added.message())));
+}
+
 absl::Status LinkStatus(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kNotFound:

@@ -205,8 +205,6 @@ class Session::Impl {
                                                  : Budget::kStackBytes;
   }
   void WarnOfStackBudgets();
-  // Adds the functions that rules are about to `probes`.
-  absl::Status WatchFunctions(FunctionFilter* probes);
 
   // How a guest's activation ended, whichever way it was entered.
   struct Ended {
@@ -301,9 +299,8 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   if (!status.ok()) return status;
   WarnOfStackBudgets();
   HookOptions hook_options;
-  hook_options.call_ring = hook_.call_ring();
   hook_options.probes = config_.probes;
-  status = WatchFunctions(&hook_options.probes);
+  status = PrepareHook(*config_.module, hook_, hook_options, warnings_);
   if (!status.ok()) return status;
   if (config_.probe_watcher == nullptr) {
     return store_.SetCallHook(hook_, hook_options);
@@ -322,26 +319,6 @@ void Session::Impl::WarnOfStackBudgets() {
       "policy ", budgets_[other]->policy->name(), ": the ",
       store_.engine().name(), " engine does not hold ",
       policy::BudgetName(other), "; set ", policy::BudgetName(StackBudget())));
-}
-
-absl::Status Session::Impl::WatchFunctions(FunctionFilter* probes) {
-  hook_.SelectFunctions([this](const FunctionFilter& filter) {
-    return config_.module->FunctionsOf(filter);
-  });
-  for (const policy::InnerRules::Pending& pending : hook_.pending_rules()) {
-    warnings_.push_back(absl::StrCat(
-        "policy ", pending.policy->name(), ": rule ", pending.rule->id,
-        " is pending: no function of the module fits ",
-        events::EscapeText(pending.pattern)));
-  }
-  absl::Status added = hook_.AddProbes(probes);
-  if (!added.ok()) {
-    return ErrorWithReason(
-        absl::StatusCode::kFailedPrecondition, reason::kPolicyRefused,
-        absl::StrCat("the policies watch too many functions: ",
-                     std::string(added.message())));
-  }
-  return absl::OkStatus();
 }
 
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,

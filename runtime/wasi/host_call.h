@@ -36,7 +36,7 @@ struct State {
   // What paths do about symbolic links.
   Links links = Links::kFollow;
   // Options::on_open_handle, and the handles that do not count for it.
-  std::function<void(uint64_t, bool)> on_open_handle;
+  std::function<void(uint64_t, bool)> on_open_handle = nullptr;
   size_t given_handles = 0;
 };
 
