@@ -39,6 +39,8 @@ struct RuleMatch {
   uint32_t guest_errno = 0;
   // For kThrottle: how long the call waits for it.
   absl::Duration delay;
+  // It is one of `rate_limits`.
+  bool rate_limit = false;
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;
@@ -137,10 +139,20 @@ class DecisionSink {
     static_cast<void>(duration);
   }
 
-  // A fault of the engine itself, the first time a Store sees it. What it did
-  // to the call comes as a decision, each time.
+  // A fault of the engine itself, the first of each kind (engine_fault.h) that
+  // a Store sees. What it did to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,
                              absl::string_view message) = 0;
+
+  // A rule of policies that came while the Store lives has nothing to look at:
+  // no function of the module fits it, or what does is not probed.
+  virtual void OnRulePending(const StoreFacts& store, absl::string_view policy,
+                             absl::string_view rule, absl::string_view why) {
+    static_cast<void>(store);
+    static_cast<void>(policy);
+    static_cast<void>(rule);
+    static_cast<void>(why);
+  }
 
   // A condition that could not be evaluated (overflow, an absent fact, …), the
   // first time that a Store sees it of a rule. A rule that restricts counted as

@@ -40,6 +40,11 @@ class FakeCall final : public CallContext {
     memory_ = memory;
     return *this;
   }
+  // Of an engine that does not count it.
+  FakeCall& WithoutFuel() {
+    fuel_ = &unmetered_;
+    return *this;
+  }
   // What Capture answers instead, if not OK.
   FakeCall& WithCaptureError(absl::Status status) {
     capture_error_ = std::move(status);
@@ -58,6 +63,8 @@ class FakeCall final : public CallContext {
   CallerFrame caller() override { return {7, "guest_code", ""}; }
   uint32_t caller_index() override { return 7; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
+  void Relink() override { ++relinks_; }
+  int relinks() const { return relinks_; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
@@ -84,12 +91,14 @@ class FakeCall final : public CallContext {
   }
 
   Fuel own_fuel_{/*metered=*/true};
+  Fuel unmetered_{/*metered=*/false};
   std::vector<RawValue> held_args_;
   std::vector<uint8_t>* memory_ = nullptr;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;
   uint64_t captured_bytes_ = 0;
+  int relinks_ = 0;
 };
 
 }  // namespace callgate::policy

@@ -60,15 +60,23 @@ void InnerRules::SelectFunctions(const Selector& selector) {
   }
 }
 
-absl::Status InnerRules::AddProbes(FunctionFilter* probes) const {
-  std::vector<absl::string_view> added;
+std::vector<absl::string_view> InnerRules::Patterns() const {
+  std::vector<absl::string_view> patterns;
   for (const FunctionRule& rule : function_rules_) {
-    if (std::find(added.begin(), added.end(), rule.about->pattern) !=
-        added.end()) {
-      continue;
-    }
-    added.push_back(rule.about->pattern);
-    const absl::Status status = probes->Add(rule.about->pattern);
+    patterns.push_back(rule.about->pattern);
+  }
+  std::sort(patterns.begin(), patterns.end());
+  patterns.erase(std::unique(patterns.begin(), patterns.end()), patterns.end());
+  return patterns;
+}
+
+bool InnerRules::ProbesAsMuchAs(const InnerRules& other) const {
+  return Patterns() == other.Patterns();
+}
+
+absl::Status InnerRules::AddProbes(FunctionFilter* probes) const {
+  for (const absl::string_view pattern : Patterns()) {
+    const absl::Status status = probes->Add(pattern);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

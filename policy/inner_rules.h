@@ -71,6 +71,12 @@ class InnerRules {
   // is more than a filter holds.
   absl::Status AddProbes(FunctionFilter* probes) const;
 
+  // Whether both add the same probes.
+  bool ProbesAsMuchAs(const InnerRules& other) const;
+
+  // Probes have got other numbers.
+  void ForgetPlans() { plans_.clear(); }
+
   // The plan of a function that is entered.
   Plan& PlanOf(const ProbedFunction& function);
 
@@ -82,6 +88,8 @@ class InnerRules {
     std::vector<uint32_t> functions;  // increasing
   };
 
+  // Each once, in order.
+  std::vector<absl::string_view> Patterns() const;
   Plan MakeGrowth(InnerEvent event) const;
   std::unique_ptr<Plan> MakePlan(const ProbedFunction& function) const;
 

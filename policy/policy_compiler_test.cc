@@ -237,6 +237,10 @@ INSTANTIATE_TEST_SUITE_P(
           "grow.allowed, grow.from, grow.index, grow.requested, grow.to, "
           "module.digest, module.name, now, store.calls, store.fuel_used, "
           "store.id, store.memory_bytes, tenant\n  grow.size > 1\n  ^"}},
+        {"a_call_s_fact_in_a_growth",
+         "rules: [{id: a, event: table_grow, action: log, when: 'call.seq > "
+         "1'}]\n",
+         {"p.yaml:4:49: rules[0].when: X"}},
         {"a_growth_s_fact_in_a_call",
          "rules: [{id: a, action: log, when: 'grow.to > 1'}]\n",
          {"p.yaml:4:30: rules[0].when: 1:1: there is no fact \"grow.to\"; "

@@ -22,20 +22,10 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       clock_(std::move(clock)),
       sink_(sink),
       options_(options),
-      rules_(std::make_unique<RulesInForce>(std::move(policies),
-                                            options.mode_cap)) {
-  if (rules_->can_alert()) call_ring_ = std::make_unique<CallRing>();
-  audit_price_.resize(rules_->policies().size());
-  audit_price_of_store_.resize(rules_->policies().size());
-  for (size_t p = 0; p < rules_->policies().size(); ++p) {
-    const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];
-    if (!max) continue;
-    host_call_limits_.push_back({*max, p, rules_->mode_of(p), false});
-  }
-  std::sort(host_call_limits_.begin(), host_call_limits_.end(),
-            [](const HostCallLimit& a, const HostCallLimit& b) {
-              return a.max < b.max;
-            });
+      versions_(MakeVersion(std::move(policies))),
+      rules_(versions_.current().rules.get()) {
+  SetOut();
+  reinstall_due_ = false;
   BeginCallFromOutside();
 }
 
@@ -54,13 +44,18 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
     return TransitionSet::HostCalls();
   }
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
-  ImportPlan& plan = rules_->Link(function);
-  linked_[function.binding].plan = &plan;
-  if (!plan.judges.empty() && scratch_ == nullptr) {
-    scratch_ = std::make_unique<expression::Scratch>();
+  Linked& linked = linked_[function.binding];
+  // It may have been asked for again.
+  if (linked.function == &function) return rules_->Transitions();
+  linked.function = &function;
+  linked.plan = &versions_.current().Link(function);
+  {
+    const std::lock_guard<std::mutex> lock(functions_mu_);
+    functions_.push_back(&function);
   }
-  if (plan.reads_paths && options_.handles != nullptr) {
-    options_.handles->RefuseLinks();
+  if (scratch_ == nullptr) scratch_ = std::move(versions_.current().scratch);
+  if (linked.plan->reads_paths && options_.handles != nullptr) {
+    options_.handles->RefuseLinks(function);
   }
   return rules_->Transitions();
 }
@@ -82,8 +77,18 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
   switch (call.transition()) {
     case Transition::kCallingWasm:
       if (call.depth() <= 1) BeginCallFromOutside();
+      if (relink_due_) {
+        relink_due_ = false;
+        call.Relink();
+      }
       return call.Proceed();
     case Transition::kCallingHost: {
+      if (exchange_.offered()) {
+        Adopt(call.depth());
+        if (std::exchange(relink_due_, false)) call.Relink();
+      } else if (versions_.has_older()) {
+        versions_.Begin(call.depth(), Retirement());
+      }
       if (decisions_++ % kDecisionSampleEvery != 0) return EnterHost(call);
       const absl::Time begin = clock_();
       const Disposition answer = EnterHost(call);
@@ -119,7 +124,8 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   if (linked == nullptr) {
     matches_.clear();
     texts_.clear();
-    AddEngineFault(nullptr, "a host function was never linked");
+    AddEngineFault(EngineFault::kFunctionNotLinked, nullptr,
+                   "a host function was never linked");
     return ConcludeHostCall(call, nullptr, false);
   }
   ++host_calls_;
@@ -146,7 +152,8 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
   AddRateLimits(plan);
-  if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
+  if (!plan.fault.empty())
+    AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
   if (!plan.judges.empty()) AddConditions(call, plan);
   const bool stopped =
       std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
@@ -175,7 +182,8 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   const Policy& policy = rules_->policy(p);
   const auto denial = judge.judge.Begin(moment);
   if (!denial.ok()) {
-    AddEngineFault(&plan, denial.status().message());
+    AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                   denial.status().message());
     return;
   }
   const bool is_denied = denial->has_value();
@@ -240,7 +248,8 @@ void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
     const auto denial =
         CaptureArgument(argument.spec, *plan.function->type, call);
     if (!denial.ok()) {
-      AddEngineFault(&plan, denial.status().message());
+      AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                     denial.status().message());
       return;
     }
     if (!denial->has_value()) continue;
@@ -262,6 +271,7 @@ void PolicyHook::AddRateLimits(ImportPlan& plan) {
     const KnownMatch& m = b.match;
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
+    matches_.back().rate_limit = true;
   }
 }
 

@@ -17,20 +17,31 @@
 //     with a PolicyViolation. The last two latch: from then on every transition
 //     of the Store refuses with that same object.
 //   * Verdicts under audit are recorded and change nothing.
+//   * The policies of a Store that lives can be replaced (Replace): its next
+//     host call is judged by the new ones. What that costs the guest is an
+//     exchange of a pointer and a pass over the functions that it imports:
+//     plans are made, and old ones destroyed, elsewhere. A host call in
+//     progress ends under the version that it began with; what unchanged rules
+//     remember goes on; the number of host calls in the call from outside that
+//     is live goes on, and is held against the new budget.
 //
-// Threads: the Store's, one at a time. Ownership: shares the policies; `clock`
-// and `sink` must outlive it. It must outlive its installation in the Store.
+// Threads: the Store's, one at a time, but for what says otherwise. Ownership:
+// shares the policies; `clock` and `sink` must outlive it. It must outlive its
+// installation in the Store.
 
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -38,14 +49,19 @@
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/engine_fault.h"
 #include "policy/event_judge.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
 #include "policy/inner_rules.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "policy/problem.h"
+#include "policy/rules_exchange.h"
 #include "policy/rules_in_force.h"
+#include "policy/rules_version.h"
 #include "policy/verdict.h"
+#include "policy/version_stack.h"
 #include "runtime/call_hook.h"
 #include "runtime/call_ring.h"
 #include "runtime/function_filter.h"
@@ -94,8 +110,10 @@ class PolicyHook final : public CallHook {
 
   // What rules are about inside the guest; before SetCallHook. See
   // InnerRules::SelectFunctions: the probes have to be those of HookOptions.
-  void SelectFunctions(const InnerRules::Selector& selector) {
-    rules_->inner().SelectFunctions(selector);
+  // `selector` is asked from any thread when the policies are replaced.
+  void SelectFunctions(InnerRules::Selector selector) {
+    selector_ = std::move(selector);
+    rules_->inner().SelectFunctions(selector_);
   }
   absl::Status AddProbes(FunctionFilter* probes) const {
     return rules_->inner().AddProbes(probes);
@@ -108,6 +126,16 @@ class PolicyHook final : public CallHook {
   // For HookOptions::call_ring: what alerts carry. Null where no rule could
   // raise one.
   CallRing* call_ring() { return call_ring_.get(); }
+
+  // Between calls: the policies have been replaced, and the Store should be
+  // given the hook again, with the probes and the ring of the new ones. Until
+  // then rules about functions that are not probed are pending.
+  // Forgets what went with the probes that were.
+  bool TakeReinstallDue() {
+    if (!std::exchange(reinstall_due_, false)) return false;
+    rules_->inner().ForgetPlans();
+    return true;
+  }
 
   // The verdict that ended the Store, or null while it is usable.
   const std::shared_ptr<const PolicyViolation>& latched() const {
@@ -127,6 +155,18 @@ class PolicyHook final : public CallHook {
     Budget stack = Budget::kCallDepth;
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
+
+  // Any thread; others may do the same, and the last one counts. At least one
+  // policy. Makes the plans for every function that the Store has linked, which
+  // the Store must not lose meanwhile. Returns what does not fit the Store's
+  // functions: calls of those are faults of the engine under these policies.
+  std::vector<Problem> Replace(
+      std::vector<std::shared_ptr<const Policy>> policies);
+  // Between calls: judges by what was given last from now on, and not only from
+  // the next host call. So a budget can be looked at before a call.
+  void TakeOver();
+  // Any thread: destroys what has been replaced. To be called now and then.
+  void CollectReplaced() { exchange_.Collect(); }
 
   // What a call from outside has used, told after it. Records the budgets that
   // audit policies would have ended it for.
@@ -170,6 +210,7 @@ class PolicyHook final : public CallHook {
  private:
   // A host function of the Store.
   struct Linked {
+    const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
@@ -188,6 +229,15 @@ class PolicyHook final : public CallHook {
                     absl::string_view message);
   // Null for a function that was never linked.
   Linked* LinkedOf(const FunctionIdentity& function);
+
+  std::unique_ptr<RulesVersion> MakeVersion(
+      std::vector<std::shared_ptr<const Policy>> policies) const;
+  // Makes what was offered the rules that count, from a host call of this depth
+  // on; 0: between calls.
+  void Adopt(uint32_t depth);
+  // What follows from rules_ once, when they are new.
+  void SetOut();
+  VersionStack::Retire Retirement();
 
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
@@ -208,9 +258,12 @@ class PolicyHook final : public CallHook {
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
-  void AddEngineFault(const ImportPlan* plan, absl::string_view what);
-  // The budget that a growth is refused for, where it is told.
-  std::optional<Budget> AddGrowthBudget(const GrowthEvent& event);
+  void AddEngineFault(EngineFault fault, const ImportPlan* plan,
+                      absl::string_view what);
+  // The budget that a growth is refused for, where it is told; `is_allowed` is
+  // what limits and budgets say.
+  std::optional<Budget> AddGrowthBudget(const GrowthEvent& event,
+                                        bool is_allowed);
   void AddInner(InnerRules::Plan& plan, InnerEvent event, EventMoment& moment);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
@@ -239,10 +292,21 @@ class PolicyHook final : public CallHook {
   DecisionSink& sink_;
   const Options options_;
 
-  std::unique_ptr<RulesInForce> rules_;
+  // Set before anything is linked.
+  InnerRules::Selector selector_;
+  VersionStack versions_;
+  RulesInForce* rules_;                  // of the current version
   std::unique_ptr<CallRing> call_ring_;  // null: nobody would read it
+  // The Store has other probes, or another ring, than the rules want.
+  bool reinstall_due_ = false;
   // By binding.
   std::vector<Linked> linked_;
+  // Which transitions are wanted has changed, and the Store does not know.
+  bool relink_due_ = false;
+  RulesExchange exchange_;
+  // The functions that were linked, for other threads.
+  std::mutex functions_mu_;
+  std::vector<const FunctionIdentity*> functions_;
   // Made when the first import has a condition.
   std::unique_ptr<expression::Scratch> scratch_;
 
@@ -270,7 +334,7 @@ class PolicyHook final : public CallHook {
   uint64_t engine_faults_ = 0;
   uint64_t conditions_failed_ = 0;
   uint64_t calls_of_store_ = 0;
-  bool fault_reported_ = false;
+  std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;

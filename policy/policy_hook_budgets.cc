@@ -105,7 +105,7 @@ void PolicyHook::ConcludeCallEnd(Budget budget, uint32_t depth,
 // --- Events ------------------------------------------------------------------
 
 void PolicyHook::TellHeldEvents() {
-  if (events_held_back_ == 0) return;
+  if (events_held_back_ == 0 || !budgets()[Budget::kEventsPerCall]) return;
   const uint64_t held = std::exchange(events_held_back_, 0);
   constexpr Budget kBudget = Budget::kEventsPerCall;
   const EffectiveBudgets::Entry& entry = *budgets()[kBudget];
@@ -135,7 +135,7 @@ std::optional<Disposition> PolicyHook::Charge(CallContext& call,
   const auto fault = [&](absl::string_view what) {
     matches_.clear();
     texts_.clear();
-    AddEngineFault(&plan, what);
+    AddEngineFault(EngineFault::kCallNotPaid, &plan, what);
     return ConcludeHostCall(call, &linked, false);
   };
   uint64_t bytes = 0;
@@ -175,8 +175,9 @@ std::optional<Disposition> PolicyHook::Charge(CallContext& call,
 
 // --- Growth ------------------------------------------------------------------
 
-std::optional<Budget> PolicyHook::AddGrowthBudget(const GrowthEvent& event) {
-  if (event.allowed) return std::nullopt;
+std::optional<Budget> PolicyHook::AddGrowthBudget(const GrowthEvent& event,
+                                                  bool is_allowed) {
+  if (is_allowed) return std::nullopt;
   // Which budget the limiter held, if it was one of ours.
   const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
   Budget budget = Budget::kMemoryBytesTotal;

@@ -32,7 +32,9 @@ std::string Sentence(const Rule& rule, const EventMoment& moment) {
 
 void PolicyHook::AddInner(InnerRules::Plan& plan, InnerEvent event,
                           EventMoment& moment) {
-  if (!plan.fault.empty()) AddEngineFault(nullptr, plan.fault);
+  if (!plan.fault.empty()) {
+    AddEngineFault(EngineFault::kEventNotJudged, nullptr, plan.fault);
+  }
   if (scratch_ == nullptr && !plan.judges.empty()) {
     scratch_ = std::make_unique<expression::Scratch>();
   }
@@ -72,20 +74,30 @@ GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
     ++refused_after_end_;
     return GrowthAnswer::Stop(latched_);
   }
-  if (event.allowed) AuditGrowth(event);
+  // The limiter holds what the Store was made with; policies that came later
+  // may allow less. Of tables only the one that grows is known.
+  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
+  const auto limit = budgets().Max(is_memory ? Budget::kMemoryBytesTotal
+                                             : Budget::kTableElementsTotal);
+  const uint64_t after =
+      is_memory ? event.store_bytes + (event.desired - event.current)
+                : event.desired;
+  GrowthEvent seen = event;
+  seen.allowed = event.allowed && !(limit && after > *limit);
+  if (seen.allowed) AuditGrowth(seen);
   matches_.clear();
   texts_.clear();
-  const std::optional<Budget> over = AddGrowthBudget(event);
-  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
+  const std::optional<Budget> over = AddGrowthBudget(seen, seen.allowed);
   InnerRules::Plan& plan = rules_->inner().growth(event.kind);
   if (!plan.quiet()) {
-    EventMoment moment(&event, nullptr, facts_,
+    EventMoment moment(&seen, nullptr, facts_,
                        {calls_of_store_, event.store_bytes, event.fuel_used},
                        options_.wall_clock);
     AddInner(plan, is_memory ? InnerEvent::kMemoryGrow : InnerEvent::kTableGrow,
              moment);
   }
-  if (matches_.empty()) return true;
+  const bool refused_here = event.allowed && !seen.allowed;
+  if (matches_.empty()) return !refused_here;
   DecisionRecord record;
   record.subject = is_memory ? DecisionRecord::Subject::kMemoryGrow
                              : DecisionRecord::Subject::kTableGrow;
@@ -97,8 +109,9 @@ GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
   if (judgement.violation != nullptr) {
     return GrowthAnswer::Stop(std::move(judgement.violation));
   }
-  if (judgement.verdict == Verdict::kDeny) return false;
-  return GrowthAnswer::After(judgement.delay);
+  GrowthAnswer answer(!refused_here && judgement.verdict != Verdict::kDeny);
+  answer.delay = judgement.delay;
+  return answer;
 }
 
 EntryAnswer PolicyHook::OnFunctionEnter(const FunctionEntry& entry) {

@@ -684,7 +684,8 @@ TEST(GrowthTest, RecordsWhatABudgetRefusedOncePerCall) {
         .OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, allowed, 80))
         .allow;
   };
-  EXPECT_TRUE(memory(true));
+  EXPECT_TRUE(
+      h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, true, 70)));
   EXPECT_THAT(h.sink_.decisions, IsEmpty());
   memory(false);
   memory(false);

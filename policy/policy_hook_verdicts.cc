@@ -52,12 +52,13 @@ absl::Duration PolicyHook::DelayOf(const Rule& rule) {
 
 // --- Faults and verdicts -----------------------------------------------------
 
-void PolicyHook::AddEngineFault(const ImportPlan* plan,
+void PolicyHook::AddEngineFault(EngineFault fault, const ImportPlan* plan,
                                 absl::string_view what) {
   ++engine_faults_;
   texts_.push_back(absl::StrCat("fault of the policy engine: ", what));
-  if (!fault_reported_) {
-    fault_reported_ = true;
+  const auto kind = static_cast<size_t>(fault);
+  if (!faults_told_[kind]) {
+    faults_told_[kind] = true;
     sink_.OnEngineFault(facts_, texts_.back());
   }
   const bool answers_errno = plan != nullptr && plan->answers_errno;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "policy/import_name.h"
 #include "policy/specialised_import.h"
@@ -41,9 +42,48 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
     can_alert_ = can_alert_ || policy->CanAlert();
     first_bucket_.push_back(buckets_.size());
     for (const RateLimit& limit : policy->rate_limits()) {
+      bucket_keys_.emplace_back(
+          absl::HashOf(policy->name(), limit.rule.id, limit.refill_per_second,
+                       limit.burst, limit.rule.when.source),
+          buckets_.size());
       buckets_.emplace_back(limit.refill_per_second, limit.burst);
     }
+    const auto add_throttle = [&](const Rule& rule) {
+      if (rule.verdict != Verdict::kThrottle) return;
+      throttle_keys_.emplace_back(
+          absl::HashOf(policy->name(), rule.id, rule.when.source,
+                       rule.throttle.base_delay, rule.throttle.max_delay,
+                       rule.throttle.cool_down, rule.throttle.factor),
+          &rule_states_[&rule]);
+    };
+    for (const Rule& rule : policy->rules()) add_throttle(rule);
+    for (const RateLimit& limit : policy->rate_limits()) {
+      add_throttle(limit.rule);
+    }
   }
+  std::sort(bucket_keys_.begin(), bucket_keys_.end());
+  std::sort(throttle_keys_.begin(), throttle_keys_.end());
+}
+
+void RulesInForce::InheritState(RulesInForce& before) {
+  // Both in order, so that one pass finds what is in both.
+  const auto in_both = [](const auto& mine, const auto& theirs,
+                          const auto& inherit) {
+    auto their = theirs.begin();
+    for (const auto& [key, state] : mine) {
+      while (their != theirs.end() && their->first < key) ++their;
+      if (their == theirs.end()) return;
+      if (their->first == key) inherit(state, their->second);
+    }
+  };
+  in_both(bucket_keys_, before.bucket_keys_, [&](size_t mine, size_t theirs) {
+    buckets_[mine] = before.buckets_[theirs];
+  });
+  in_both(throttle_keys_, before.throttle_keys_,
+          [](RuleState* mine, const RuleState* theirs) {
+            mine->delay = theirs->delay;
+            mine->last = theirs->last;
+          });
 }
 
 TransitionSet RulesInForce::Transitions() const {
@@ -197,6 +237,8 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
                                  " cannot be judged: ", why);
       continue;
     }
+    // The others have no bounds that a call could pass.
+    if (!HasLength(spec->kind)) continue;
     plan->arguments.push_back(
         {*std::move(spec),
          MatchOf(*plan, policy.rules()[arg.rule], p, Verdict::kDeny, "")});

@@ -19,9 +19,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/time/time.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
@@ -134,6 +135,11 @@ class RulesInForce {
   InnerRules& inner() { return inner_; }
   const InnerRules& inner() const { return inner_; }
 
+  // Goes on where `before`, which these rules replace and which judges no
+  // further call, was: with what every rule remembers that is in both and says
+  // the same. In the Store's thread; allocates nothing.
+  void InheritState(RulesInForce& before);
+
   TokenBucket& bucket(size_t index) { return buckets_[index]; }
 
   // What a rule remembers.
@@ -162,10 +168,15 @@ class RulesInForce {
   InnerRules inner_;
 
   std::vector<std::unique_ptr<ImportPlan>> plans_;
-  absl::flat_hash_map<const Rule*, RuleState> rule_states_;
+  // The states stay where they are.
+  absl::node_hash_map<const Rule*, RuleState> rule_states_;
   // Of all policies in a row; first_bucket_[policy] is where one's begin.
   std::vector<TokenBucket> buckets_;
   std::vector<size_t> first_bucket_;
+  // What a rule that remembers something says, in a number, and where what it
+  // remembers is; by the number. Ready when the first state is inherited.
+  std::vector<std::pair<uint64_t, size_t>> bucket_keys_;
+  std::vector<std::pair<uint64_t, RuleState*>> throttle_keys_;
 };
 
 }  // namespace callgate::policy

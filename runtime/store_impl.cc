@@ -118,6 +118,8 @@ class HookCall final : public CallContext {
     return store_.FramesBelow(max_frames);
   }
 
+  void Relink() override { store_.Relink(); }
+
   uint64_t MemoryBytes() override {
     return host_call_ == nullptr ? 0 : store_.CallerMemory(*host_call_).size();
   }
@@ -413,6 +415,9 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
         stop = std::move(said);
         break;
     }
+    // The hook may have changed its mind about this very call; later calls
+    // inside of it must not.
+    wanted = binding.wanted;
   }
   if (!answered && !stop.has_value()) {
     stop = RunBody(binding, state, state.args, results);
@@ -615,6 +620,10 @@ void StoreImpl::LinkToHook(Binding& binding) {
   const LeafFunction& leaf = binding.definition->leaf;
   if (leaf.body == nullptr) return;
   backend_->SetLeaf(binding.func, binding.wanted.empty() ? &leaf : nullptr);
+}
+
+void StoreImpl::Relink() {
+  for (Binding& binding : bindings_) LinkToHook(binding);
 }
 
 // ---------------------------------------------------------------- growth

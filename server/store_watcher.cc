@@ -85,16 +85,6 @@ v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
   return event;
 }
 
-bool StoreWatcher::IsRateLimit(const policy::RuleMatch& match) const {
-  for (const auto& policy : facts_.policies) {
-    if (policy->name() != match.policy) continue;
-    for (const policy::RateLimit& limit : policy->rate_limits()) {
-      if (limit.rule.id == match.rule) return true;
-    }
-  }
-  return false;
-}
-
 void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
   metrics_.CountDecisions(facts_.tenant, policy::VerdictName(decision.verdict),
                           policy::ModeName(decision.mode), 1);
@@ -104,7 +94,7 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
          policy::VerdictName(match.verdict), policy::ModeName(match.mode),
          facts_.tenant},
         1);
-    if (IsRateLimit(match)) {
+    if (match.rate_limit) {
       metrics_.CountRateLimited(match.policy, match.rule, 1);
     }
   }
@@ -174,6 +164,18 @@ void StoreWatcher::OnConditionFailed(const policy::StoreFacts&,
   event.set_action("policy_condition_failed");
   event.set_message(absl::StrCat("the condition of rule ", rule, " of policy ",
                                  policy, " could not be evaluated: ", message));
+  events_.Publish(std::move(event));
+}
+
+void StoreWatcher::OnRulePending(const policy::StoreFacts&,
+                                 absl::string_view policy,
+                                 absl::string_view rule,
+                                 absl::string_view why) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_WARNING);
+  event.set_action("policy_rule_pending");
+  event.set_policy(std::string(policy));
+  event.set_message(
+      absl::StrCat("rule ", rule, " of policy ", policy, " is pending: ", why));
   events_.Publish(std::move(event));
 }
 

@@ -7,13 +7,10 @@
 #define CALLGATE_SERVER_STORE_WATCHER_H_
 
 #include <functional>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "server/event_suppressor.h"
 #include "server/events/event_log.h"
@@ -28,7 +25,6 @@ class StoreWatcher final : public SessionObserver {
     std::string tenant;
     std::string store_id;
     std::string module_digest;
-    std::vector<std::shared_ptr<const policy::Policy>> policies;
   };
   // A verdict put the Store's module into quarantine. Called before the call
   // that it ended is answered; may wait for the disk.
@@ -46,6 +42,8 @@ class StoreWatcher final : public SessionObserver {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+  void OnRulePending(const policy::StoreFacts& store, absl::string_view policy,
+                     absl::string_view rule, absl::string_view why) override;
   void OnCallEnded(const CallEnd& end) override;
 
   // A lifecycle event of this Store.
@@ -54,7 +52,6 @@ class StoreWatcher final : public SessionObserver {
 
  private:
   v1::Event NewEvent(v1::EventKind kind, v1::EventSeverity severity) const;
-  bool IsRateLimit(const policy::RuleMatch& match) const;
   void CountMatches(const policy::DecisionRecord& decision);
 
   const Facts facts_;

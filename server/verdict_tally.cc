@@ -118,6 +118,13 @@ void VerdictTally::OnConditionFailed(const policy::StoreFacts& store,
   }
 }
 
+void VerdictTally::OnRulePending(const policy::StoreFacts& store,
+                                 absl::string_view policy,
+                                 absl::string_view rule,
+                                 absl::string_view why) {
+  if (next_ != nullptr) next_->OnRulePending(store, policy, rule, why);
+}
+
 void VerdictTally::Take(Outcome& outcome) {
   outcome.verdicts.reserve(entries_.size());
   for (Entry& entry : entries_) {

@@ -38,6 +38,9 @@ class VerdictTally final : public policy::DecisionSink {
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
 
+  void OnRulePending(const policy::StoreFacts& store, absl::string_view policy,
+                     absl::string_view rule, absl::string_view why) override;
+
   // Moves what was told since the last Take into `outcome`.
   void Take(Outcome& outcome);
 

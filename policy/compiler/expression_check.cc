@@ -18,7 +18,8 @@ constexpr size_t kArgumentFactsMax = 1024;
 // Checks rules about one kind of event; nothing: calls of imports.
 class RuleChecker {
  public:
-  RuleChecker(std::optional<InnerEvent> event, Compilation& c) : c_(c) {
+  RuleChecker(std::optional<InnerEvent> event, Compilation& c)
+      : c_(c), event_(event) {
     const Vocabulary& words = c.content().vocabulary;
     if (event) {
       DeclareEventFacts(*event, words.arguments, nullptr, nullptr, &schema_);
@@ -62,14 +63,20 @@ class RuleChecker {
     expression::CompileOptions options;
     options.type = type;
     options.macros = &macros_;
-    for (const expression::Problem& problem :
-         expression::CheckTypes(condition.source, schema_, options)) {
+    // Of a growth everything is known; functions and imports come with a
+    // module.
+    const std::vector<expression::Problem> problems =
+        event_ && IsGrowth(*event_)
+            ? expression::Compile(condition.source, schema_, options).problems
+            : expression::CheckTypes(condition.source, schema_, options);
+    for (const expression::Problem& problem : problems) {
       c_.problems().push_back(
           AtCondition(condition, problem.ToString(condition.source)));
     }
   }
 
   Compilation& c_;
+  const std::optional<InnerEvent> event_;
   expression::Schema schema_;
   expression::MacroSet macros_;
 };
