@@ -142,6 +142,9 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "rate_limits",
       "rate_limits.id",
       "rate_limits.import",
+      "rate_limits.when",
+      "rate_limits.cost",
+      "rate_limits.max_keys",
       "rate_limits.key",
       "rate_limits.refill_per_second",
       "rate_limits.burst",
@@ -157,18 +160,65 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "rate_limits.throttle.factor",
       "rate_limits.throttle.max_delay",
       "rate_limits.throttle.cool_down",
+      "temporal",
+      "temporal.id",
+      "temporal.description",
+      "temporal.sequence",
+      "temporal.sequence.steps",
+      "temporal.sequence.steps.as",
+      "temporal.sequence.steps.when",
+      "temporal.sequence.steps.attempts",
+      "temporal.sequence.unless",
+      "temporal.sequence.unless.as",
+      "temporal.sequence.unless.when",
+      "temporal.sequence.unless.attempts",
+      "temporal.sequence.within",
+      "temporal.sequence.max_partial",
+      "temporal.require",
+      "temporal.require.when",
+      "temporal.require.formerly",
+      "temporal.require.formerly.as",
+      "temporal.require.formerly.when",
+      "temporal.require.formerly.attempts",
+      "temporal.require.within",
+      "temporal.require.max_events",
+      "temporal.count",
+      "temporal.count.when",
+      "temporal.count.within",
+      "temporal.count.gte",
+      "temporal.count.key",
+      "temporal.count.max_keys",
+      "temporal.distinct",
+      "temporal.distinct.when",
+      "temporal.distinct.value",
+      "temporal.distinct.within",
+      "temporal.distinct.gte",
+      "temporal.distinct.key",
+      "temporal.distinct.max_keys",
+      "temporal.distinct.max_values",
+      "temporal.sum",
+      "temporal.sum.when",
+      "temporal.sum.value",
+      "temporal.sum.within",
+      "temporal.sum.gte",
+      "temporal.sum.count_in_flight",
+      "temporal.sum.key",
+      "temporal.sum.max_keys",
+      "temporal.scope",
+      "temporal.action",
+      "temporal.guest_errno",
+      "temporal.severity",
+      "temporal.tags",
+      "temporal.message",
+      "temporal.throttle",
+      "temporal.throttle.base_delay",
+      "temporal.throttle.factor",
+      "temporal.throttle.max_delay",
+      "temporal.throttle.cool_down",
+      "temporal.mode",
+      "temporal.on_overflow",
   };
   return *paths;
-}
-
-// What to do instead, where there is something.
-absl::string_view Advice(absl::string_view path) {
-  if (path == "rate_limits.when") return "; name the calls with `import`";
-  if (path == "rate_limits.cost") return "; every call takes one token";
-  if (path == "rate_limits.max_keys") {
-    return "; each Store has one bucket, so there is nothing to bound";
-  }
-  return "";
 }
 
 }  // namespace
@@ -196,9 +246,8 @@ std::vector<Problem> FindUnsupportedFields(const LoadedPolicyFile& file) {
       const std::string path = below(at.path);
       if (!SupportedPaths().contains(pattern)) {
         const SourcePosition where = file.PositionOf(path);
-        problems.push_back(
-            {file.filename, where.line, where.column,
-             absl::StrCat(path, ": not supported yet", Advice(pattern))});
+        problems.push_back({file.filename, where.line, where.column,
+                            absl::StrCat(path, ": not supported yet")});
         continue;
       }
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
