@@ -26,6 +26,12 @@ absl::string_view BudgetName(Budget budget) {
       return "host_bytes_per_call";
     case Budget::kOpenHandles:
       return "open_handles";
+    case Budget::kCpuPerCall:
+      return "cpu_per_call";
+    case Budget::kStackBytes:
+      return "stack_bytes";
+    case Budget::kEventsPerCall:
+      return "events_per_call";
   }
   return "unknown";
 }
@@ -36,10 +42,21 @@ std::optional<uint64_t> EffectiveBudgets::Max(Budget b) const {
   return entry->max;
 }
 
-std::optional<absl::Duration> EffectiveBudgets::wall_per_call() const {
-  const std::optional<uint64_t> nanos = Max(Budget::kWallPerCall);
+namespace {
+
+std::optional<absl::Duration> Time(std::optional<uint64_t> nanos) {
   if (!nanos) return std::nullopt;
   return absl::Nanoseconds(static_cast<int64_t>(*nanos));
+}
+
+}  // namespace
+
+std::optional<absl::Duration> EffectiveBudgets::wall_per_call() const {
+  return Time(Max(Budget::kWallPerCall));
+}
+
+std::optional<absl::Duration> EffectiveBudgets::cpu_per_call() const {
+  return Time(Max(Budget::kCpuPerCall));
 }
 
 EffectiveBudgets ComputeEffectiveBudgets(

@@ -45,6 +45,8 @@ constexpr CallFactRow kCallFacts[] = {
     {"module.digest", TypeKind::kString, Presence::kAlways},
     {"module.name", TypeKind::kString, Presence::kAlways},
     {"now", TypeKind::kTimestamp, Presence::kLazy},
+    {"store.memory_bytes", TypeKind::kInt, Presence::kLazy},
+    {"store.fuel_used", TypeKind::kInt, Presence::kLazy},
     {"call.denied", TypeKind::kBool, Presence::kAlways},
     {"result.errno", TypeKind::kInt, Presence::kOptional},
     {"result.value", TypeKind::kDyn, Presence::kOptional},

@@ -8,6 +8,8 @@
 //                                          which is the guest's word
 //   store.id tenant module.digest module.name   string
 //   store.calls                            int: host calls of the Store before
+//   store.memory_bytes                     int: of all memories and tables
+//   store.fuel_used                        int: by all calls so far
 //   now                                    timestamp, one reading for a call
 //   args.<name>                            by the argument's kind
 //   call.denied                            bool: the call does not happen
@@ -62,6 +64,8 @@ enum class CallFact : uint32_t {
   kModuleDigest,
   kModuleName,
   kNow,
+  kStoreMemoryBytes,
+  kStoreFuelUsed,
   kDenied,
   kErrno,
   kResultValue,

@@ -184,18 +184,19 @@ TEST_F(ConditionsTest, Point1MacrosAreInlinedAndCannotFormCircles) {
 }
 
 TEST_F(ConditionsTest, Point1MistakesHaveLineColumnAndCaret) {
-  EXPECT_EQ(Problems(CompileText("rules:\n- id: r\n  action: deny\n"
-                                 "  when: call.nmae == \"x\"\n")
-                         .problems),
-            "p.yaml:7:3: rules[0].when: 1:1: there is no fact "
-            "\"call.nmae\"; did you mean call.name? Allowed here: "
-            "call.caller, call.denied, call.depth, call.import, call.module, "
-            "call.name, "
-            "call.seq, call.site, module.digest, module.name, now, "
-            "result.errno, result.value, "
-            "store.calls, store.id, tenant\n"
-            "  call.nmae == \"x\"\n"
-            "  ^");
+  EXPECT_EQ(
+      Problems(CompileText("rules:\n- id: r\n  action: deny\n"
+                           "  when: call.nmae == \"x\"\n")
+                   .problems),
+      "p.yaml:7:3: rules[0].when: 1:1: there is no fact "
+      "\"call.nmae\"; did you mean call.name? Allowed here: "
+      "call.caller, call.denied, call.depth, call.import, call.module, "
+      "call.name, "
+      "call.seq, call.site, module.digest, module.name, now, "
+      "result.errno, result.value, "
+      "store.calls, store.fuel_used, store.id, store.memory_bytes, tenant\n"
+      "  call.nmae == \"x\"\n"
+      "  ^");
   EXPECT_THAT(Problems(CompileText("rules: [{id: r, action: deny, when: "
                                    "'call.depth'}]\n")
                            .problems),

@@ -10,7 +10,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "policy/suppression_spec.h"
 #include "policy/verdict.h"
+#include "runtime/call_ring.h"
 #include "runtime/host_function_spec.h"
 
 namespace callgate::policy {
@@ -42,8 +44,9 @@ struct RuleMatch {
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;
-  // defaults.min_severity of its policy.
+  // defaults.min_severity and defaults.suppression of its policy.
   Severity min_severity = Severity::kDebug;
+  const SuppressionSpec* suppression = nullptr;
 };
 
 // What one condition said of an event.
@@ -74,8 +77,9 @@ struct DecisionRecord {
   enum class Subject : uint8_t {
     kHostCall,    // a guest's call of an import
     kCallEnd,     // a call from outside that passed a budget
-    kMemoryGrow,  // a growth that a budget refuses
+    kMemoryGrow,  // a growth
     kTableGrow,
+    kFunction,  // an entry of a function of the guest's own
   };
 
   Subject subject = Subject::kHostCall;
@@ -94,6 +98,18 @@ struct DecisionRecord {
   // Whether it reaches defaults.min_severity of a policy that matched. Counted
   // either way, an event only if so.
   bool report = true;
+  // It would have been an event, and is over the call's events_per_call:
+  // `report` is false for that alone.
+  bool over_events_budget = false;
+  // defaults.suppression of the policy that names the verdict; null: none, or
+  // the verdict ends the Store, which is always told.
+  const SuppressionSpec* suppression = nullptr;
+  // Of the record with which a call says that it was over events_per_call: how
+  // many events were held back.
+  uint64_t suppressed = 0;
+  // For what IsAlert holds of, enforced or not: the Store's last host calls, if
+  // they are noted; else null.
+  const CallRing* calls = nullptr;
 
   // For kHostCall: the host function has returned, and its results were judged.
   // A call can so have two decisions. A throttle then delays the next call.
@@ -124,6 +140,16 @@ struct DecisionRecord {
   // Activations live in the Store.
   uint32_t depth = 0;
 
+  // For kFunction, which also has its caller above, and as its depth the calls
+  // of watched functions that are open.
+  uint32_t func_index = kNoIndex;
+  absl::string_view func_name;  // untrusted bytes
+
+  // For kMemoryGrow (bytes) and kTableGrow (elements), where it is about one.
+  uint32_t grow_index = 0;
+  uint64_t grow_from = 0;
+  uint64_t grow_to = 0;
+
   // Why, where the hook was asked to keep it (PolicyHook::Options): what was
   // known of the call, and what each condition made of it.
   absl::Span<const FactText> facts;
@@ -147,10 +173,20 @@ class DecisionSink {
     static_cast<void>(duration);
   }
 
-  // A fault of the engine itself, the first of each kind (engine_fault.h) that a
-  // Store sees. What it did to the call comes as a decision, each time.
+  // A fault of the engine itself, the first of each kind (engine_fault.h) that
+  // a Store sees. What it did to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,
                              absl::string_view message) = 0;
+
+  // A rule of policies that came while the Store lives has nothing to look at:
+  // no function of the module fits it, or what does is not probed.
+  virtual void OnRulePending(const StoreFacts& store, absl::string_view policy,
+                             absl::string_view rule, absl::string_view why) {
+    static_cast<void>(store);
+    static_cast<void>(policy);
+    static_cast<void>(rule);
+    static_cast<void>(why);
+  }
 
   // A condition that could not be evaluated (overflow, an absent fact, …), the
   // first time that a Store sees it of a rule. A rule that restricts counted as

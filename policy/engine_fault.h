@@ -20,11 +20,15 @@ enum class EngineFault : uint8_t {
   kImportNotJudged,
   // An argument could not be copied, by no fault of the guest's.
   kArgumentNotCopied,
+  // The price of a call could not be worked out or taken.
+  kCallNotPaid,
+  // What the policies say of a growth or an inner function does not fit it.
+  kEventNotJudged,
 };
 
 // Behind the last one.
 inline constexpr size_t kEngineFaults =
-    static_cast<size_t>(EngineFault::kArgumentNotCopied) + 1;
+    static_cast<size_t>(EngineFault::kEventNotJudged) + 1;
 
 }  // namespace callgate::policy
 

@@ -126,6 +126,12 @@ const std::vector<FaultRow>& Rows() {
       {"rule_that_does_not_fit", EngineFault::kImportNotJudged, "JudgeHostCall",
        "imports: [" + ForBoth("{import: %, action: allow},") +
            "]\nrules: [{id: r, when: 'args.data == 1', action: log}]\n"},
+      {"priced_argument_is_not_copied", EngineFault::kCallNotPaid, "Charge",
+       "imports: [" +
+           ForBoth("{import: %, action: allow, args: [{name: v, index: 0, "
+                   "type: iovec_in, len_index: 1}]},") +
+           "]\nbudgets: {host_call_price: [{import: '*', per_byte: 1}]}\n",
+       true, CannotCopy},
       {"listed_argument_is_not_copied", EngineFault::kArgumentNotCopied,
        "AddArguments",
        "imports: [" +
@@ -278,6 +284,42 @@ TEST(EngineFaultsTest, AreToldOncePerKind) {
   EXPECT_EQ(h.hook->DrainCounts().engine_faults, 4u);
 }
 
+// Of functions of the guest's own: nobody can answer an errno for one, so a
+// denial is a trap. Of growths all is known when the policy is loaded.
+TEST(InnerEventFaults, StopTheGuestAreCountedAndToldOnce) {
+  const struct {
+    const char* action;
+    Verdict verdict;
+  } kActions[] = {{"", Verdict::kTrap},
+                  {"on_engine_error: deny", Verdict::kTrap},
+                  {"on_engine_error: kill_store", Verdict::kKillStore}};
+  FaultRow row;
+  row.policy =
+      "rules: [{id: f, event: function, function: '*', action: log, when: "
+      "'args.p3 == 1'}]\n";
+  for (const auto& action : kActions) {
+    SCOPED_TRACE(action.action);
+    Harness h(row, action.action);
+    const bool ends = EndsStore(action.verdict);
+    const FuncType type{{ValType::kI32}, {}};
+    ProbedFunction function;
+    function.type = &type;
+    const std::vector<RawValue> args = {RawValue::I32(1)};
+    const auto caller = [] { return CallerFrame(); };
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_NE(
+          h.hook
+              ->OnFunctionEnter(FunctionEntry{function, args, 1, caller, 0, 0})
+              .error,
+          nullptr);
+    }
+    EXPECT_EQ(h.sink.verdict, action.verdict);
+    EXPECT_EQ(h.sink.decisions, ends ? 1 : 3);
+    EXPECT_EQ(h.sink.faults.size(), 1u);
+    EXPECT_EQ(h.hook->DrainCounts().engine_faults, ends ? 1u : 3u);
+  }
+}
+
 // --- No place without a case -------------------------------------------------
 
 // The name of the function that the text at `at` stands in: the last
@@ -307,6 +349,9 @@ TEST(EngineFaultsTest, EveryPlaceThatReportsOneHasACase) {
     cases.emplace_back(row.fault, row.place);
     ++of_fault[static_cast<size_t>(row.fault)];
   }
+  // InnerEventFaults.
+  cases.emplace_back(EngineFault::kEventNotJudged, "AddInner");
+  ++of_fault[static_cast<size_t>(EngineFault::kEventNotJudged)];
   for (size_t i = 0; i < kEngineFaults; ++i) {
     EXPECT_GT(of_fault[i], 0) << "the fault numbered " << i << " has no case";
   }
@@ -315,6 +360,8 @@ TEST(EngineFaultsTest, EveryPlaceThatReportsOneHasACase) {
       {"kFunctionNotLinked", EngineFault::kFunctionNotLinked},
       {"kImportNotJudged", EngineFault::kImportNotJudged},
       {"kArgumentNotCopied", EngineFault::kArgumentNotCopied},
+      {"kCallNotPaid", EngineFault::kCallNotPaid},
+      {"kEventNotJudged", EngineFault::kEventNotJudged},
   };
   ASSERT_EQ(names.size(), kEngineFaults) << "name the new fault here";
   const std::string kUse = "EngineFault::";

@@ -53,6 +53,11 @@ class FakeCall final : public CallContext {
     memory_ = memory;
     return *this;
   }
+  // Of an engine that does not count it.
+  FakeCall& WithoutFuel() {
+    fuel_ = &unmetered_;
+    return *this;
+  }
   // What Capture answers instead, if not OK.
   FakeCall& WithCaptureError(absl::Status status) {
     capture_error_ = std::move(status);
@@ -69,12 +74,14 @@ class FakeCall final : public CallContext {
   }
 
   CallerFrame caller() override { return {7, caller_name_, ""}; }
+  uint32_t caller_index() override { return 7; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   void Relink() override { ++relinks_; }
   int relinks() const { return relinks_; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
+  uint64_t StoreBytes() override { return MemoryBytes(); }
   absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t address,
                                                     uint64_t length) override {
     if (!capture_error_.ok()) return capture_error_;
@@ -109,6 +116,7 @@ class FakeCall final : public CallContext {
 
   Fuel own_fuel_{/*metered=*/true};
   std::string caller_name_ = "guest_code";
+  Fuel unmetered_{/*metered=*/false};
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -77,6 +78,11 @@ HostAndPort SplitAddress(absl::string_view text) {
   return split;
 }
 
+Value Count(uint64_t count) {
+  return Value::Int(static_cast<int64_t>(
+      std::min<uint64_t>(count, std::numeric_limits<int64_t>::max())));
+}
+
 }  // namespace
 
 absl::Time CallMoment::Now() {
@@ -89,11 +95,15 @@ Value CallMoment::Compute(uint32_t slot) {
     case CallFact::kNow:
       return Value::Timestamp(absl::ToUnixNanos(Now()));
     case CallFact::kSite: {
-      const uint32_t index = call_.caller().func_index;
+      const uint32_t index = call_.caller_index();
       return Value::Int(index == kNoIndex ? -1 : static_cast<int64_t>(index));
     }
     case CallFact::kCaller:
       return Value::String(call_.caller().func_name);
+    case CallFact::kStoreMemoryBytes:
+      return Count(call_.StoreBytes());
+    case CallFact::kStoreFuelUsed:
+      return Count(call_.fuel().used());
     default:
       return Value();
   }
@@ -139,6 +149,8 @@ absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
   set(CallFact::kSite, Value::Lazy());
   set(CallFact::kCaller, Value::Lazy());
   set(CallFact::kNow, Value::Lazy());
+  set(CallFact::kStoreMemoryBytes, Value::Lazy());
+  set(CallFact::kStoreFuelUsed, Value::Lazy());
   set(CallFact::kDepth, Value::Int(call.depth()));
   const auto calls = static_cast<int64_t>(moment.calls_before());
   set(CallFact::kStoreCalls, Value::Int(calls));

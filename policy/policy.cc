@@ -79,6 +79,15 @@ bool Policy::CanEndStore() const {
          EndsStore(content_.budgets.on_exceed);
 }
 
+bool Policy::CanAlert() const {
+  const auto alerts = [](const Rule& rule) { return IsAlert(rule.verdict); };
+  return std::any_of(content_.rules.begin(), content_.rules.end(), alerts) ||
+         std::any_of(content_.rate_limits.begin(), content_.rate_limits.end(),
+                     [&](const RateLimit& l) { return alerts(l.rule); }) ||
+         std::any_of(content_.temporal.begin(), content_.temporal.end(),
+                     [&](const TemporalRule& t) { return alerts(t.rule); });
+}
+
 std::vector<const StateShape*> Policy::StateShapes() const {
   std::vector<const StateShape*> shapes;
   for (const RateLimit& limit : content_.rate_limits) {

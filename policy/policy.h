@@ -23,9 +23,12 @@
 #include "policy/expression/expression.h"
 #include "policy/guest_errno.h"
 #include "policy/import_name.h"
+#include "policy/inner_event.h"
 #include "policy/problem.h"
 #include "policy/state_shape.h"
+#include "policy/suppression_spec.h"
 #include "policy/verdict.h"
+#include "runtime/function_filter.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/value.h"
 
@@ -55,6 +58,13 @@ struct Rule {
   // Where the rule stands: its own file, which may be an included one.
   std::string file;
   SourcePosition position;
+};
+
+// Which functions of a guest's own a rule is about.
+struct FunctionRule {
+  uint32_t rule = 0;    // into Policy::rules()
+  std::string pattern;  // as the file has it
+  FunctionFilter functions;
 };
 
 // A token bucket over calls.
@@ -179,6 +189,11 @@ struct PolicyContent {
   std::vector<Rule> rules;
   // Into `rules`: those of the section `rules`, which are about every import.
   std::vector<uint32_t> call_rules;
+  // Likewise those about growths, and about functions.
+  std::vector<uint32_t> memory_grow_rules;
+  std::vector<uint32_t> table_grow_rules;
+  std::vector<FunctionRule> function_rules;
+  std::optional<SuppressionSpec> suppression;
   std::vector<RateLimit> rate_limits;
   std::vector<TemporalRule> temporal;
   std::vector<ImportPolicy> imports;
@@ -221,6 +236,18 @@ class Policy {
   const std::vector<uint32_t>& call_rules() const {
     return content_.call_rules;
   }
+  // Not for InnerEvent::kFunction.
+  const std::vector<uint32_t>& growth_rules(InnerEvent event) const {
+    return event == InnerEvent::kMemoryGrow ? content_.memory_grow_rules
+                                            : content_.table_grow_rules;
+  }
+  const std::vector<FunctionRule>& function_rules() const {
+    return content_.function_rules;
+  }
+  // Null: each event is told.
+  const SuppressionSpec* suppression() const {
+    return content_.suppression ? &*content_.suppression : nullptr;
+  }
   const Vocabulary& vocabulary() const { return content_.vocabulary; }
   const std::vector<RateLimit>& rate_limits() const {
     return content_.rate_limits;
@@ -248,6 +275,9 @@ class Policy {
 
   // Whether some verdict of this policy ends Stores.
   bool CanEndStore() const;
+  // Whether some rule that its author wrote raises an alert, or worse than a
+  // denial: then the calls before it are of interest.
+  bool CanAlert() const;
 
   LinkFindings CheckAgainst(absl::Span<const LinkedImport> imports) const;
 

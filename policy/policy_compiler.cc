@@ -40,12 +40,14 @@ CompileResult CompilePolicy(const LoadedPolicyFile& root,
     }
   }
   CompileHead(c);
+  CompileSuppression(c);
   for (const LoadedPolicyFile* file : graph.included_first) {
     CompileLists(*file, c);
     CompileMacros(*file, c);
   }
   for (const LoadedPolicyFile* file : graph.parents_first) {
     CompileBudgets(*file, c);
+    CompileHostCallPrices(*file, c);
     CompileImports(*file, c);
     CompileRules(*file, c);
     CompileRateLimits(*file, c);

@@ -70,27 +70,6 @@ TEST_P(RefusedPolicyTest, SaysWhereAndWhy) {
 INSTANTIATE_TEST_SUITE_P(
     NotYet, RefusedPolicyTest,
     testing::ValuesIn<Row>({
-        {"function_rules",
-         "rules: [{id: a, when: 'true', action: log, event: function}]\n",
-         {"p.yaml:4:44: rules[0].event: only `call` is looked at; others are "
-          "not supported yet"}},
-        {"stack_bytes",
-         "budgets: {stack_bytes: 1}\n",
-         {"p.yaml:4:11: budgets.stack_bytes: not supported yet; use "
-          "call_depth"}},
-        {"cpu",
-         "budgets: {cpu_per_call: 1s}\n",
-         {"p.yaml:4:11: budgets.cpu_per_call: not supported yet; use "
-          "wall_per_call"}},
-        {"events",
-         "budgets: {events_per_call: 1}\n",
-         {"p.yaml:4:11: budgets.events_per_call: not supported yet"}},
-        {"prices",
-         "budgets: {host_call_price: [{import: \"*\", base: 1}]}\n",
-         {"p.yaml:4:11: budgets.host_call_price: not supported yet"}},
-        {"suppression",
-         "defaults: {suppression: {burst: 1}}\n",
-         {"p.yaml:4:12: defaults.suppression: not supported yet"}},
         {"anomaly",
          "anomaly: [{id: a}]\n",
          {"p.yaml:4:1: anomaly: not supported yet"}},
@@ -169,6 +148,76 @@ INSTANTIATE_TEST_SUITE_P(
          "budgets: {on_exceed: deny}\n",
          {"p.yaml:4:11: budgets.on_exceed: cannot be deny; allowed here: trap, "
           "kill_store, quarantine_module"}},
+        {"stack_bytes",
+         "budgets: {stack_bytes: 1}\n",
+         {"p.yaml:4:11: budgets.stack_bytes: is 1; allowed: 4096 to "
+          "1073741824"}},
+        {"cpu_zero",
+         "budgets: {cpu_per_call: 0s}\n",
+         {"p.yaml:4:11: budgets.cpu_per_call: must be longer than nothing and "
+          "at most 100 years"}},
+        {"price_twice",
+         "budgets: {host_call_price: [{import: a.b, base: 1}, {import: "
+         "a.b}]}\n",
+         {"p.yaml:4:54: budgets.host_call_price[1].import: \"a.b\" has a price "
+          "already; give each import one"}},
+        {"price_of_others_twice",
+         "budgets: {host_call_price: [{import: \"*\"}, {import: \"*\"}]}\n",
+         {"p.yaml:4:45: budgets.host_call_price[1].import: \"*\" has a price "
+          "already; give each import one"}},
+        {"price_of_nothing",
+         "budgets: {host_call_price: [{base: 1}]}\n",
+         {"p.yaml:4:29: budgets.host_call_price[0]: import is missing; name "
+          "one "
+          "as module.name"}},
+        {"price_below_nothing",
+         "budgets: {host_call_price: [{import: a.b, per_byte: -1}]}\n",
+         {"p.yaml:4:43: budgets.host_call_price[0].per_byte: is -1; allowed: 0 "
+          "to 1000000"}},
+        {"suppression_of_what",
+         "defaults: {suppression: {burst: 1}}\n",
+         {"p.yaml:4:12: defaults.suppression: period is missing; say for how "
+          "long events are folded"}},
+        {"suppression_by_arguments",
+         "defaults: {suppression: {burst: 0, period: 10ms, group_by: [args.x, "
+         "rule, rule]}}\n",
+         {"p.yaml:4:26: defaults.suppression.burst: is 0; allowed: 1 to "
+          "1000000",
+          "p.yaml:4:36: defaults.suppression.period: must be 1s at least and "
+          "24h at most",
+          "p.yaml:4:61: defaults.suppression.group_by[0]: \"args.x\" does not "
+          "group events; allowed: rule, verdict, severity, budget, tenant, "
+          "store, module.digest, module.name, call.import, call.site",
+          "p.yaml:4:75: defaults.suppression.group_by[2]: \"rule\" is there "
+          "already"}},
+        {"function_of_what",
+         "rules: [{id: a, when: 'true', action: log, event: function}]\n",
+         {"p.yaml:4:9: rules[0]: function is missing; name functions of the "
+          "module, as in `function: \"parse_*\"`"}},
+        {"function_without_its_event",
+         "rules: [{id: a, when: 'true', action: log, function: f}]\n",
+         {"p.yaml:4:44: rules[0].function: goes with `event: function` only"}},
+        {"no_fact_of_a_growth",
+         "rules: [{id: a, event: memory_grow, action: log, when: 'grow.size > "
+         "1'}]\n",
+         {"p.yaml:4:50: rules[0].when: 1:1: there is no fact \"grow.size\"; "
+          "did "
+          "you mean grow.from? Allowed here: call.caller, call.depth, "
+          "call.import, call.module, call.name, call.seq, call.site, "
+          "grow.allowed, grow.from, grow.index, grow.requested, grow.to, "
+          "module.digest, module.name, now, store.calls, store.fuel_used, "
+          "store.id, store.memory_bytes, tenant\n  grow.size > 1\n  ^"}},
+        {"a_call_s_fact_in_a_growth",
+         "rules: [{id: a, event: table_grow, action: log, when: 'call.seq > "
+         "1'}]\n",
+         {"p.yaml:4:49: rules[0].when: X"}},
+        {"a_growth_s_fact_in_a_call",
+         "rules: [{id: a, action: log, when: 'grow.to > 1'}]\n",
+         {"p.yaml:4:30: rules[0].when: 1:1: there is no fact \"grow.to\"; "
+          "allowed here: call.caller, call.depth, call.import, call.module, "
+          "call.name, call.seq, call.site, module.digest, module.name, now, "
+          "store.calls, store.fuel_used, store.id, store.memory_bytes, "
+          "tenant\n  grow.to > 1\n  ^"}},
         {"no_fuel",
          "budgets: {fuel_per_call: 0}\n",
          {"p.yaml:4:11: budgets.fuel_per_call: is 0; allowed: 1 to "

@@ -40,6 +40,7 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       versions_(MakeVersion(std::move(policies))),
       rules_(versions_.current().rules.get()) {
   SetOut();
+  reinstall_due_ = false;
   BeginCallFromOutside();
 }
 
@@ -115,8 +116,11 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
         return call.Proceed();
       }
       return LeaveHost(call);
-    case Transition::kReturningFromWasm:
-      return LeaveGuest(call);
+    case Transition::kReturningFromWasm: {
+      const Disposition answer = LeaveGuest(call);
+      if (call.depth() <= 1) TellHeldEvents();
+      return answer;
+    }
   }
   return call.Proceed();
 }
@@ -126,6 +130,9 @@ void PolicyHook::BeginCallFromOutside() {
   host_calls_ = 0;
   budgets_recorded_ = 0;
   audit_growth_recorded_ = 0;
+  TellHeldEvents();
+  events_ = 0;
+  for (uint64_t& fuel : audit_price_) fuel = 0;
   for (HostCallLimit& limit : host_call_limits_) limit.recorded = false;
   next_host_call_mark_ = host_call_limits_.empty()
                              ? std::numeric_limits<uint64_t>::max()
@@ -144,6 +151,10 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   }
   ++host_calls_;
   ++calls_of_store_;
+  if (!linked->plan->prices.empty()) {
+    const std::optional<Disposition> unpaid = Charge(call, *linked);
+    if (unpaid.has_value()) return *unpaid;
+  }
   if (linked->plan->quiet && host_calls_ <= next_host_call_mark_) {
     ++linked->allowed;
     return call.Proceed();

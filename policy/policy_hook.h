@@ -39,17 +39,21 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
 #include "policy/engine_fault.h"
+#include "policy/event_judge.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
+#include "policy/inner_rules.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "policy/problem.h"
@@ -60,6 +64,8 @@
 #include "policy/verdict.h"
 #include "policy/version_stack.h"
 #include "runtime/call_hook.h"
+#include "runtime/call_ring.h"
+#include "runtime/function_filter.h"
 
 namespace callgate::policy {
 
@@ -96,7 +102,8 @@ class PolicyHook final : public CallHook {
 
   TransitionSet OnLink(const FunctionIdentity& function) override;
   Disposition OnTransition(CallContext& call) override;
-  bool OnGrowth(const GrowthEvent& event) override;
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override;
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override;
   // The default's alone: rules are about host functions and not about an
   // engine's work, and a latched verdict relies on every leave.
   bool Understands(HookProfile profile) const override {
@@ -108,6 +115,35 @@ class PolicyHook final : public CallHook {
   const EffectiveBudgets& budgets() const { return rules_->budgets(); }
   // kEnforce if any policy is enforced.
   Mode mode() const { return rules_->mode(); }
+
+  // What rules are about inside the guest; before SetCallHook. See
+  // InnerRules::SelectFunctions: the probes have to be those of HookOptions.
+  // `selector` is asked from any thread when the policies are replaced.
+  void SelectFunctions(InnerRules::Selector selector) {
+    selector_ = std::move(selector);
+    rules_->inner().SelectFunctions(selector_);
+  }
+  absl::Status AddProbes(FunctionFilter* probes) const {
+    return rules_->inner().AddProbes(probes);
+  }
+  // Rules that none of the module's functions fits.
+  const std::vector<InnerRules::Pending>& pending_rules() const {
+    return rules_->inner().pending();
+  }
+
+  // For HookOptions::call_ring: what alerts carry. Null where no rule could
+  // raise one.
+  CallRing* call_ring() { return call_ring_.get(); }
+
+  // Between calls: the policies have been replaced, and the Store should be
+  // given the hook again, with the probes and the ring of the new ones. Until
+  // then rules about functions that are not probed are pending.
+  // Forgets what went with the probes that were.
+  bool TakeReinstallDue() {
+    if (!std::exchange(reinstall_due_, false)) return false;
+    rules_->inner().ForgetPlans();
+    return true;
+  }
 
   // The verdict that ended the Store, or null while it is usable.
   const std::shared_ptr<const PolicyViolation>& latched() const {
@@ -121,6 +157,10 @@ class PolicyHook final : public CallHook {
     Fuel fuel = Fuel::kPerCallBudget;
     // False: the caller's own deadline is earlier than wall_per_call.
     bool wall_is_budget = true;
+    // Likewise of cpu_per_call.
+    bool cpu_is_budget = true;
+    // What the engine's stack is bounded by: kCallDepth or kStackBytes.
+    Budget stack = Budget::kCallDepth;
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
 
@@ -143,6 +183,7 @@ class PolicyHook final : public CallHook {
     uint64_t fuel_of_store = 0;  // all calls so far, this one included
     uint64_t host_bytes = 0;
     absl::Duration wall;
+    absl::Duration cpu;
   };
   void ReportUsage(const Usage& usage);
 
@@ -151,6 +192,13 @@ class PolicyHook final : public CallHook {
   std::vector<ConditionAnswer> TakeAnswers() {
     return std::exchange(answers_, {});
   }
+
+  // A host function opens a handle for the guest: the how manieth it would be,
+  // and whether it is refused for the open_handles budget. Not while the hook
+  // judges.
+  void ReportHandle(uint64_t number, bool refused);
+  // Whether `cpu` is wanted for an audit policy's sake.
+  bool measures_cpu() const;
 
   // Counts since the last drain. Between calls only.
   struct ImportCount {
@@ -220,6 +268,8 @@ class PolicyHook final : public CallHook {
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
+  // Takes the price of a call. Nothing: it is paid.
+  std::optional<Disposition> Charge(CallContext& call, Linked& linked);
   Disposition LeaveHost(CallContext& call);
   Disposition JudgeEnd(CallContext& call, const LiveCall& live,
                        ImportPlan& plan);
@@ -254,6 +304,11 @@ class PolicyHook final : public CallHook {
   absl::Duration DelayOf(const Rule& rule);
   void AddEngineFault(EngineFault fault, const ImportPlan* plan,
                       absl::string_view what);
+  // The budget that a growth is refused for, where it is told; `is_allowed` is
+  // what limits and budgets say.
+  std::optional<Budget> AddGrowthBudget(const GrowthEvent& event,
+                                        bool is_allowed);
+  void AddInner(InnerRules::Plan& plan, InnerEvent event, EventMoment& moment);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -276,6 +331,8 @@ class PolicyHook final : public CallHook {
   void RecordAuditBudget(DecisionRecord::Subject subject, size_t policy,
                          Budget budget, uint64_t used);
   void AuditGrowth(const GrowthEvent& event);
+  // Says how many events of the call were not told, if any.
+  void TellHeldEvents();
 
   // Constant after construction.
   const StoreFacts facts_;
@@ -283,11 +340,16 @@ class PolicyHook final : public CallHook {
   DecisionSink& sink_;
   const Options options_;
 
+  // Set before anything is linked.
+  InnerRules::Selector selector_;
   // Where there are no others.
   std::unique_ptr<RuleStates> own_states_;
   std::unique_ptr<StoreStates> states_;
   VersionStack versions_;
-  RulesInForce* rules_;  // of the current version
+  RulesInForce* rules_;                  // of the current version
+  std::unique_ptr<CallRing> call_ring_;  // null: nobody would read it
+  // The Store has other probes, or another ring, than the rules want.
+  bool reinstall_due_ = false;
   // By binding.
   std::vector<Linked> linked_;
   // Which transitions are wanted has changed, and the Store does not know.
@@ -309,6 +371,12 @@ class PolicyHook final : public CallHook {
   // every activation, and a guest may ask for growth in a loop.
   uint32_t budgets_recorded_ = 0;
   uint32_t audit_growth_recorded_ = 0;
+  uint64_t events_ = 0;
+  uint64_t events_held_back_ = 0;
+  // By policy: fuel that audit policies would have taken for host calls beyond
+  // what was taken; of the call, and of all calls.
+  std::vector<uint64_t> audit_price_;
+  std::vector<uint64_t> audit_price_of_store_;
 
   // Innermost last; beyond live_count_ they are kept for their memory.
   std::vector<std::unique_ptr<LiveCall>> live_;

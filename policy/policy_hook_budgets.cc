@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "policy/guest_errno.h"
+#include "policy/host_call_price.h"
 #include "policy/policy_hook.h"
 
 namespace callgate::policy {
@@ -16,7 +18,7 @@ constexpr uint32_t Bit(Budget b) { return 1u << static_cast<uint32_t>(b); }
 
 // "2000000000" of wall_per_call reads badly.
 std::string ShowBudget(Budget budget, uint64_t amount) {
-  if (budget != Budget::kWallPerCall) return absl::StrCat(amount);
+  if (!IsTime(budget)) return absl::StrCat(amount);
   return absl::FormatDuration(absl::Nanoseconds(static_cast<int64_t>(amount)));
 }
 
@@ -58,11 +60,14 @@ Disposition PolicyHook::LeaveGuest(CallContext& call) {
     case TrapCode::kDeadlineExceeded:
       if (arming_.wall_is_budget) budget = Budget::kWallPerCall;
       break;
+    case TrapCode::kProcessorTimeExceeded:
+      if (arming_.cpu_is_budget) budget = Budget::kCpuPerCall;
+      break;
     case TrapCode::kHostBytesExceeded:
       budget = Budget::kHostBytesPerCall;
       break;
     case TrapCode::kCallStackExhausted:
-      budget = Budget::kCallDepth;
+      budget = arming_.stack;
       break;
     default:
       break;
@@ -97,47 +102,102 @@ void PolicyHook::ConcludeCallEnd(Budget budget, uint32_t depth,
   *judgement = Conclude(record);
 }
 
+// --- Events ------------------------------------------------------------------
+
+void PolicyHook::TellHeldEvents() {
+  if (events_held_back_ == 0 || !budgets()[Budget::kEventsPerCall]) return;
+  const uint64_t held = std::exchange(events_held_back_, 0);
+  constexpr Budget kBudget = Budget::kEventsPerCall;
+  const EffectiveBudgets::Entry& entry = *budgets()[kBudget];
+  size_t policy = 0;
+  while (&rules_->policy(policy) != entry.policy) ++policy;
+  matches_.clear();
+  texts_.clear();
+  texts_.push_back(absl::StrCat(held,
+                                " more events of the call are counted "
+                                "and not told: ",
+                                BudgetName(kBudget), " is ", entry.max));
+  // It stops nothing, whatever on_exceed says.
+  matches_.push_back(MatchOf(entry.policy->budget_exceeded(kBudget), policy,
+                             Verdict::kLog, Mode::kEnforce, texts_.back()));
+  DecisionRecord record;
+  record.subject = DecisionRecord::Subject::kCallEnd;
+  record.budget = BudgetName(kBudget);
+  record.suppressed = held;
+  Conclude(record);
+}
+
+// --- Prices ------------------------------------------------------------------
+
+std::optional<Disposition> PolicyHook::Charge(CallContext& call,
+                                              Linked& linked) {
+  const ImportPlan& plan = *linked.plan;
+  const auto fault = [&](absl::string_view what) {
+    matches_.clear();
+    texts_.clear();
+    AddEngineFault(EngineFault::kCallNotPaid, &plan, what);
+    return ConcludeHostCall(call, &linked, false);
+  };
+  uint64_t bytes = 0;
+  if (!plan.paid_arguments.empty()) {
+    const absl::StatusOr<uint64_t> paid =
+        BytesOfArguments(plan.paid_arguments, *plan.function->type, call);
+    if (!paid.ok()) return fault(paid.status().message());
+    bytes = *paid;
+  }
+  uint64_t fuel = 0;
+  for (const ImportPlan::Price& price : plan.prices) {
+    if (price.mode != Mode::kEnforce) continue;
+    fuel = std::max(fuel, FuelOf(price.price, bytes));
+  }
+  for (const ImportPlan::Price& price : plan.prices) {
+    if (price.mode == Mode::kEnforce) continue;
+    const uint64_t would = FuelOf(price.price, bytes);
+    if (would <= fuel) continue;
+    for (std::vector<uint64_t>* sums :
+         {&audit_price_, &audit_price_of_store_}) {
+      uint64_t& sum = (*sums)[price.policy];
+      sum = std::min(kPriceMax, sum + (would - fuel));
+    }
+  }
+  if (fuel == 0) return std::nullopt;
+  const absl::Status taken = call.fuel().Consume(fuel);
+  if (taken.ok()) return std::nullopt;
+  if (!absl::IsResourceExhausted(taken)) return fault(taken.message());
+  // It ends as if the guest had burnt all there is.
+  if (const std::optional<uint64_t> left = call.fuel().left()) {
+    // What is left can be taken.
+    static_cast<void>(call.fuel().Consume(*left).ok());
+  }
+  ++linked.stopped;
+  return call.Refuse(Fuel::Spent());
+}
+
 // --- Growth ------------------------------------------------------------------
 
-bool PolicyHook::OnGrowth(const GrowthEvent& event) {
-  if (latched_ != nullptr) {
-    ++refused_after_end_;
-    return false;
-  }
-  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
-  // The limiter holds what the Store was made with; policies that came later
-  // may allow less. Of tables only the one that grows is known.
-  const auto limit = budgets().Max(is_memory ? Budget::kMemoryBytesTotal
-                                             : Budget::kTableElementsTotal);
-  const uint64_t after =
-      is_memory ? event.store_bytes + (event.desired - event.current)
-                : event.desired;
-  const bool refused_here = event.allowed && limit && after > *limit;
-  if (event.allowed && !refused_here) {
-    AuditGrowth(event);
-    return true;
-  }
+std::optional<Budget> PolicyHook::AddGrowthBudget(const GrowthEvent& event,
+                                                  bool is_allowed) {
+  if (is_allowed) return std::nullopt;
   // Which budget the limiter held, if it was one of ours.
+  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
   Budget budget = Budget::kMemoryBytesTotal;
   if (is_memory) {
     const auto max = budgets().Max(budget);
     if (!max || event.store_bytes + (event.desired - event.current) <= *max) {
-      return true;
+      return std::nullopt;
     }
   } else {
     if (budgets()[Budget::kTableElementsTotal]) {
       budget = Budget::kTableElementsTotal;
     }
-    if (!budgets()[budget]) return true;
+    if (!budgets()[budget]) return std::nullopt;
   }
-  if ((budgets_recorded_ & Bit(budget)) != 0) return !refused_here;
+  if ((budgets_recorded_ & Bit(budget)) != 0) return std::nullopt;
   budgets_recorded_ |= Bit(budget);
 
   const EffectiveBudgets::Entry& entry = *budgets()[budget];
   size_t policy = 0;
   while (&rules_->policy(policy) != entry.policy) ++policy;
-  matches_.clear();
-  texts_.clear();
   texts_.push_back(absl::StrCat(
       is_memory ? "a memory" : "a table", " may not grow from ", event.current,
       " to ", event.desired, is_memory ? " bytes" : " elements", ": ",
@@ -148,12 +208,7 @@ bool PolicyHook::OnGrowth(const GrowthEvent& event) {
   matches_.push_back(MatchOf(entry.policy->budget_exceeded(budget), policy,
                              verdict, Mode::kEnforce, texts_.back()));
   matches_.back().guest_errno = 0;
-  DecisionRecord record;
-  record.subject = is_memory ? DecisionRecord::Subject::kMemoryGrow
-                             : DecisionRecord::Subject::kTableGrow;
-  record.budget = BudgetName(budget);
-  Conclude(record);
-  return latched_ == nullptr && !refused_here;
+  return budget;
 }
 
 void PolicyHook::AuditGrowth(const GrowthEvent& event) {
@@ -175,17 +230,69 @@ void PolicyHook::AuditGrowth(const GrowthEvent& event) {
   }
 }
 
+void PolicyHook::ReportHandle(uint64_t number, bool refused) {
+  constexpr Budget kBudget = Budget::kOpenHandles;
+  if (latched_ != nullptr || (budgets_recorded_ & Bit(kBudget)) != 0) return;
+  if (!refused) {
+    for (size_t p = 0; p < rules_->policies().size(); ++p) {
+      const auto max = rules_->policy(p).budgets()[kBudget];
+      if (rules_->mode_of(p) != Mode::kAudit || !max || number <= *max)
+        continue;
+      budgets_recorded_ |= Bit(kBudget);
+      RecordAuditBudget(DecisionRecord::Subject::kCallEnd, p, kBudget, number);
+    }
+    return;
+  }
+  const std::optional<EffectiveBudgets::Entry>& entry = budgets()[kBudget];
+  // Else the limit was somebody else's.
+  if (!entry.has_value() || number <= entry->max) return;
+  budgets_recorded_ |= Bit(kBudget);
+  size_t policy = 0;
+  while (&rules_->policy(policy) != entry->policy) ++policy;
+  matches_.clear();
+  texts_.clear();
+  texts_.push_back(absl::StrCat("no more handles may be open at once: ",
+                                BudgetName(kBudget), " is ", entry->max));
+  // The guest gets the errno of a system with too many open files, so no trap.
+  matches_.push_back(
+      MatchOf(entry->policy->budget_exceeded(kBudget), policy,
+              EndsStore(entry->on_exceed) ? entry->on_exceed : Verdict::kDeny,
+              Mode::kEnforce, texts_.back()));
+  if (!EndsStore(entry->on_exceed)) matches_.back().guest_errno = kErrnoMfile;
+  DecisionRecord record;
+  record.subject = DecisionRecord::Subject::kCallEnd;
+  record.budget = BudgetName(kBudget);
+  Conclude(record);
+}
+
+bool PolicyHook::measures_cpu() const {
+  for (size_t p = 0; p < rules_->policies().size(); ++p) {
+    if (rules_->mode_of(p) == Mode::kAudit &&
+        rules_->policy(p).budgets()[Budget::kCpuPerCall]) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void PolicyHook::ReportUsage(const Usage& usage) {
-  const std::pair<Budget, uint64_t> used[] = {
-      {Budget::kFuelPerCall, usage.fuel},
-      {Budget::kFuelPerStore, usage.fuel_of_store},
+  TellHeldEvents();
+  const auto nanos = [](absl::Duration time) {
+    return static_cast<uint64_t>(
+        std::max(int64_t{0}, absl::ToInt64Nanoseconds(time)));
+  };
+  std::pair<Budget, uint64_t> used[] = {
+      {Budget::kFuelPerCall, 0},
+      {Budget::kFuelPerStore, 0},
       {Budget::kHostBytesPerCall, usage.host_bytes},
-      {Budget::kWallPerCall,
-       static_cast<uint64_t>(
-           std::max(int64_t{0}, absl::ToInt64Nanoseconds(usage.wall)))},
+      {Budget::kWallPerCall, nanos(usage.wall)},
+      {Budget::kCpuPerCall, nanos(usage.cpu)},
+      {Budget::kEventsPerCall, events_},
   };
   for (size_t p = 0; p < rules_->policies().size(); ++p) {
     if (rules_->mode_of(p) != Mode::kAudit) continue;
+    used[0].second = usage.fuel + audit_price_[p];
+    used[1].second = usage.fuel_of_store + audit_price_of_store_[p];
     for (const auto& [budget, amount] : used) {
       const auto max = rules_->policy(p).budgets()[budget];
       if (max && amount > *max) {
@@ -204,9 +311,12 @@ void PolicyHook::RecordAuditBudget(DecisionRecord::Subject subject,
   texts_.push_back(absl::StrCat("used ", ShowBudget(budget, used), ", and ",
                                 BudgetName(budget), " is ",
                                 ShowBudget(budget, *of.budgets()[budget])));
-  const bool growth = subject == DecisionRecord::Subject::kMemoryGrow ||
-                      subject == DecisionRecord::Subject::kTableGrow;
-  const Verdict verdict = growth && !EndsStore(of.budgets().on_exceed)
+  // Refused, and no trap.
+  const bool refused = subject == DecisionRecord::Subject::kMemoryGrow ||
+                       subject == DecisionRecord::Subject::kTableGrow ||
+                       budget == Budget::kOpenHandles;
+  const Verdict verdict = budget == Budget::kEventsPerCall ? Verdict::kLog
+                          : refused && !EndsStore(of.budgets().on_exceed)
                               ? Verdict::kDeny
                               : of.budgets().on_exceed;
   matches_.push_back(MatchOf(of.budget_exceeded(budget), policy, verdict,

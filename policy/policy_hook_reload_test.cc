@@ -262,14 +262,14 @@ TEST_F(ReloadTest, HoldsGrowthToTheNewBudget) {
   growth.desired = 65536;
   growth.store_bytes = 65536;
   growth.allowed = true;
-  EXPECT_TRUE(hook_->OnGrowth(growth));
+  EXPECT_TRUE(hook_->OnGrowth(growth).allow);
   Replace(absl::StrCat(kAllowAll, "budgets: { memory_bytes_total: 131072 }"));
   hook_->TakeOver();
-  EXPECT_TRUE(hook_->OnGrowth(growth));
+  EXPECT_TRUE(hook_->OnGrowth(growth).allow);
   Replace(absl::StrCat(kAllowAll, "budgets: { memory_bytes_total: 131071 }"));
   hook_->TakeOver();
-  EXPECT_FALSE(hook_->OnGrowth(growth));
-  EXPECT_FALSE(hook_->OnGrowth(growth));
+  EXPECT_FALSE(hook_->OnGrowth(growth).allow);
+  EXPECT_FALSE(hook_->OnGrowth(growth).allow);
   EXPECT_THAT(sink_.rules, ElementsAre("budget:memory_bytes_total"));
 }
 

@@ -466,7 +466,7 @@ TEST(LatchTest, EveryLaterTransitionRefusesWithTheSameObject) {
   EXPECT_EQ(h.error_, first);
   GrowthEvent growth;
   growth.allowed = true;
-  EXPECT_FALSE(h.hook_.OnGrowth(growth));
+  EXPECT_EQ(h.hook_.OnGrowth(growth).error, first);
   EXPECT_EQ(h.hook_.latched(), first);
   EXPECT_EQ(h.sink_.decisions.size(), 1u);
   EXPECT_EQ(h.hook_.DrainCounts().refused_after_end, 5u);
@@ -680,8 +680,9 @@ TEST(GrowthTest, RecordsWhatABudgetRefusedOncePerCall) {
                      "budgets: {memory_bytes_total: 100, "
                      "table_elements_total: 5}\n")});
   const auto memory = [&](bool allowed) {
-    return h.hook_.OnGrowth(
-        Growth(GrowthEvent::Kind::kMemory, 60, 90, allowed, 80));
+    return h.hook_
+        .OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, allowed, 80))
+        .allow;
   };
   EXPECT_TRUE(
       h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, true, 70)));
@@ -715,9 +716,10 @@ TEST(GrowthTest, OnExceedCanEndTheStore) {
   Harness h({Compile("web",
                      "budgets: {memory_bytes_total: 100, on_exceed: "
                      "kill_store}\n")});
-  EXPECT_FALSE(
-      h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, false, 80)));
+  const GrowthAnswer answer =
+      h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, false, 80));
   EXPECT_NE(h.hook_.latched(), nullptr);
+  EXPECT_EQ(answer.error, h.hook_.latched());
   EXPECT_EQ(h.Send(), Disposition::kRefuse);
 }
 
@@ -726,7 +728,7 @@ TEST(GrowthTest, AuditTellsOncePerCall) {
                      "defaults: {mode: audit}\nbudgets: {memory_bytes_total: "
                      "100, table_elements_total: 5}\n")});
   const auto grow = [&](GrowthEvent::Kind kind, uint64_t desired) {
-    EXPECT_TRUE(h.hook_.OnGrowth(Growth(kind, 4, desired, true, 80)));
+    EXPECT_TRUE(h.hook_.OnGrowth(Growth(kind, 4, desired, true, 80)).allow);
   };
   grow(GrowthEvent::Kind::kMemory, 24);
   grow(GrowthEvent::Kind::kTable, 5);

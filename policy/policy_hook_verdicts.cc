@@ -41,6 +41,7 @@ RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
   match.tags = rule.tags;
   match.message = message;
   match.min_severity = rules_->policy(policy).min_severity();
+  match.suppression = rules_->policy(policy).suppression();
   return match;
 }
 
@@ -141,6 +142,18 @@ PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
     }
   }
   record.matches = matches_;
+  if (!EndsStore(record.verdict)) {
+    record.suppression = named.suppression;
+    // What says that events were held back is not held back.
+    if (record.report && record.suppressed == 0 &&
+        ++events_ >
+            budgets().Max(Budget::kEventsPerCall).value_or(~uint64_t{0})) {
+      record.report = false;
+      record.over_events_budget = true;
+      ++events_held_back_;
+    }
+  }
+  if (IsAlert(any->verdict)) record.calls = call_ring_.get();
 
   Judgement judgement;
   judgement.verdict = record.verdict;

@@ -25,6 +25,7 @@ std::unique_ptr<RulesVersion> PolicyHook::MakeVersion(
   auto version = std::make_unique<RulesVersion>();
   version->rules = std::make_unique<RulesInForce>(std::move(policies),
                                                   options_.mode_cap, *states_);
+  if (selector_ != nullptr) version->rules->inner().SelectFunctions(selector_);
   return version;
 }
 
@@ -67,9 +68,13 @@ void PolicyHook::TakeOver() {
 void PolicyHook::Adopt(uint32_t depth) {
   std::unique_ptr<RulesVersion> next = exchange_.Take();
   if (next == nullptr) return;
+  // In the name of those that held them back.
+  TellHeldEvents();
   RulesVersion& version = *next;
   RulesInForce& before = *rules_;
   version.rules->InheritState(before);
+  reinstall_due_ =
+      reinstall_due_ || !version.rules->inner().ProbesAsMuchAs(before.inner());
   for (Linked& linked : linked_) {
     if (linked.function == nullptr) continue;
     const uint32_t binding = linked.function->binding;
@@ -93,6 +98,13 @@ void PolicyHook::Adopt(uint32_t depth) {
 }
 
 void PolicyHook::SetOut() {
+  if (rules_->can_alert() && call_ring_ == nullptr) {
+    call_ring_ = std::make_unique<CallRing>();
+    reinstall_due_ = true;
+  }
+  // By policy, of which there are others now.
+  audit_price_.assign(rules_->policies().size(), 0);
+  audit_price_of_store_.assign(rules_->policies().size(), 0);
   host_call_limits_.clear();
   for (size_t p = 0; p < rules_->policies().size(); ++p) {
     const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];

@@ -32,12 +32,14 @@ absl::string_view PastParticiple(Verdict verdict) {
 RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
                            Mode mode_cap, StoreStates& states)
     : policies_(std::move(policies)),
-      budgets_(ComputeEffectiveBudgets(policies_, mode_cap)) {
+      budgets_(ComputeEffectiveBudgets(policies_, mode_cap)),
+      inner_(policies_) {
   CALLGATE_CHECK(!policies_.empty(), "a Store has a policy to be judged by");
   for (const auto& policy : policies_) {
     modes_.push_back(std::min(policy->mode(), mode_cap));
     mode_ = std::max(mode_, modes_.back());
     can_end_store_ = can_end_store_ || policy->CanEndStore();
+    can_alert_ = can_alert_ || policy->CanAlert();
     remembered_.push_back(states.Bind(policy->StateShapes()));
     const auto add_throttle = [&](const Rule& rule) {
       if (rule.verdict != Verdict::kThrottle) return;
@@ -92,6 +94,7 @@ ImportPlan& RulesInForce::Link(const FunctionIdentity& function) {
   // Meters look into their judges, so these stay where they are.
   plan.judges.reserve(policies_.size());
   for (size_t p = 0; p < policies_.size(); ++p) LinkOne(p, &plan);
+  AddPrices(&plan);
   for (const PlannedJudge& planned : plan.judges) {
     plan.runs_after = plan.runs_after || planned.judge.import().runs_after;
     if (planned.meter == nullptr) continue;
@@ -104,6 +107,41 @@ ImportPlan& RulesInForce::Link(const FunctionIdentity& function) {
   plan.quiet = plan.matches.empty() && plan.arguments.empty() &&
                plan.judges.empty() && plan.fault.empty();
   return plan;
+}
+
+void RulesInForce::AddPrices(ImportPlan* plan) const {
+  const FunctionIdentity& function = *plan->function;
+  std::vector<ArgumentRule> described;
+  bool of_bytes = false;
+  for (size_t p = 0; p < policies_.size(); ++p) {
+    const ImportPolicy* import =
+        policies_[p]->FindImport(function.module, function.name);
+    if (import != nullptr) {
+      described.insert(described.end(), import->args.begin(),
+                       import->args.end());
+    }
+    for (const HostCallPrices& prices :
+         policies_[p]->budgets().host_call_prices) {
+      const auto named = std::find_if(
+          prices.imports.begin(), prices.imports.end(), [&](const auto& entry) {
+            return entry.first.module == function.module &&
+                   entry.first.name == function.name;
+          });
+      const HostCallPrice* price = named != prices.imports.end()
+                                       ? &named->second
+                                   : prices.others ? &*prices.others
+                                                   : nullptr;
+      if (price == nullptr || (price->base == 0 && price->per_byte == 0)) {
+        continue;
+      }
+      plan->prices.push_back({p, modes_[p], *price});
+      of_bytes = of_bytes || price->per_byte > 0;
+    }
+  }
+  if (of_bytes) {
+    plan->paid_arguments =
+        SizedArguments(*function.type, function.spec, described);
+  }
 }
 
 KnownMatch RulesInForce::MatchOf(const ImportPlan& plan, const Rule& rule,

@@ -27,8 +27,10 @@
 #include "absl/time/time.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
+#include "policy/host_call_price.h"
 #include "policy/import_judge.h"
 #include "policy/import_meter.h"
+#include "policy/inner_rules.h"
 #include "policy/policy.h"
 #include "policy/rule_states.h"
 #include "policy/verdict.h"
@@ -63,7 +65,18 @@ struct ImportPlan {
     KnownMatch match;  // its message comes from the call
   };
 
+  // What one policy takes for a call, in fuel.
+  struct Price {
+    size_t policy;
+    Mode mode;
+    HostCallPrice price;
+  };
+
   const FunctionIdentity* function = nullptr;
+  // Taken whatever else is said of the call.
+  std::vector<Price> prices;
+  // Whose bytes are paid for; none if no price is about bytes.
+  std::vector<ArgSpec> paid_arguments;
   // Nothing below has anything to say.
   bool quiet = false;
   // Some rule reads what a path leads to.
@@ -113,6 +126,8 @@ class RulesInForce {
   Mode mode() const { return mode_; }
   // Whether some verdict ends the Store.
   bool can_end_store() const { return can_end_store_; }
+  // Whether some rule raises an alert: Policy::CanAlert.
+  bool can_alert() const { return can_alert_; }
   const EffectiveBudgets& budgets() const { return budgets_; }
 
   // Works out the plan of `function`, which has a binding and a type and
@@ -121,6 +136,10 @@ class RulesInForce {
 
   // Which transitions of its function a plan needs to see.
   TransitionSet TransitionsOf(const ImportPlan& plan) const;
+
+  // Growths, and functions of the guest's own.
+  InnerRules& inner() { return inner_; }
+  const InnerRules& inner() const { return inner_; }
 
   // Goes on where `before`, which these rules replace, was: with the delays of
   // throttles that are in both and say the same. In the Store's thread;
@@ -143,12 +162,15 @@ class RulesInForce {
   KnownMatch MatchOf(const ImportPlan& plan, const Rule& rule, size_t policy,
                      Verdict verdict, std::string message) const;
   void LinkOne(size_t policy, ImportPlan* plan);
+  void AddPrices(ImportPlan* plan) const;
 
   const std::vector<std::shared_ptr<const Policy>> policies_;
   const EffectiveBudgets budgets_;
   std::vector<Mode> modes_;  // by policy
   Mode mode_ = Mode::kAudit;
   bool can_end_store_ = false;
+  bool can_alert_ = false;
+  InnerRules inner_;
 
   std::vector<std::unique_ptr<ImportPlan>> plans_;
   // The states stay where they are.

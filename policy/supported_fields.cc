@@ -36,6 +36,10 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "defaults.unlisted_import",
       "defaults.on_engine_error",
       "defaults.min_severity",
+      "defaults.suppression",
+      "defaults.suppression.burst",
+      "defaults.suppression.period",
+      "defaults.suppression.group_by",
       "budgets",
       "budgets.fuel_per_call",
       "budgets.fuel_per_store",
@@ -43,6 +47,13 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "budgets.memory_bytes_total",
       "budgets.table_elements_total",
       "budgets.call_depth",
+      "budgets.cpu_per_call",
+      "budgets.stack_bytes",
+      "budgets.events_per_call",
+      "budgets.host_call_price",
+      "budgets.host_call_price.import",
+      "budgets.host_call_price.base",
+      "budgets.host_call_price.per_byte",
       "budgets.host_calls_per_call",
       "budgets.host_bytes_per_call",
       "budgets.open_handles",
@@ -118,6 +129,7 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "rules.throttle.cool_down",
       "rules.mode",
       "rules.enabled",
+      "rules.function",
       "exceptions",
       "exceptions.rule",
       "exceptions.name",
@@ -174,6 +186,7 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "tests.events.current",
       "tests.events.desired",
       "tests.events.results",
+      "tests.events.function",
       "tests.expect",
       "tests.expect.event",
       "tests.expect.verdict",
@@ -246,13 +259,6 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
   return *paths;
 }
 
-// What to do instead, where there is something.
-absl::string_view Advice(absl::string_view path) {
-  if (path == "budgets.cpu_per_call") return "; use wall_per_call";
-  if (path == "budgets.stack_bytes") return "; use call_depth";
-  return "";
-}
-
 }  // namespace
 
 std::vector<Problem> FindUnsupportedFields(const LoadedPolicyFile& file) {
@@ -278,9 +284,8 @@ std::vector<Problem> FindUnsupportedFields(const LoadedPolicyFile& file) {
       const std::string path = below(at.path);
       if (!SupportedPaths().contains(pattern)) {
         const SourcePosition where = file.PositionOf(path);
-        problems.push_back(
-            {file.filename, where.line, where.column,
-             absl::StrCat(path, ": not supported yet", Advice(pattern))});
+        problems.push_back({file.filename, where.line, where.column,
+                            absl::StrCat(path, ": not supported yet")});
         continue;
       }
       if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||

@@ -44,6 +44,11 @@ constexpr bool EndsStore(Verdict v) { return v >= Verdict::kKillStore; }
 // Whether the host function does not run.
 constexpr bool StopsCall(Verdict v) { return v >= Verdict::kDeny; }
 
+// Whether somebody should look at what led to it.
+constexpr bool IsAlert(Verdict v) {
+  return v == Verdict::kAlert || v >= Verdict::kTrap;
+}
+
 // What is meant where a rule does not say.
 Severity DefaultSeverity(Verdict verdict);
 

@@ -28,6 +28,7 @@
 #include "runtime/admission/scan.h"
 #include "runtime/extern_type.h"
 #include "runtime/fuel.h"
+#include "runtime/host_function_spec.h"
 #include "runtime/leaf_function.h"
 #include "runtime/limits.h"
 #include "runtime/store_options.h"
@@ -69,9 +70,18 @@ struct RawFrame {
   std::optional<uint64_t> module_offset;
 };
 
+// The function that made a host call.
+struct CallSite {
+  uint32_t instance = kNoIndex;
+  uint32_t func_index = kNoIndex;
+};
+
 // The guest's side of a host call in progress.
 class GuestFrames {
  public:
+  // The newest frame's function; kNoIndex twice if there is none. Cheaper than
+  // Frames, and allocates nothing.
+  virtual CallSite Newest() = 0;
   // The frames of this activation, newest first, at most `max_frames`.
   virtual std::vector<RawFrame> Frames(size_t max_frames) = 0;
 
@@ -86,6 +96,7 @@ struct Stop {
   ErrorRef cause;
 };
 
+// kTrap: Host::TakeGrowthStop says with what.
 enum class Growth : uint8_t { kAllow, kRefuse, kTrap };
 
 // Work that an engine does for a guest inside of itself, and that some hook
@@ -114,6 +125,8 @@ class Host {
                                uint64_t desired_bytes) = 0;
   virtual Growth TableGrowing(uint32_t index, uint64_t current,
                               uint64_t desired) = 0;
+  // Why the last growth was answered with kTrap. Once for each.
+  virtual Stop TakeGrowthStop() = 0;
   // After a growth that happened.
   virtual void Grown(ExternKind kind, uint64_t units) = 0;
 
@@ -134,8 +147,10 @@ class Host {
   }
   // A probed function is about to run; a stop says that it may not. `place`
   // is where its call is in the running activation: greater is further in.
+  // `callers` are the frames that it will be on top of.
   virtual std::optional<Stop> EnterFunction(
-      uint32_t probe, uint64_t place, absl::Span<const RawValue> args) = 0;
+      uint32_t probe, uint64_t place, GuestFrames& callers,
+      absl::Span<const RawValue> args) = 0;
   // The newest of those that were entered and not left is over, and returns or
   // makes a tail call. Those of an activation that stops are not left here.
   virtual void LeaveFunction(bool tail_call) = 0;
@@ -159,8 +174,8 @@ class Host {
   bool Interrupted() const {
     return interrupted_.load(std::memory_order_relaxed);
   }
-  // Reads a clock.
-  virtual bool DeadlinePassed() const = 0;
+  // Reads a clock. What the call ends with, if one of its times is up.
+  virtual std::optional<TrapCode> TimeUp() = 0;
   // Lets others have the thread, if they wait for one; to be called when the
   // guest has run for a while, about as often as the two above. The Store may
   // be on another thread afterwards (parker.h).

@@ -57,6 +57,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "runtime/call_ring.h"
 #include "runtime/fuel.h"
 #include "runtime/function_filter.h"
 #include "runtime/host_function_spec.h"
@@ -145,14 +146,6 @@ struct FunctionIdentity {
   const HostFunctionSpec* spec = nullptr;
 };
 
-// The guest function that made a host call.
-struct CallerFrame {
-  uint32_t func_index = kNoIndex;  // kNoIndex: the embedder called
-  // As Frame::func_name. Valid until the hook returns.
-  absl::string_view func_name;
-  absl::string_view module_name;
-};
-
 // How a call ended; told on the two returning transitions.
 enum class Ending : uint8_t {
   kNotYet,     // on the two calling transitions
@@ -188,12 +181,16 @@ class CallContext {
 
   // Who called, on host-call transitions.
   virtual CallerFrame caller() = 0;
+  // caller().func_index alone, for less.
+  virtual uint32_t caller_index() = 0;
   // The Wasm frames below, newest first, at most `max_frames`: of the guest
   // that made the host call, then of those further out. A guest that is being
   // entered or left has none.
   virtual std::vector<Frame> Backtrace(size_t max_frames) = 0;
   // Bytes of the caller's memory 0; 0 if it has none.
   virtual uint64_t MemoryBytes() = 0;
+  // Bytes of all memories and tables of the Store.
+  virtual uint64_t StoreBytes() = 0;
   // The Store's fuel. What is changed here counts when the hook has returned.
   Fuel& fuel() const { return *fuel_; }
 
@@ -273,6 +270,30 @@ struct GrowthEvent {
   bool allowed = false;
   // Bytes of all memories and tables of the Store before the growth.
   uint64_t store_bytes = 0;
+  // Fuel::used, of the Store.
+  uint64_t fuel_used = 0;
+};
+
+// What the hook says of a growth. A yes or a no is an answer.
+struct GrowthAnswer {
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  GrowthAnswer(bool may_grow) : allow(may_grow) {}
+  static GrowthAnswer After(absl::Duration delay) {
+    GrowthAnswer answer(true);
+    answer.delay = delay;
+    return answer;
+  }
+  // The guest ends with `error`, which is not null.
+  static GrowthAnswer Stop(ErrorRef error) {
+    GrowthAnswer answer(false);
+    answer.error = std::move(error);
+    return answer;
+  }
+
+  bool allow = true;
+  // How long the growth, or its refusal, waits.
+  absl::Duration delay;
+  ErrorRef error;
 };
 
 // Judges the transitions of one Store.
@@ -305,9 +326,9 @@ class CallHook {
   // One transition. `call` has the functions that make the answer.
   virtual Disposition OnTransition(CallContext& call) = 0;
 
-  // A growth request, reported outside the four transitions. Returning false
+  // A growth request, reported outside the four transitions. Answering false
   // refuses what the limiter allowed; true does not allow what it refused.
-  virtual bool OnGrowth(const GrowthEvent& event) {
+  virtual GrowthAnswer OnGrowth(const GrowthEvent& event) {
     static_cast<void>(event);
     return true;
   }
@@ -316,7 +337,7 @@ class CallHook {
   // probe.h. Null proceeds; an error ends the activation as a refusal does,
   // before the function has run. In both, guests of the Store cannot be called,
   // whatever HookOptions::allow_reentry says: results are on their way.
-  virtual ErrorRef OnFunctionEnter(const FunctionEntry& entry) {
+  virtual EntryAnswer OnFunctionEnter(const FunctionEntry& entry) {
     static_cast<void>(entry);
     return nullptr;
   }
@@ -337,6 +358,9 @@ struct HookOptions {
   // instantiated already and what will be. Names are those of the name section
   // and of the exports, any of them.
   FunctionFilter probes;
+  // Notes the host calls of which the hook wants some transition: call_ring.h.
+  // Null: nobody does. Outlives the installation.
+  CallRing* call_ring = nullptr;
 };
 
 }  // namespace callgate

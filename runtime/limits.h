@@ -38,6 +38,13 @@ struct Limits {
 // What one call may use. An absent limit is no limit.
 struct CallOptions {
   std::optional<absl::Duration> wall;
+  // Processor time: what the thread spends on this call and all that it calls,
+  // host functions and hooks too. Time in which the Store waits, is parked or
+  // has made room for others does not count. Looked at where `wall` is, and
+  // read seldom: a call ends at the latest a millisecond or so of its own work
+  // after it is spent, or when its host function has returned.
+  // absl::InfiniteDuration() measures it (CallUsage::cpu) and ends nothing.
+  std::optional<absl::Duration> cpu;
   // A ceiling for the call and all that it calls: see fuel.h.
   //
   // The native engine counts as Wasmtime does, the same at both levels of its
@@ -69,6 +76,8 @@ struct CallUsage {
   uint64_t host_calls = 0;
   uint64_t host_bytes = 0;
   absl::Duration wall;
+  // Where CallOptions::cpu is set; else zero.
+  absl::Duration cpu;
 };
 
 // Asked before a Store's memory or table grows (and when one is made, with

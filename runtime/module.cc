@@ -71,4 +71,24 @@ absl::string_view Module::FunctionName(uint32_t func_index) const {
                                              : absl::string_view();
 }
 
+std::vector<uint32_t> Module::FunctionsOf(const FunctionFilter& filter) const {
+  if (filter.empty()) return {};
+  const admission::ModuleSummary& all = summary();
+  const auto imported = static_cast<uint32_t>(all.imported_functions);
+  const auto functions = static_cast<uint32_t>(imported + all.own_functions);
+  std::vector<bool> selected(functions);
+  for (uint32_t i = imported; i < functions; ++i) {
+    selected[i] = filter.HasIndex(i) || filter.HasName(FunctionName(i));
+  }
+  for (const ExportType& e : exports()) {
+    if (e.type.kind != ExternKind::kFunc || e.index < imported) continue;
+    if (!selected[e.index]) selected[e.index] = filter.HasName(e.name);
+  }
+  std::vector<uint32_t> indexes;
+  for (uint32_t i = imported; i < functions; ++i) {
+    if (selected[i]) indexes.push_back(i);
+  }
+  return indexes;
+}
+
 }  // namespace callgate

@@ -15,6 +15,7 @@
 #include "runtime/admission/scan.h"
 #include "runtime/engine.h"
 #include "runtime/extern_type.h"
+#include "runtime/function_filter.h"
 
 namespace callgate {
 
@@ -63,6 +64,9 @@ class Module {
   // From the name section or else the exports; empty if there is none. At most
   // 256 untrusted bytes.
   absl::string_view FunctionName(uint32_t func_index) const;
+  // Which functions of its own `filter` means, by index, by the name section's
+  // name or by an export's, any of them; increasing.
+  std::vector<uint32_t> FunctionsOf(const FunctionFilter& filter) const;
 
  private:
   Module(const Engine& engine, admission::ModuleSummary summary,

@@ -43,6 +43,14 @@ class Parker {
   // than anybody waits for.
   static Clock::time_point SteadyTime(absl::Time when);
 
+  // Processor time of the calling fiber, on whatever threads it was, from any
+  // origin. Counts from the first time that it is asked, so that fibers which
+  // nobody asks have no clock to read.
+  virtual std::chrono::nanoseconds ProcessorTime() = 0;
+
+  // Of the calling thread, whatever runs on it.
+  static std::chrono::nanoseconds ProcessorTimeOfThread();
+
   // For executors: what Current answers on this thread.
   static void SetCurrent(Parker* parker);
 

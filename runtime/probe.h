@@ -25,15 +25,20 @@
 //     newest first, before the catching function goes on.
 //
 // The name of a function is what the name section or an export says, which is
-// the guest's word. Not told: results, the caller, and addresses of code.
+// the guest's word. Not told: results, and addresses of code.
 
 #ifndef CALLGATE_RUNTIME_PROBE_H_
 #define CALLGATE_RUNTIME_PROBE_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "runtime/host_function_spec.h"
 #include "runtime/trap.h"
 #include "runtime/value.h"
 
@@ -50,12 +55,38 @@ struct ProbedFunction {
   uint32_t probe = 0;
 };
 
+// The guest function that made a call.
+struct CallerFrame {
+  uint32_t func_index = kNoIndex;  // kNoIndex: the embedder called
+  // As Frame::func_name. Valid until the hook returns.
+  absl::string_view func_name;
+  absl::string_view module_name;
+};
+
 // Views are valid until the hook returns.
 struct FunctionEntry {
   const ProbedFunction& function;
   absl::Span<const RawValue> args;
   // Probed calls open in the Store, this one included.
-  uint32_t depth = 0;
+  uint32_t depth;
+  // Who called it, or made way for it by a tail call in another's place: then
+  // it is that other one's caller.
+  absl::FunctionRef<CallerFrame()> caller;
+  // Of the Store: Fuel::used, and bytes of all memories and tables.
+  uint64_t fuel_used;
+  uint64_t store_bytes;
+};
+
+// What the hook says of an entry.
+struct EntryAnswer {
+  // NOLINTNEXTLINE(google-explicit-constructor): null proceeds.
+  EntryAnswer(std::nullptr_t) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): an error refuses.
+  EntryAnswer(ErrorRef why) : error(std::move(why)) {}
+
+  ErrorRef error;
+  // How long the function waits before it runs.
+  absl::Duration delay;
 };
 
 enum class FunctionEnding : uint8_t {

@@ -106,16 +106,12 @@ class HookCall final : public CallContext {
   ~HookCall() override = default;
 
   CallerFrame caller() override {
-    CallerFrame caller;
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return caller;
-    const std::vector<backend::RawFrame> top = host_call_->frames->Frames(1);
-    if (top.empty()) return caller;
-    caller.func_index = top[0].func_index;
-    if (const auto* instance = store_.FindInstance(top[0].instance)) {
-      caller.func_name = instance->module->FunctionName(top[0].func_index);
-      caller.module_name = instance->name;
-    }
-    return caller;
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return {};
+    return store_.CallerAt(host_call_->frames->Newest());
+  }
+  uint32_t caller_index() override {
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return kNoIndex;
+    return host_call_->frames->Newest().func_index;
   }
 
   std::vector<Frame> Backtrace(size_t max_frames) override {
@@ -127,6 +123,7 @@ class HookCall final : public CallContext {
   uint64_t MemoryBytes() override {
     return host_call_ == nullptr ? 0 : store_.CallerMemory(*host_call_).size();
   }
+  uint64_t StoreBytes() override { return store_.bytes_used_; }
 
   absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t address,
                                                     uint64_t length) override {
@@ -409,6 +406,14 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
   question.args = state.args;
   question.results = absl::MakeSpan(results, binding.results);
 
+  CallRing* const ring = in_hook_ ? nullptr : hook_options_.call_ring;
+  uint64_t noted = 0;
+  if (ring != nullptr) {
+    noted = ring->Begin(
+        binding.identity,
+        state.frames == nullptr ? kNoIndex : state.frames->Newest().func_index);
+  }
+
   std::optional<backend::Stop> stop;
   bool answered = false;
   if (Wants(wanted, Transition::kCallingHost)) {
@@ -421,6 +426,7 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
         answered = true;
         break;
       case Reply::kRefused:
+        if (ring != nullptr) ring->End(noted, CallRing::Outcome::kRefused, 0);
         GiveBack(state);
         return said;
       case Reply::kFailed:
@@ -433,6 +439,16 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
   }
   if (!answered && !stop.has_value()) {
     stop = RunBody(binding, state, state.args, results);
+  }
+  if (ring != nullptr) {
+    if (stop.has_value()) {
+      ring->End(noted, CallRing::Outcome::kStopped, 0);
+    } else {
+      ring->End(noted,
+                answered ? CallRing::Outcome::kAnswered
+                         : CallRing::Outcome::kReturned,
+                binding.gives_i32 ? results[0].u32() : 0);
+    }
   }
   if (Wants(wanted, Transition::kReturningFromHost) &&
       (!stop.has_value() || !IsWasmi())) {
@@ -660,10 +676,20 @@ backend::Growth StoreImpl::Growing(GrowthEvent::Kind kind, uint32_t index,
     event.desired = desired;
     event.allowed = allowed;
     event.store_bytes = bytes_used_;
+    event.fuel_used = fuel_.used();
     in_hook_ = true;
-    const bool agreed = hook_->OnGrowth(event);
+    GrowthAnswer answer = hook_->OnGrowth(event);
     in_hook_ = false;
-    allowed = allowed && agreed;
+    if (answer.error != nullptr) {
+      growth_stop_ = backend::Stop{TrapCode::kRefused, std::move(answer.error)};
+      return backend::Growth::kTrap;
+    }
+    if (answer.delay > absl::ZeroDuration() &&
+        Wait(-1, absl::Now() + answer.delay) == WakeReason::kInterrupted) {
+      growth_stop_ = backend::Stop{InterruptCode(), nullptr};
+      return backend::Growth::kTrap;
+    }
+    allowed = allowed && answer.allow;
   }
   if (allowed) return backend::Growth::kAllow;
   return limits_.trap_on_growth_refused ? backend::Growth::kTrap
@@ -681,6 +707,12 @@ backend::Growth StoreImpl::TableGrowing(uint32_t index, uint64_t current,
   return Growing(GrowthEvent::Kind::kTable, index, current, desired);
 }
 
+backend::Stop StoreImpl::TakeGrowthStop() {
+  std::optional<backend::Stop> stop = std::exchange(growth_stop_, std::nullopt);
+  if (stop.has_value()) return *std::move(stop);
+  return backend::Stop{TrapCode::kGrowthLimited, nullptr};
+}
+
 void StoreImpl::Grown(ExternKind kind, uint64_t units) {
   if (kind == ExternKind::kMemory) {
     bytes_used_ += units;
@@ -692,12 +724,15 @@ void StoreImpl::Grown(ExternKind kind, uint64_t units) {
 
 // ---------------------------------------------------------------- budgets
 
-bool StoreImpl::DeadlinePassed() const {
-  return deadline_.has_value() && Clock::now() >= *deadline_;
+std::optional<TrapCode> StoreImpl::TimeUp() {
+  if (DeadlinePassed()) return TrapCode::kDeadlineExceeded;
+  if (processor_.Spent()) return TrapCode::kProcessorTimeExceeded;
+  return std::nullopt;
 }
 
-TrapCode StoreImpl::InterruptCode() const {
-  return Interrupted() ? TrapCode::kInterrupted : TrapCode::kDeadlineExceeded;
+TrapCode StoreImpl::InterruptCode() {
+  if (Interrupted()) return TrapCode::kInterrupted;
+  return TimeUp().value_or(TrapCode::kDeadlineExceeded);
 }
 
 template <typename Body>
@@ -716,6 +751,8 @@ CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
                             : host_bytes_ + limits_.host_bytes_per_call;
   }
   const uint64_t outer_budget = fuel_.Tighten(options.fuel);
+  const ProcessorBudget::Outer outer_processor =
+      processor_.Tighten(options.cpu);
   // Further away than anybody waits for: no deadline, and no sum that wraps.
   if (options.wall.has_value() && *options.wall < absl::Hours(24 * 366)) {
     const Clock::time_point deadline =
@@ -734,6 +771,7 @@ CallUsage StoreImpl::WithBudget(const CallOptions& options, const Body& body) {
   usage.wall = absl::FromChrono(Clock::now() - start);
   deadline_ = deadline_before;
   fuel_.Release(outer_budget);
+  usage.cpu = processor_.Release(outer_processor);
   return usage;
 }
 
@@ -772,7 +810,9 @@ WakeReason StoreImpl::Wait(int fd, absl::Time when) {
 
 WakeReason StoreImpl::ParkUntil(Parker& parker, int fd, absl::Time when) {
   while (true) {
-    if (Interrupted() || DeadlinePassed()) return WakeReason::kInterrupted;
+    if (Interrupted() || TimeUp().has_value()) {
+      return WakeReason::kInterrupted;
+    }
     if (when <= absl::Now()) return WakeReason::kTimeReached;
     if (fd >= 0) {
       pollfd now{fd, POLLIN, 0};
@@ -794,7 +834,9 @@ WakeReason StoreImpl::BlockUntil(int fd, absl::Time when) {
     wake_fd = wake_fd_;
   }
   while (true) {
-    if (Interrupted() || DeadlinePassed()) return WakeReason::kInterrupted;
+    if (Interrupted() || TimeUp().has_value()) {
+      return WakeReason::kInterrupted;
+    }
     absl::Duration left = when - absl::Now();
     if (left <= absl::ZeroDuration()) return WakeReason::kTimeReached;
     if (deadline_.has_value()) {
@@ -961,6 +1003,8 @@ uint32_t StoreImpl::NewBinding(std::shared_ptr<const HostDefinition> definition,
   FunctionIdentity& identity = binding.identity;
   binding.results =
       static_cast<uint32_t>(binding.definition->type.results.size());
+  binding.gives_i32 = binding.results == 1 &&
+                      binding.definition->type.results[0] == ValType::kI32;
   identity.kind = kind;
   identity.module = binding.module;
   identity.name = binding.name;
@@ -1160,7 +1204,7 @@ absl::StatusOr<Instantiation> StoreImpl::Instantiate(
   absl::Status failure;
   result.usage = WithBudget(options, [&] {
     backend::Probes probes;
-    probes.functions = SelectFunctions(hook_options_.probes, *module);
+    probes.functions = module->FunctionsOf(hook_options_.probes);
     probes.first = static_cast<uint32_t>(probes_.size());
     absl::StatusOr<backend::Instantiated> made =
         backend_->Instantiate(module->code(), imports, probes);
@@ -1213,6 +1257,16 @@ const StoreImpl::InstanceState* StoreImpl::FindInstance(
                                              : &instances_[found->second];
 }
 
+CallerFrame StoreImpl::CallerAt(backend::CallSite site) const {
+  CallerFrame caller;
+  caller.func_index = site.func_index;
+  if (const InstanceState* instance = FindInstance(site.instance)) {
+    caller.func_name = instance->module->FunctionName(site.func_index);
+    caller.module_name = instance->name;
+  }
+  return caller;
+}
+
 Frame StoreImpl::NameOne(const backend::RawFrame& raw) const {
   Frame frame;
   frame.func_index = raw.func_index;
@@ -1249,9 +1303,9 @@ std::vector<Frame> StoreImpl::FramesBelow(size_t max_frames) const {
 
 std::optional<uint32_t> StoreImpl::CallerInstance(const HostCallState& call) {
   if (call.frames == nullptr) return std::nullopt;
-  const std::vector<backend::RawFrame> top = call.frames->Frames(1);
-  if (top.empty()) return std::nullopt;
-  return top[0].instance;
+  const uint32_t instance = call.frames->Newest().instance;
+  if (instance == kNoIndex) return std::nullopt;
+  return instance;
 }
 
 absl::Span<uint8_t> StoreImpl::CallerMemory(const HostCallState& call) {

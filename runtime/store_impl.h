@@ -33,6 +33,7 @@
 #include "runtime/limits.h"
 #include "runtime/linker.h"
 #include "runtime/parker.h"
+#include "runtime/processor_budget.h"
 #include "runtime/store.h"
 #include "runtime/store_options.h"
 
@@ -64,16 +65,18 @@ class StoreImpl final : public backend::Host {
                                 uint64_t desired_bytes) override;
   backend::Growth TableGrowing(uint32_t index, uint64_t current,
                                uint64_t desired) override;
+  backend::Stop TakeGrowthStop() override;
   void Grown(ExternKind kind, uint64_t units) override;
   std::optional<backend::Stop> RunRuntimeCall(
       backend::RuntimeCall call, backend::GuestFrames& frames,
       absl::Span<const RawValue> args, absl::Span<RawValue> results,
       absl::FunctionRef<std::optional<backend::Stop>()> work) override;
   std::optional<backend::Stop> EnterFunction(
-      uint32_t probe, uint64_t place, absl::Span<const RawValue> args) override;
+      uint32_t probe, uint64_t place, backend::GuestFrames& callers,
+      absl::Span<const RawValue> args) override;
   void LeaveFunction(bool tail_call) override;
   void LeaveThrown(uint64_t place) override;
-  bool DeadlinePassed() const override;
+  std::optional<TrapCode> TimeUp() override;
   void LetOthersRun() override;
 
  private:
@@ -100,7 +103,8 @@ class StoreImpl final : public backend::Host {
     // What the hook wants of it; empty without a hook.
     TransitionSet wanted;
     uint32_t func = 0;
-    uint32_t results = 0;  // of its type
+    uint32_t results = 0;    // of its type
+    bool gives_i32 = false;  // and nothing else
   };
 
   struct InstanceState {
@@ -236,8 +240,6 @@ class StoreImpl final : public backend::Host {
 
   // ---- probes: store_probes.cc
   absl::Status InstallHook(CallHook* hook, const HookOptions& options);
-  static std::vector<uint32_t> SelectFunctions(const FunctionFilter& filter,
-                                               const Module& module);
   void AddProbes(const InstanceState& instance, const backend::Probes& probes);
   // Leaves the newest of the open functions until there are `open`.
   void LeaveDownTo(size_t open, FunctionEnding ending, const Trap* trap);
@@ -253,6 +255,7 @@ class StoreImpl final : public backend::Host {
   // Of the innermost host call, and of those it is nested in.
   std::vector<Frame> FramesBelow(size_t max_frames) const;
   std::vector<Frame> Name(const std::vector<backend::RawFrame>& raw) const;
+  CallerFrame CallerAt(backend::CallSite site) const;
   Frame NameOne(const backend::RawFrame& raw) const;
   const InstanceState* FindInstance(uint32_t backend_id) const;
   // The memory 0 of the code that made the host call; empty without one.
@@ -264,7 +267,10 @@ class StoreImpl final : public backend::Host {
   WakeReason ParkUntil(Parker& parker, int fd, absl::Time when);
   // After `interrupted_` has changed, for those who wait.
   void InterruptChanged(bool interrupted);
-  TrapCode InterruptCode() const;
+  bool DeadlinePassed() const {
+    return deadline_.has_value() && Clock::now() >= *deadline_;
+  }
+  TrapCode InterruptCode();
 
   backend::Growth Growing(GrowthEvent::Kind kind, uint32_t index,
                           uint64_t current, uint64_t desired);
@@ -307,11 +313,13 @@ class StoreImpl final : public backend::Host {
   absl::flat_hash_map<uint64_t, std::shared_ptr<void>> extern_refs_;
 
   HostCallState* host_call_ = nullptr;  // the innermost; null outside of any
+  std::optional<backend::Stop> growth_stop_;  // see backend::Growth::kTrap
   uint64_t bytes_used_ = 0;
   uint64_t table_elements_ = 0;
 
   // The rest of the running call's budget.
   std::optional<Clock::time_point> deadline_;
+  ProcessorBudget processor_;
   uint64_t host_bytes_limit_ = ~uint64_t{0};
   uint64_t host_bytes_ = 0;  // since the Store was made
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "runtime/check.h"
 #include "runtime/module.h"
 #include "runtime/store_impl.h"
@@ -36,30 +37,6 @@ FunctionEnding Stopped(Ending ending) {
 
 }  // namespace
 
-// ---------------------------------------------------------------- selecting
-
-std::vector<uint32_t> StoreImpl::SelectFunctions(const FunctionFilter& filter,
-                                                 const Module& module) {
-  if (filter.empty()) return {};
-  const admission::ModuleSummary& summary = module.summary();
-  const auto imported = static_cast<uint32_t>(summary.imported_functions);
-  const auto functions =
-      static_cast<uint32_t>(imported + summary.own_functions);
-  std::vector<bool> selected(functions);
-  for (uint32_t i = imported; i < functions; ++i) {
-    selected[i] = filter.HasIndex(i) || filter.HasName(module.FunctionName(i));
-  }
-  for (const ExportType& e : module.exports()) {
-    if (e.type.kind != ExternKind::kFunc || e.index < imported) continue;
-    if (!selected[e.index]) selected[e.index] = filter.HasName(e.name);
-  }
-  std::vector<uint32_t> indexes;
-  for (uint32_t i = imported; i < functions; ++i) {
-    if (selected[i]) indexes.push_back(i);
-  }
-  return indexes;
-}
-
 void StoreImpl::AddProbes(const InstanceState& instance,
                           const backend::Probes& probes) {
   for (const uint32_t index : probes.functions) {
@@ -83,7 +60,7 @@ absl::Status StoreImpl::InstallHook(CallHook* hook,
   uint32_t count = 0;
   for (const InstanceState& instance : instances_) {
     backend::Probes probes;
-    probes.functions = SelectFunctions(options.probes, *instance.module);
+    probes.functions = instance.module->FunctionsOf(options.probes);
     probes.first = count;
     count += static_cast<uint32_t>(probes.functions.size());
     all.emplace_back(instance.backend_id, std::move(probes));
@@ -112,7 +89,8 @@ absl::Status StoreImpl::InstallHook(CallHook* hook,
 // ---------------------------------------------------------------- events
 
 std::optional<backend::Stop> StoreImpl::EnterFunction(
-    uint32_t number, uint64_t place, absl::Span<const RawValue> args) {
+    uint32_t number, uint64_t place, backend::GuestFrames& callers,
+    absl::Span<const RawValue> args) {
   if (!TellsProbes()) return std::nullopt;
   CALLGATE_CHECK(number < probes_.size(), "a backend has known probes");
   Probe& probe = probes_[number];
@@ -120,15 +98,25 @@ std::optional<backend::Stop> StoreImpl::EnterFunction(
     probe.function.type = &backend_->TypeOfFunc(
         backend_->FuncAt(probe.backend_instance, probe.function.func_index));
   }
-  const FunctionEntry entry{probe.function, args,
-                            static_cast<uint32_t>(open_functions_.size() + 1)};
+  const auto who = [this, &callers] { return CallerAt(callers.Newest()); };
+  const FunctionEntry entry{probe.function,
+                            args,
+                            static_cast<uint32_t>(open_functions_.size() + 1),
+                            who,
+                            fuel_.used(),
+                            bytes_used_};
   in_hook_ = in_probe_ = true;
-  ErrorRef refusal = hook_->OnFunctionEnter(entry);
+  EntryAnswer answer = hook_->OnFunctionEnter(entry);
   in_hook_ = in_probe_ = false;
-  if (refusal != nullptr) {
-    return backend::Stop{TrapCode::kRefused, std::move(refusal)};
+  if (answer.error != nullptr) {
+    return backend::Stop{TrapCode::kRefused, std::move(answer.error)};
   }
+  // It was not refused, so it is left, even if it never comes to run.
   open_functions_.push_back(OpenFunction{number, place});
+  if (answer.delay > absl::ZeroDuration() &&
+      Wait(-1, absl::Now() + answer.delay) == WakeReason::kInterrupted) {
+    return backend::Stop{InterruptCode(), nullptr};
+  }
   return std::nullopt;
 }
 

@@ -49,6 +49,8 @@ Words WordsOf(TrapCode code) {
       return {"interrupted", "interrupted"};
     case TrapCode::kDeadlineExceeded:
       return {"deadline_exceeded", "deadline exceeded"};
+    case TrapCode::kProcessorTimeExceeded:
+      return {"processor_time_exceeded", "processor time used up"};
     case TrapCode::kGrowthLimited:
       return {"growth_limited", "growth over the Store's limit"};
     case TrapCode::kHostBytesExceeded:

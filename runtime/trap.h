@@ -31,10 +31,11 @@ enum class TrapCode : uint8_t {
   kCallStackExhausted,
   // The host's limits.
   kOutOfFuel,
-  kInterrupted,        // Store::Interrupt
-  kDeadlineExceeded,   // the wall budget of the call
-  kGrowthLimited,      // a growth that the limiter turned into a trap
-  kHostBytesExceeded,  // bytes moved between guest and host in one call
+  kInterrupted,            // Store::Interrupt
+  kDeadlineExceeded,       // the wall budget of the call
+  kProcessorTimeExceeded,  // the processor time budget of the call
+  kGrowthLimited,          // a growth that the limiter turned into a trap
+  kHostBytesExceeded,      // bytes moved between guest and host in one call
   kActivationDepthExceeded,
   // Somebody's decision: cause() says whose and why.
   kHostError,  // a host function returned an error

@@ -160,6 +160,7 @@ class Daemon::Impl {
   absl::Status StartServer();
   absl::Status Announce();
   void SweepIdle();
+  void SweepSuppressed();
   void PublishDaemonEvent(absl::string_view action, absl::string_view message);
 
   // In this order: what stands later uses what stands before.
@@ -288,6 +289,7 @@ absl::Status Daemon::Impl::Start() {
   if (!page.ok()) return page.status();
   page_server_ = *std::move(page);
   SweepIdle();
+  SweepSuppressed();
   PublishDaemonEvent("daemon_started",
                      absl::StrCat("listening at ", listen_, ", engine ",
                                   engine_->engine().name()));
@@ -383,6 +385,12 @@ void Daemon::Impl::SweepIdle() {
   timer_.Schedule(now + pause, [this] { SweepIdle(); });
 }
 
+void Daemon::Impl::SweepSuppressed() {
+  stores_.suppressor().Sweep();
+  timer_.Schedule(absl::Now() + absl::Seconds(1),
+                  [this] { SweepSuppressed(); });
+}
+
 void Daemon::Impl::PublishDaemonEvent(absl::string_view action,
                                       absl::string_view message) {
   v1::Event event;
@@ -408,6 +416,7 @@ void Daemon::Impl::Drain() {
     stores_.EndAll(EndReason::kDraining, "the daemon is shutting down");
   } while (
       !runs_->executor().WaitUntilIdle(absl::Now() + absl::Milliseconds(100)));
+  stores_.suppressor().TellAll();
 }
 
 Daemon::Impl::~Impl() {

@@ -46,6 +46,9 @@ Limits StoreLimitsUnder(const policy::EffectiveBudgets& budgets) {
     limits.call_depth = static_cast<uint32_t>(
         std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
   }
+  if (const auto max = budgets.Max(Budget::kStackBytes)) {
+    limits.stack_bytes = *max;
+  }
   if (const auto max = budgets.Max(Budget::kHostBytesPerCall)) {
     limits.host_bytes_per_call = *max;
   }
@@ -126,6 +129,27 @@ absl::Status CheckPolicies(
                          reason::kPolicyRefused,
                          absl::StrCat("a policy cannot judge this module: ",
                                       absl::StrJoin(problems, "; ")));
+}
+
+absl::Status PrepareHook(const Module& module, policy::PolicyHook& hook,
+                         HookOptions& options,
+                         std::vector<std::string>& warnings) {
+  options.call_ring = hook.call_ring();
+  hook.SelectFunctions([&module](const FunctionFilter& filter) {
+    return module.FunctionsOf(filter);
+  });
+  for (const policy::InnerRules::Pending& pending : hook.pending_rules()) {
+    warnings.push_back(absl::StrCat(
+        "policy ", pending.policy->name(), ": rule ", pending.rule->id,
+        " is pending: no function of the module fits ",
+        events::EscapeText(pending.pattern)));
+  }
+  const absl::Status added = hook.AddProbes(&options.probes);
+  if (added.ok()) return added;
+  return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                         reason::kPolicyRefused,
+                         absl::StrCat("the policies watch too many functions: ",
+                                      std::string(added.message())));
 }
 
 absl::Status LinkStatus(const absl::Status& status) {

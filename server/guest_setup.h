@@ -19,6 +19,8 @@
 #include "absl/types/span.h"
 #include "policy/budgets.h"
 #include "policy/policy.h"
+#include "policy/policy_hook.h"
+#include "runtime/call_hook.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/limits.h"
 #include "runtime/linker.h"
@@ -55,6 +57,14 @@ absl::Status CheckPolicies(
     const Module& module,
     absl::Span<const std::shared_ptr<const policy::Policy>> policies,
     const SpecByImport& specs, std::vector<std::string>& warnings);
+
+// Tells the hook what the module's functions are, and adds to `options` what it
+// needs of the Store: probes, and the ring of calls. Rules that none of the
+// functions fits are warnings. FailedPrecondition POLICY_REFUSED for more
+// functions than can be watched.
+absl::Status PrepareHook(const Module& module, policy::PolicyHook& hook,
+                         HookOptions& options,
+                         std::vector<std::string>& warnings);
 
 // What Linker::Instantiate says, with a reason: FailedPrecondition
 // MISSING_IMPORT or IMPORT_TYPE, and everything else as it is.

@@ -1,6 +1,6 @@
 #include "server/probing_hook.h"
 
-#include <utility>
+#include <algorithm>
 
 namespace callgate {
 
@@ -16,18 +16,25 @@ Disposition ProbingHook::OnTransition(CallContext& call) {
   return judge_.OnTransition(call);
 }
 
-bool ProbingHook::OnGrowth(const GrowthEvent& event) {
+GrowthAnswer ProbingHook::OnGrowth(const GrowthEvent& event) {
   return judge_.OnGrowth(event);
 }
 
-ErrorRef ProbingHook::OnFunctionEnter(const FunctionEntry& entry) {
-  ErrorRef refused = judge_.OnFunctionEnter(entry);
-  if (refused == nullptr) watcher_.OnEnter(entry);
-  return refused;
+bool ProbingHook::Shows(const ProbedFunction& function) const {
+  return std::binary_search(functions_.begin(), functions_.end(),
+                            function.func_index);
+}
+
+EntryAnswer ProbingHook::OnFunctionEnter(const FunctionEntry& entry) {
+  EntryAnswer answer = judge_.OnFunctionEnter(entry);
+  if (answer.error == nullptr && Shows(entry.function)) {
+    watcher_.OnEnter(entry);
+  }
+  return answer;
 }
 
 void ProbingHook::OnFunctionLeave(const FunctionExit& exit) {
-  watcher_.OnLeave(exit);
+  if (Shows(exit.function)) watcher_.OnLeave(exit);
   judge_.OnFunctionLeave(exit);
 }
 

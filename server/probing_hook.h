@@ -2,13 +2,19 @@
 // calls (runtime/probe.h): a Store has one hook, and a profiler must not take
 // the policies' place.
 //
-// Everything is forwarded. An entry that the judging hook refuses is not shown:
-// what is shown is entered and left in pairs, as the Store promises.
+// Everything is forwarded. Shown are the functions that the watcher asked for,
+// and not those that only the judging hook wants to see. An entry that it
+// refuses is not shown: what is shown is entered and left in pairs, as the
+// Store promises.
 //
 // Threads: the Store's. Both outlive the hook.
 
 #ifndef CALLGATE_SERVER_PROBING_HOOK_H_
 #define CALLGATE_SERVER_PROBING_HOOK_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "runtime/call_hook.h"
 
@@ -24,19 +30,24 @@ class ProbeWatcher {
 
 class ProbingHook final : public CallHook {
  public:
-  ProbingHook(CallHook& judge, ProbeWatcher& watcher)
-      : judge_(judge), watcher_(watcher) {}
+  // `functions` are those to show, by their indexes, increasing.
+  ProbingHook(CallHook& judge, ProbeWatcher& watcher,
+              std::vector<uint32_t> functions)
+      : judge_(judge), watcher_(watcher), functions_(std::move(functions)) {}
 
   TransitionSet OnLink(const FunctionIdentity& function) override;
   bool Understands(HookProfile profile) const override;
   Disposition OnTransition(CallContext& call) override;
-  bool OnGrowth(const GrowthEvent& event) override;
-  ErrorRef OnFunctionEnter(const FunctionEntry& entry) override;
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override;
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override;
   void OnFunctionLeave(const FunctionExit& exit) override;
 
  private:
+  bool Shows(const ProbedFunction& function) const;
+
   CallHook& judge_;
   ProbeWatcher& watcher_;
+  const std::vector<uint32_t> functions_;
 };
 
 }  // namespace callgate

@@ -22,7 +22,9 @@ constexpr char kGuest[] = R"((module
   (import "env" "host" (func $host))
   (memory 1)
   (func $in (call $host) (drop (memory.grow (i32.const 1))))
-  (func (export "go") (call $in))))";
+  (func $other)
+  (func (export "go") (call $in))
+  (func (export "others") (call $other))))";
 
 using Lines = std::vector<std::string>;
 
@@ -40,14 +42,14 @@ class Judge final : public CallHook {
     }
     return call.Proceed();
   }
-  bool OnGrowth(const GrowthEvent&) override {
+  GrowthAnswer OnGrowth(const GrowthEvent&) override {
     lines_.push_back("growth");
     return true;
   }
-  ErrorRef OnFunctionEnter(const FunctionEntry& entry) override {
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override {
     lines_.push_back(absl::StrCat("judge enters ", entry.function.name));
     if (!refuse_entries) return nullptr;
-    return std::make_shared<TrapError>(TrapCode::kRefused);
+    return ErrorRef(std::make_shared<TrapError>(TrapCode::kRefused));
   }
   void OnFunctionLeave(const FunctionExit& exit) override {
     lines_.push_back(absl::StrCat("judge leaves ", exit.function.name));
@@ -88,15 +90,16 @@ class ProbingHookTest : public testing::Test {
     EXPECT_TRUE(linker_.DefineFunc("env", "host", std::move(host)).ok());
     HookOptions options;
     EXPECT_TRUE(options.probes.AddPattern("in").ok());
+    EXPECT_TRUE(options.probes.AddPattern("other").ok());
     EXPECT_TRUE(store_.SetCallHook(hook_, options).ok());
   }
 
-  CallResult Go() {
+  CallResult Go(const std::string& name = "go") {
     const auto module = Module::Compile(*engine_, *AssembleWat(kGuest));
     EXPECT_TRUE(module.ok()) << module.status();
     const auto made = linker_.Instantiate(store_, *module, "guest");
     EXPECT_TRUE(made.ok()) << made.status();
-    return *made->instance->GetFunc("go")->Call({});
+    return *made->instance->GetFunc(name)->Call({});
   }
 
   std::unique_ptr<Engine> engine_;
@@ -104,7 +107,8 @@ class ProbingHookTest : public testing::Test {
   Lines lines_;
   Judge judge_{lines_};
   Watcher watcher_{lines_};
-  ProbingHook hook_{judge_, watcher_};
+  // Function 1 is "in".
+  ProbingHook hook_{judge_, watcher_, {1}};
   Store store_;
 };
 
@@ -114,6 +118,13 @@ TEST_F(ProbingHookTest, ForwardsAllAndShowsProbedCalls) {
               ElementsAre("link host", "transition", "judge enters in",
                           "enter in", "transition", "transition", "growth",
                           "leave in", "judge leaves in", "transition"));
+}
+
+TEST_F(ProbingHookTest, ShowsWhatTheWatcherAskedForAlone) {
+  EXPECT_TRUE(Go("others").returned());
+  EXPECT_THAT(lines_,
+              ElementsAre("link host", "transition", "judge enters other",
+                          "judge leaves other", "transition"));
 }
 
 TEST_F(ProbingHookTest, LetsTheOtherRefuse) {

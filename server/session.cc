@@ -76,6 +76,8 @@ class Turn {
 // The budget that a trap of this code has used up; empty if it is about none.
 absl::string_view BudgetOfTrap(TrapCode code, bool fuel_of_store) {
   switch (code) {
+    case TrapCode::kProcessorTimeExceeded:
+      return policy::BudgetName(Budget::kCpuPerCall);
     case TrapCode::kOutOfFuel:
       return policy::BudgetName(fuel_of_store ? Budget::kFuelPerStore
                                               : Budget::kFuelPerCall);
@@ -225,6 +227,10 @@ class Session::Impl {
         *config_.recorder, tally_, &handle_names_,
         policy::trial::RecordingHook::Clocks{MonotonicNow, absl::Now});
   }
+  CallHook& Judge() {
+    if (recording_hook_ != nullptr) return *recording_hook_;
+    return hook_;
+  }
   policy::DecisionSink& JudgesSink() {
     if (recording_hook_ != nullptr) return *recording_hook_;
     return tally_;
@@ -237,6 +243,22 @@ class Session::Impl {
   };
   Armed Arm(std::optional<uint64_t> fuel, std::optional<absl::Duration> wall,
             absl::Time deadline);
+
+  // Which of the two the engine holds.
+  Budget StackBudget() const {
+    return store_.engine().name() == "reference" ? Budget::kCallDepth
+                                                 : Budget::kStackBytes;
+  }
+  void WarnOfStackBudgets();
+  // Gives the Store what its hook wants of it.
+  absl::Status InstallHook(const HookOptions& options) {
+    if (probing_hook_.has_value()) {
+      return store_.SetCallHook(*probing_hook_, options);
+    }
+    return store_.SetCallHook(Judge(), options);
+  }
+  // The same for policies that came since.
+  void ReinstallHook();
 
   // How a guest's activation ended, whichever way it was entered.
   struct Ended {
@@ -311,6 +333,9 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
     options.open_handles_max = static_cast<uint32_t>(
         std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
   }
+  options.on_open_handle = [this](uint64_t number, bool refused) {
+    hook_.ReportHandle(number, refused);
+  };
   absl::StatusOr<std::shared_ptr<wasi::Context>> context =
       wasi::Context::Create(std::move(options));
   if (!context.ok()) return ContextStatus(context.status());
@@ -331,13 +356,55 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   if (!status.ok()) return status;
   status = CheckPolicies(*config_.module, config_.policies, specs, warnings_);
   if (!status.ok()) return status;
-  CallHook* judge = &hook_;
-  if (recording_hook_ != nullptr) judge = recording_hook_.get();
-  if (config_.probe_watcher == nullptr) return store_.SetCallHook(*judge);
+  WarnOfStackBudgets();
   HookOptions hook_options;
   hook_options.probes = config_.probes;
-  probing_hook_.emplace(*judge, *config_.probe_watcher);
-  return store_.SetCallHook(*probing_hook_, hook_options);
+  status = PrepareHook(*config_.module, hook_, hook_options, warnings_);
+  if (!status.ok()) return status;
+  if (config_.probe_watcher != nullptr) {
+    probing_hook_.emplace(Judge(), *config_.probe_watcher,
+                          config_.module->FunctionsOf(config_.probes));
+  }
+  return InstallHook(hook_options);
+}
+
+void Session::Impl::ReinstallHook() {
+  HookOptions options;
+  options.call_ring = hook_.call_ring();
+  options.probes = config_.probes;
+  absl::Status status = hook_.AddProbes(&options.probes);
+  if (status.ok()) status = InstallHook(options);
+  const auto tell = [this](const policy::Policy& policy,
+                           const policy::Rule& rule, absl::string_view why) {
+    tally_.OnRulePending(hook_.facts(), policy.name(), rule.id, why);
+  };
+  if (!status.ok()) {
+    // The Store goes on with the probes that it has.
+    for (const auto& policy : policies()) {
+      for (const policy::FunctionRule& about : policy->function_rules()) {
+        tell(*policy, policy->rules()[about.rule],
+             absl::StrCat("its functions are not all probed: ",
+                          std::string(status.message())));
+      }
+    }
+    return;
+  }
+  for (const policy::InnerRules::Pending& pending : hook_.pending_rules()) {
+    tell(*pending.policy, *pending.rule,
+         absl::StrCat("no function of the module fits ",
+                      events::EscapeText(pending.pattern)));
+  }
+}
+
+void Session::Impl::WarnOfStackBudgets() {
+  const Budget other = StackBudget() == Budget::kStackBytes
+                           ? Budget::kCallDepth
+                           : Budget::kStackBytes;
+  if (!budgets_.Max(other).has_value()) return;
+  warnings_.push_back(absl::StrCat(
+      "policy ", budgets_[other]->policy->name(), ": the ",
+      store_.engine().name(), " engine does not hold ",
+      policy::BudgetName(other), "; set ", policy::BudgetName(StackBudget())));
 }
 
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
@@ -345,6 +412,7 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
                                         absl::Time deadline) {
   using FuelCeiling = policy::PolicyHook::Arming::Fuel;
   hook_.TakeOver();
+  if (hook_.TakeReinstallDue()) ReinstallHook();
   const policy::EffectiveBudgets& budgets = hook_.budgets();
   Armed armed;
   // The smallest counts; of equal ones the policy's, which comes first.
@@ -379,6 +447,11 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
   if (deadline != absl::InfiniteFuture()) {
     tighten_wall(std::max(deadline - absl::Now(), absl::ZeroDuration()), false);
   }
+  armed.options.cpu = budgets.cpu_per_call();
+  if (!armed.options.cpu.has_value() && hook_.measures_cpu()) {
+    armed.options.cpu = absl::InfiniteDuration();
+  }
+  armed.arming.stack = StackBudget();
   hook_.ArmCall(armed.arming);
   const std::lock_guard<std::mutex> lock(mu_);
   running_until_ = armed.options.wall.has_value()
@@ -484,7 +557,7 @@ void Session::Impl::Tell(const Outcome& outcome,
                          const VerdictTally::Answered& answered) {
   const policy::PolicyHook::Counts counts = hook_.DrainCounts();
   if (config_.observer == nullptr) return;
-  CallEnd end{outcome, 0, {}, hook_.latched()};
+  CallEnd end{outcome, 0, counts.conditions_failed, {}, hook_.latched()};
   for (const auto& import : counts.imports) {
     HostCallCount calls;
     calls.module = import.function->module;
@@ -504,8 +577,8 @@ void Session::Impl::Tell(const Outcome& outcome,
 
 Outcome Session::Impl::Conclude(const Armed& armed, Ended ended) {
   fuel_used_ += ended.usage.fuel;
-  hook_.ReportUsage(
-      {ended.usage.fuel, fuel_used_, ended.usage.host_bytes, ended.usage.wall});
+  hook_.ReportUsage({ended.usage.fuel, fuel_used_, ended.usage.host_bytes,
+                     ended.usage.wall, ended.usage.cpu});
   Outcome outcome;
   outcome.usage = ended.usage;
   outcome.memory_bytes = store_.bytes_used();

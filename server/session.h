@@ -89,6 +89,8 @@ struct CallEnd {
   const Outcome& outcome;
   // Plain allows, which no decision record tells of.
   uint64_t allowed = 0;
+  // Conditions of rules that could not be evaluated.
+  uint64_t conditions_failed = 0;
   std::vector<HostCallCount> host_calls;
   // The verdict that ended the Session, in this call; else null.
   std::shared_ptr<const policy::PolicyViolation> ended_by;

@@ -304,6 +304,15 @@ INSTANTIATE_TEST_SUITE_P(
          "defaults: { unlisted_import: allow }\n"
          "budgets: { host_calls_per_call: 100 }\n",
          "host_calls_per_call"},
+        {"cpu",
+         "defaults: { unlisted_import: allow }\n"
+         "budgets: { cpu_per_call: 20ms }\n",
+         "cpu_per_call"},
+        {"prices",
+         "defaults: { unlisted_import: allow }\n"
+         "budgets: { fuel_per_call: 1000000, host_call_price: [{ import: "
+         "'*', base: 600000 }] }\n",
+         "fuel_per_call"},
     }),
     [](const auto& row) { return row.param.name; });
 
@@ -362,6 +371,73 @@ TEST(SessionBudgetTest, AStoresFuelIsUsedUpOverManyCalls) {
   EXPECT_LT(returned, 200);
   EXPECT_EQ(outcome->kind, OutcomeKind::kBudgetExceeded);
   EXPECT_EQ(outcome->budget, "fuel_per_store");
+}
+
+// The reference engine counts frames, so a budget of bytes is not held.
+TEST(SessionBudgetTest, WhatTheEngineDoesNotHoldIsAWarning) {
+  const auto session = MakeSession(
+      ConfigOf(kAdder, PolicyWith("budgets: { stack_bytes: 65536 }\n")));
+  EXPECT_THAT(session->warnings(),
+              ElementsAre("policy test: the reference engine does not hold "
+                          "stack_bytes; set call_depth"));
+  EXPECT_THAT(
+      MakeSession(
+          ConfigOf(kAdder, PolicyWith("budgets: { call_depth: 100 }\n")))
+          ->warnings(),
+      IsEmpty());
+}
+
+constexpr char kParser[] = R"((module
+  (func $parse_line (param i32) (result i32) (local.get 0))
+  (func (export "parse") (param i32) (result i32)
+    (call $parse_line (local.get 0)))
+  (memory (export "memory") 1 10)
+  (func (export "grow") (result i32) (memory.grow (i32.const 1)))))";
+
+TEST(SessionInnerRulesTest, FunctionsOfTheGuestAreJudged) {
+  const auto session = StartSession(ConfigOf(
+      kParser,
+      PolicyWith("rules:\n"
+                 "  - { id: long, event: function, function: 'parse_*', when: "
+                 "'args.p0 > 100', action: trap }\n"
+                 "  - { id: gone, event: function, function: 'decode_*', when: "
+                 "'true', action: trap }\n")));
+  EXPECT_THAT(session->warnings(),
+              ElementsAre("policy test: rule gone is pending: no function of "
+                          "the module fits decode_*"));
+  EXPECT_EQ(CallExport(*session, "parse", {Value::I32(100)})->kind,
+            OutcomeKind::kReturned);
+  const absl::StatusOr<Outcome> outcome =
+      CallExport(*session, "parse", {Value::I32(101)});
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->kind, OutcomeKind::kPolicyTrapped);
+  ASSERT_EQ(outcome->verdicts.size(), 1u);
+  EXPECT_EQ(outcome->verdicts[0].rule, "long");
+  EXPECT_TRUE(outcome->store_usable);
+}
+
+TEST(SessionInnerRulesTest, GrowthThatIsKilledEndsTheStore) {
+  const auto session = StartSession(ConfigOf(
+      kParser, PolicyWith("rules: [{ id: r, event: memory_grow, when: 'grow.to "
+                          "> 131072', action: kill_store }]\n")));
+  EXPECT_EQ(CallExport(*session, "grow")->kind, OutcomeKind::kReturned);
+  const absl::StatusOr<Outcome> outcome = CallExport(*session, "grow");
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_EQ(outcome->kind, OutcomeKind::kPolicyKilled);
+  EXPECT_FALSE(outcome->store_usable);
+}
+
+TEST(SessionInnerRulesTest, TooManyPatternsAreRefused) {
+  std::string rules = "rules:\n";
+  for (int i = 0; i < 65; ++i) {
+    absl::StrAppend(&rules, "  - { id: r", i, ", event: function, function: f",
+                    i, ", when: 'true', action: log }\n");
+  }
+  const absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(
+      TheEngine(), HostModules(), ConfigOf(kParser, PolicyWith(rules)));
+  EXPECT_EQ(session.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(session.status().message()),
+              HasSubstr("the policies watch too many functions"));
 }
 
 TEST(SessionInstantiateTest, AMissingImportIsNamed) {

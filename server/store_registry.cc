@@ -96,7 +96,10 @@ absl::Status StoreEntry::EndedStatus() const {
 
 StoreRegistry::StoreRegistry(size_t live_max, events::EventLog& events,
                              metrics::Metrics& metrics)
-    : live_max_(live_max), events_(events), metrics_(metrics) {}
+    : live_max_(live_max),
+      events_(events),
+      metrics_(metrics),
+      suppressor_(events) {}
 
 std::string StoreRegistry::NewId() {
   unsigned char bytes[8];
@@ -196,6 +199,7 @@ void StoreRegistry::Settle(const std::shared_ptr<StoreEntry>& entry) {
     use = std::move(entry->use_);
   }
   metrics_.CountStoreTermination(EndReasonName(why));
+  suppressor_.StoreEnded(entry->facts().id);
   entry->watcher_->PublishLifecycle(
       "store_ended",
       why == EndReason::kPolicyKilled || why == EndReason::kPolicyQuarantined

@@ -22,6 +22,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/event_suppressor.h"
 #include "server/events/event_log.h"
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
@@ -147,6 +148,10 @@ class StoreRegistry {
   // Ends Stores that nobody has called since `before`.
   void EndIdle(absl::Time before);
 
+  // Folds the events of all its Stores; tells what it held back of each when
+  // that ends.
+  EventSuppressor& suppressor() { return suppressor_; }
+
   // Stores that have not ended.
   std::vector<std::shared_ptr<StoreEntry>> Live() const;
   // Stores in which a call runs.
@@ -165,6 +170,7 @@ class StoreRegistry {
   const size_t live_max_;
   events::EventLog& events_;
   metrics::Metrics& metrics_;
+  EventSuppressor suppressor_;
 
   mutable absl::Mutex mu_;
   std::map<Key, std::shared_ptr<StoreEntry>> entries_ ABSL_GUARDED_BY(mu_);

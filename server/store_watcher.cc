@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "runtime/call_ring.h"
 #include "server/events/escape.h"
 #include "server/verdict_tally.h"
 
@@ -13,32 +14,65 @@ namespace {
 // Of a place in a guest's source, in an event.
 constexpr size_t kSourceBytesMax = 256;
 
-v1::EventSeverity SeverityToProto(policy::Severity severity) {
-  switch (severity) {
-    case policy::Severity::kDebug:
-      return v1::EVENT_SEVERITY_DEBUG;
-    case policy::Severity::kInfo:
-      return v1::EVENT_SEVERITY_INFO;
-    case policy::Severity::kNotice:
-      return v1::EVENT_SEVERITY_NOTICE;
-    case policy::Severity::kWarning:
-      return v1::EVENT_SEVERITY_WARNING;
-    case policy::Severity::kError:
-      return v1::EVENT_SEVERITY_ERROR;
-    case policy::Severity::kCritical:
-      return v1::EVENT_SEVERITY_CRITICAL;
+// How a call of the past ended, as events word it.
+absl::string_view OutcomeName(CallRing::Outcome outcome) {
+  switch (outcome) {
+    case CallRing::Outcome::kRunning:
+      return "running";
+    case CallRing::Outcome::kReturned:
+      return "returned";
+    case CallRing::Outcome::kAnswered:
+      return "answered";
+    case CallRing::Outcome::kRefused:
+      return "refused";
+    case CallRing::Outcome::kStopped:
+      return "stopped";
   }
-  return v1::EVENT_SEVERITY_UNSPECIFIED;
+  return "unknown";
+}
+
+void AddRecentCalls(const CallRing& ring, v1::Event& event) {
+  for (const CallRing::Call& call : ring.Calls()) {
+    v1::Event::PastCall* const past = event.add_recent_calls();
+    past->set_import_module(std::string(call.function->module));
+    past->set_import_name(std::string(call.function->name));
+    past->set_site(call.site == kNoIndex ? -1 : int64_t{call.site});
+    past->set_outcome(std::string(OutcomeName(call.outcome)));
+    past->set_result(call.result);
+    past->set_monotonic_ns(call.time.count());
+  }
+}
+
+void AddFunction(const policy::DecisionRecord& decision, v1::Event& event) {
+  v1::Event::Function* const function = event.mutable_function();
+  function->set_index(decision.func_index);
+  function->set_name(std::string(decision.func_name));
+  function->set_caller_index(decision.caller_func_index == kNoIndex
+                                 ? -1
+                                 : int64_t{decision.caller_func_index});
+  function->set_caller_name(std::string(decision.caller_func_name));
+  function->set_depth(decision.depth);
+}
+
+void AddGrowth(const policy::DecisionRecord& decision, v1::Event& event) {
+  v1::Event::Growth* const growth = event.mutable_growth();
+  growth->set_table(decision.subject ==
+                    policy::DecisionRecord::Subject::kTableGrow);
+  growth->set_index(decision.grow_index);
+  growth->set_from(decision.grow_from);
+  growth->set_to(decision.grow_to);
 }
 
 }  // namespace
 
 StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
+                           EventSuppressor& suppressor,
                            metrics::Metrics& metrics,
                            QuarantineHandler on_quarantine,
                            Explanations* explanations)
     : facts_(std::move(facts)),
       events_(events),
+      suppressor_(suppressor),
       metrics_(metrics),
       on_quarantine_(std::move(on_quarantine)),
       explanations_(explanations) {}
@@ -76,7 +110,7 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
 void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
   CountMatches(decision);
   if (explanations_ != nullptr) explanations_->Keep(decision, absl::Now());
-  if (!decision.report) return;
+  if (!decision.report || !suppressor_.Tells(decision)) return;
   v1::Event event = NewEvent(
       decision.budget.empty() ? v1::EVENT_KIND_DECISION : v1::EVENT_KIND_BUDGET,
       SeverityToProto(decision.severity));
@@ -98,6 +132,11 @@ void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
     call->set_caller_func_name(std::string(decision.caller_func_name));
     call->set_depth(decision.depth);
   }
+  using Subject = policy::DecisionRecord::Subject;
+  if (decision.subject == Subject::kFunction) AddFunction(decision, event);
+  if (decision.grow_to > 0) AddGrowth(decision, event);
+  event.set_suppressed(decision.suppressed);
+  if (decision.calls != nullptr) AddRecentCalls(*decision.calls, event);
   for (const policy::RuleMatch& match : decision.matches) {
     v1::Event::Rule* rule = event.add_rules();
     rule->set_policy(std::string(match.policy));
@@ -132,10 +171,25 @@ void StoreWatcher::OnConditionFailed(const policy::StoreFacts&,
   events_.Publish(std::move(event));
 }
 
+void StoreWatcher::OnRulePending(const policy::StoreFacts&,
+                                 absl::string_view policy,
+                                 absl::string_view rule,
+                                 absl::string_view why) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_WARNING);
+  event.set_action("policy_rule_pending");
+  event.set_policy(std::string(policy));
+  event.set_message(
+      absl::StrCat("rule ", rule, " of policy ", policy, " is pending: ", why));
+  events_.Publish(std::move(event));
+}
+
 void StoreWatcher::OnCallEnded(const CallEnd& end) {
   const Outcome& outcome = end.outcome;
   if (end.allowed > 0) {
     metrics_.CountDecisions(facts_.tenant, "allow", "enforce", end.allowed);
+  }
+  if (end.conditions_failed > 0) {
+    metrics_.CountConditionsFailed(facts_.tenant, end.conditions_failed);
   }
   for (const HostCallCount& calls : end.host_calls) {
     // Names that no host function has, metrics counts as "other".

@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log, metrics and
-// explanations outlive it.
+// Called on the Store's turn; any thread may read. The event log, the
+// suppressor, the metrics and the explanations outlive it.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/policy_violation.h"
+#include "server/event_suppressor.h"
 #include "server/events/event_log.h"
 #include "server/explanations.h"
 #include "server/metrics/metrics.h"
@@ -31,7 +32,8 @@ class StoreWatcher final : public SessionObserver {
   using QuarantineHandler =
       std::function<void(const policy::PolicyViolation& violation)>;
 
-  StoreWatcher(Facts facts, events::EventLog& events, metrics::Metrics& metrics,
+  StoreWatcher(Facts facts, events::EventLog& events,
+               EventSuppressor& suppressor, metrics::Metrics& metrics,
                QuarantineHandler on_quarantine,
                Explanations* explanations = nullptr);
 
@@ -42,6 +44,8 @@ class StoreWatcher final : public SessionObserver {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+  void OnRulePending(const policy::StoreFacts& store, absl::string_view policy,
+                     absl::string_view rule, absl::string_view why) override;
   void OnCallEnded(const CallEnd& end) override;
 
   // A lifecycle event of this Store.
@@ -54,6 +58,7 @@ class StoreWatcher final : public SessionObserver {
 
   const Facts facts_;
   events::EventLog& events_;
+  EventSuppressor& suppressor_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
   Explanations* const explanations_;  // may be null

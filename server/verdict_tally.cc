@@ -36,6 +36,24 @@ v1::Verdict VerdictToProto(policy::Verdict verdict) {
   return v1::VERDICT_UNSPECIFIED;
 }
 
+v1::EventSeverity SeverityToProto(policy::Severity severity) {
+  switch (severity) {
+    case policy::Severity::kDebug:
+      return v1::EVENT_SEVERITY_DEBUG;
+    case policy::Severity::kInfo:
+      return v1::EVENT_SEVERITY_INFO;
+    case policy::Severity::kNotice:
+      return v1::EVENT_SEVERITY_NOTICE;
+    case policy::Severity::kWarning:
+      return v1::EVENT_SEVERITY_WARNING;
+    case policy::Severity::kError:
+      return v1::EVENT_SEVERITY_ERROR;
+    case policy::Severity::kCritical:
+      return v1::EVENT_SEVERITY_CRITICAL;
+  }
+  return v1::EVENT_SEVERITY_UNSPECIFIED;
+}
+
 VerdictTally::Entry* VerdictTally::Find(
     const policy::DecisionRecord& decision) {
   const auto matches = [&decision](const Entry& entry) {
@@ -98,6 +116,13 @@ void VerdictTally::OnConditionFailed(const policy::StoreFacts& store,
   if (next_ != nullptr) {
     next_->OnConditionFailed(store, policy, rule, message);
   }
+}
+
+void VerdictTally::OnRulePending(const policy::StoreFacts& store,
+                                 absl::string_view policy,
+                                 absl::string_view rule,
+                                 absl::string_view why) {
+  if (next_ != nullptr) next_->OnRulePending(store, policy, rule, why);
 }
 
 void VerdictTally::Take(Outcome& outcome) {

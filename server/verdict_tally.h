@@ -15,12 +15,15 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/decision.h"
+#include "proto/callgate/v1/event_service.pb.h"
 #include "server/outcome.h"
 
 namespace callgate {
 
 // The proto's word for a verdict.
 v1::Verdict VerdictToProto(policy::Verdict verdict);
+// Likewise for a severity.
+v1::EventSeverity SeverityToProto(policy::Severity severity);
 
 class VerdictTally final : public policy::DecisionSink {
  public:
@@ -34,6 +37,9 @@ class VerdictTally final : public policy::DecisionSink {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+
+  void OnRulePending(const policy::StoreFacts& store, absl::string_view policy,
+                     absl::string_view rule, absl::string_view why) override;
 
   // Moves what was told since the last Take into `outcome`.
   void Take(Outcome& outcome);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
+#include "google/protobuf/duration.pb.h"
 #include "google/protobuf/message.h"
 #include "policy/compiler/sections.h"
 
@@ -69,20 +70,32 @@ void CompileBudgets(const LoadedPolicyFile& file, Compilation& c) {
       budgets.host_bytes_per_call(), 0, kAny);
   set(Budget::kOpenHandles, budgets.has_open_handles(), budgets.open_handles(),
       0, kAny);
-  if (budgets.has_wall_per_call()) {
+  constexpr uint64_t kStackBytesMin = 4096;
+  constexpr uint64_t kStackBytesMax = 1 << 30;
+  set(Budget::kStackBytes, budgets.has_stack_bytes(), budgets.stack_bytes(),
+      kStackBytesMin, kStackBytesMax);
+  set(Budget::kEventsPerCall, budgets.has_events_per_call(),
+      budgets.events_per_call(), 0, kAny);
+  const auto set_time = [&](Budget b, bool has,
+                            const google::protobuf::Duration& time) {
+    if (!has) return;
     // A century is as good as for ever, and fits.
     constexpr int64_t kSecondsMax = int64_t{100} * 366 * 86400;
-    const auto& wall = budgets.wall_per_call();
-    if ((wall.seconds() == 0 && wall.nanos() == 0) ||
-        wall.seconds() > kSecondsMax) {
-      c.Report(file, "budgets.wall_per_call",
+    if (time.seconds() < 0 || time.nanos() < 0 ||
+        (time.seconds() == 0 && time.nanos() == 0) ||
+        time.seconds() > kSecondsMax) {
+      c.Report(file, absl::StrCat("budgets.", BudgetName(b)),
                "must be longer than nothing and at most 100 years");
-    } else {
-      Tighten(&out.max[static_cast<size_t>(Budget::kWallPerCall)],
-              static_cast<uint64_t>(wall.seconds()) * 1'000'000'000 +
-                  static_cast<uint64_t>(wall.nanos()));
+      return;
     }
-  }
+    Tighten(&out.max[static_cast<size_t>(b)],
+            static_cast<uint64_t>(time.seconds()) * 1'000'000'000 +
+                static_cast<uint64_t>(time.nanos()));
+  };
+  set_time(Budget::kWallPerCall, budgets.has_wall_per_call(),
+           budgets.wall_per_call());
+  set_time(Budget::kCpuPerCall, budgets.has_cpu_per_call(),
+           budgets.cpu_per_call());
   if (const v1::Action a = budgets.on_exceed();
       a != v1::ACTION_UNSPECIFIED &&
       c.CheckAction(file, "budgets.on_exceed", a,
@@ -98,5 +111,9 @@ void CompileBudgets(const LoadedPolicyFile& file, Compilation& c) {
         c.OwnRule(absl::StrCat("budget:", BudgetName(b)), Verdict::kTrap,
                   absl::StrCat("budgets.", BudgetName(b)));
   }
+  // It stops nothing.
+  c.content()
+      .budget_exceeded[static_cast<size_t>(Budget::kEventsPerCall)]
+      .severity = Severity::kNotice;
 }
 }  // namespace callgate::policy

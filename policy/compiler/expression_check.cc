@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "policy/call_facts.h"
 #include "policy/compiler/sections.h"
+#include "policy/event_facts.h"
 #include "policy/expression/expression.h"
 #include "policy/facts_record.h"
 #include "policy/quote.h"
@@ -34,6 +35,66 @@ constexpr size_t kPastFactsMax = 64;
 // Steps of all evaluations of one rule's conditions at one call, if they are
 // evaluated for each of several past events.
 constexpr uint64_t kLateCostMax = 4'000'000;
+
+// Checks rules about what happens inside the guest.
+class EventRuleChecker {
+ public:
+  EventRuleChecker(InnerEvent event, Compilation& c) : c_(c), event_(event) {
+    const Vocabulary& words = c.content().vocabulary;
+    DeclareEventFacts(event, words.arguments, nullptr, nullptr, &schema_);
+    DeclareLists(words, &schema_);
+    // What is wrong with a macro is said by those who check calls.
+    std::vector<Problem> said;
+    AddMacros(words, schema_, &macros_, &said);
+  }
+  EventRuleChecker(const EventRuleChecker&) = delete;
+  EventRuleChecker& operator=(const EventRuleChecker&) = delete;
+
+  void Check(const Rule& rule) const {
+    Check(rule.when, expression::Type(expression::TypeKind::kBool));
+    for (const MessagePart& part : rule.message_parts) {
+      Check(part.value, std::nullopt);
+    }
+    for (const RuleException& exception : rule.exceptions) {
+      Condition condition;
+      condition.path = exception.path;
+      condition.file = exception.file;
+      condition.position = exception.position;
+      std::string why;
+      const auto source = SourceOfException(exception, schema_, &why);
+      if (!source) {
+        c_.problems().push_back(AtCondition(condition, why));
+        continue;
+      }
+      condition.source = *source;
+      Check(condition, expression::Type(expression::TypeKind::kBool));
+    }
+  }
+
+ private:
+  void Check(const Condition& condition,
+             std::optional<expression::Type> type) const {
+    if (condition.empty()) return;
+    expression::CompileOptions options;
+    options.type = type;
+    options.macros = &macros_;
+    // Of a growth everything is known; functions and imports come with a
+    // module.
+    const std::vector<expression::Problem> problems =
+        IsGrowth(event_)
+            ? expression::Compile(condition.source, schema_, options).problems
+            : expression::CheckTypes(condition.source, schema_, options);
+    for (const expression::Problem& problem : problems) {
+      c_.problems().push_back(
+          AtCondition(condition, problem.ToString(condition.source)));
+    }
+  }
+
+  Compilation& c_;
+  const InnerEvent event_;
+  expression::Schema schema_;
+  expression::MacroSet macros_;
+};
 
 class ExpressionChecker {
  public:
@@ -55,7 +116,26 @@ class ExpressionChecker {
     }
     DeclareLists(words_, &schema_);
     AddMacros(words_, schema_, &macros_, &c_.problems());
-    for (Rule& rule : content_.rules) CheckPlain(rule);
+    std::vector<const EventRuleChecker*> events(content_.rules.size());
+    const EventRuleChecker memory_growth(InnerEvent::kMemoryGrow, c_);
+    const EventRuleChecker table_growth(InnerEvent::kTableGrow, c_);
+    const EventRuleChecker functions(InnerEvent::kFunction, c_);
+    for (const uint32_t rule : content_.memory_grow_rules) {
+      events[rule] = &memory_growth;
+    }
+    for (const uint32_t rule : content_.table_grow_rules) {
+      events[rule] = &table_growth;
+    }
+    for (const FunctionRule& about : content_.function_rules) {
+      events[about.rule] = &functions;
+    }
+    for (size_t i = 0; i < events.size(); ++i) {
+      if (events[i] != nullptr) {
+        events[i]->Check(content_.rules[i]);
+      } else {
+        CheckPlain(content_.rules[i]);
+      }
+    }
     for (RateLimit& limit : content_.rate_limits) CheckLimit(limit);
     for (TemporalRule& rule : content_.temporal) CheckTemporal(rule);
   }

@@ -15,11 +15,14 @@ namespace callgate::policy {
 void CheckForm(const LoadedPolicyFile& file, Compilation& c);
 // metadata, defaults and applies_to of the root.
 void CompileHead(Compilation& c);
+// defaults.suppression of the root.
+void CompileSuppression(Compilation& c);
 
 void CompileLists(const LoadedPolicyFile& file, Compilation& c);
 void CompileMacros(const LoadedPolicyFile& file, Compilation& c);
 
 void CompileBudgets(const LoadedPolicyFile& file, Compilation& c);
+void CompileHostCallPrices(const LoadedPolicyFile& file, Compilation& c);
 void CompileImports(const LoadedPolicyFile& file, Compilation& c);
 void CompileRules(const LoadedPolicyFile& file, Compilation& c);
 void CompileRateLimits(const LoadedPolicyFile& file, Compilation& c);

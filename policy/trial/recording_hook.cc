@@ -208,7 +208,7 @@ Disposition RecordingHook::Record(CallContext& call, uint64_t recording) {
   return disposition;
 }
 
-bool RecordingHook::OnGrowth(const GrowthEvent& event) {
+GrowthAnswer RecordingHook::OnGrowth(const GrowthEvent& event) {
   const uint64_t recording =
       recorder_.recording_.load(std::memory_order_relaxed);
   if (recording == 0) return hook_->OnGrowth(event);
@@ -219,14 +219,14 @@ bool RecordingHook::OnGrowth(const GrowthEvent& event) {
   const bool ended = hook_->latched() != nullptr;
   told_ = {};
   listening_ = true;
-  const bool allowed = hook_->OnGrowth(event);
+  GrowthAnswer answer = hook_->OnGrowth(event);
   listening_ = false;
   told_.Finish(ended ? Disposition::kRefuse : Disposition::kProceed,
                hook_->latched().get());
   record.decision = std::move(told_);
   record.growth = event;
   recorder_.Write(record);
-  return allowed;
+  return answer;
 }
 
 void RecordingHook::OnDecision(const DecisionRecord& decision) {

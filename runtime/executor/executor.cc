@@ -64,12 +64,22 @@ class Executor::Task final : public Parker {
     fiber_.Suspend();
   }
 
+  std::chrono::nanoseconds ProcessorTime() override {
+    const std::chrono::nanoseconds now = ProcessorTimeOfThread();
+    if (!std::exchange(measured_, true)) processor_mark_ = now;
+    return processor_used_ + (now - processor_mark_);
+  }
+
   // On a thread of the executor; true when the job has ended.
   bool Run() {
     turn_began_ = Clock::now();
+    if (measured_) processor_mark_ = ProcessorTimeOfThread();
     SetCurrent(this);
     const bool ended = fiber_.Resume();
     SetCurrent(nullptr);
+    if (measured_) {
+      processor_used_ += ProcessorTimeOfThread() - processor_mark_;
+    }
     return ended;
   }
 
@@ -82,6 +92,11 @@ class Executor::Task final : public Parker {
   // Of the thread that runs it.
   Clock::time_point turn_began_;
   bool yields_ = false;
+  // Of the fiber; processor_mark_ is when its time on this thread began to
+  // count.
+  bool measured_ = false;
+  std::chrono::nanoseconds processor_used_{};
+  std::chrono::nanoseconds processor_mark_{};
   // Guarded by the executor's mu_.
   bool parked_ = false;
   bool woken_ = false;

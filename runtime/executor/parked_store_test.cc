@@ -277,6 +277,103 @@ TEST_P(ParkedStoreTest, AnInterruptAndADeadlineEndADelayAtOnce) {
   EXPECT_EQ(hook.enters, hook.leaves);
 }
 
+// While the guest waits, its thread works for others; it is not charged for
+// them, nor for the waiting.
+TEST_P(ParkedStoreTest, WaitingUsesNoProcessorTime) {
+  Define("wait", FuncType{},
+         [](Caller& caller, absl::Span<const RawValue>,
+            absl::Span<RawValue>) -> ErrorRef {
+           return caller.WaitUntil(absl::Now() + absl::Milliseconds(60)) ==
+                          WakeReason::kInterrupted
+                      ? caller.Interrupted()
+                      : nullptr;
+         });
+  const auto module = Compile(R"((module
+    (import "env" "wait" (func $wait))
+    (func (export "waits") call $wait)
+    (func (export "spins") (loop $l (br $l)))
+    (func (export "waits_and_spins") call $wait (loop $l (br $l)))))");
+  Guest guest = NewGuest(module);
+  const std::unique_ptr<Executor> executor = StartExecutor(1);
+  const auto run = [&](const std::string& name, absl::Duration cpu,
+                       bool with_others) {
+    std::atomic<bool> ended{false};
+    absl::StatusOr<CallResult> result = absl::UnknownError("not run");
+    CallOptions options;
+    options.cpu = cpu;
+    EXPECT_TRUE(executor->TryRun([&] {
+      result = guest.instance->GetFunc(name)->Call({}, options);
+      ended = true;
+    }));
+    if (with_others) {
+      EXPECT_TRUE(executor->TryRun([&] {
+        while (!ended) Parker::Current()->YieldIfDue();
+      }));
+    }
+    EXPECT_TRUE(executor->WaitUntilIdle(absl::InfiniteFuture()));
+    EXPECT_TRUE(result.ok()) << result.status();
+    return *std::move(result);
+  };
+
+  // Others have all of the thread while it waits.
+  CallResult result = run("waits", absl::Milliseconds(30), true);
+  EXPECT_FALSE(result.trap.has_value()) << result.trap->message();
+  EXPECT_LT(result.usage.cpu, absl::Milliseconds(30));
+  EXPECT_GE(result.usage.wall, absl::Milliseconds(60));
+
+  for (const char* name : {"spins", "waits_and_spins"}) {
+    result = run(name, absl::Milliseconds(30), true);
+    ASSERT_TRUE(result.trap.has_value()) << name;
+    EXPECT_EQ(result.trap->code(), TrapCode::kProcessorTimeExceeded) << name;
+    EXPECT_GE(result.usage.cpu, absl::Milliseconds(30)) << name;
+    // It shared the thread, or waited.
+    EXPECT_GT(result.usage.wall, result.usage.cpu) << name;
+  }
+}
+
+// On an ordinary thread the clock is the thread's; budgets of nested calls are
+// ceilings, and infinity measures.
+TEST_P(ParkedStoreTest, ProcessorTimeIsBudgetedOnAnyThread) {
+  Guest guest;
+  CallOptions inner;
+  std::string said;
+  Define("again", FuncType{},
+         [&](Caller&, absl::Span<const RawValue>,
+             absl::Span<RawValue>) -> ErrorRef {
+           said = Call(guest, "spins", {}, inner);
+           return nullptr;
+         });
+  const auto module = Compile(R"((module
+    (import "env" "again" (func $again))
+    (func (export "again") call $again)
+    (func (export "none"))
+    (func (export "spins") (loop $l (br $l)))))");
+  guest = NewGuest(module);
+  CallOptions options;
+  options.cpu = absl::Milliseconds(10);
+  EXPECT_EQ(Call(guest, "spins", {}, options), "processor time used up");
+  // The inner call's own, and the outer one goes on.
+  inner.cpu = absl::Milliseconds(5);
+  options.cpu = absl::Seconds(60);
+  EXPECT_EQ(Call(guest, "again", {}, options), "");
+  EXPECT_EQ(said, "processor time used up");
+  // The outer one's, which the inner one cannot widen.
+  inner.cpu = absl::Seconds(60);
+  options.cpu = absl::Milliseconds(5);
+  EXPECT_EQ(Call(guest, "again", {}, options), "");
+  EXPECT_EQ(said, "processor time used up");
+  // What was used up is no longer in force.
+  EXPECT_EQ(Call(guest, "none", {}, options), "");
+
+  options.cpu = absl::InfiniteDuration();
+  options.wall = absl::Milliseconds(20);
+  const auto result = guest.instance->GetFunc("spins")->Call({}, options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->trap->code(), TrapCode::kDeadlineExceeded);
+  EXPECT_GT(result->usage.cpu, absl::ZeroDuration());
+  EXPECT_LE(result->usage.cpu, result->usage.wall);
+}
+
 TEST_P(ParkedStoreTest, InterruptsThatRaceWithTheParkingAreNotLost) {
   Define("work", FuncType{},
          [](Caller& caller, absl::Span<const RawValue>,

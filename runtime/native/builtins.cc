@@ -207,15 +207,12 @@ class Builtins {
     const uint64_t more = pages * kWasmPageBytes;
     const backend::Growth growth =
         store.host_.MemoryGrowing(index, current, current + more);
-    if (growth == backend::Growth::kTrap) return GrowthLimited();
+    if (growth == backend::Growth::kTrap) return store.host_.TakeGrowthStop();
     if (growth == backend::Growth::kRefuse) return std::nullopt;
     if (!store.GrowMemory(id, pages)) return std::nullopt;
     store.host_.Grown(ExternKind::kMemory, more);
     answer = static_cast<int64_t>(old_pages);
     return std::nullopt;
-  }
-  static backend::Stop GrowthLimited() {
-    return backend::Stop{TrapCode::kGrowthLimited, nullptr};
   }
   // Work that a hook may look at from both sides: with all fuel settled.
   template <typename Work>
@@ -364,7 +361,7 @@ class Builtins {
     if (count > max || old_size > max - count) return std::nullopt;
     const backend::Growth growth =
         store.host_.TableGrowing(index, old_size, old_size + count);
-    if (growth == backend::Growth::kTrap) return GrowthLimited();
+    if (growth == backend::Growth::kTrap) return store.host_.TakeGrowthStop();
     if (growth == backend::Growth::kRefuse) return std::nullopt;
     if (store.engine_.metered) {
       std::optional<backend::Stop> stop = Pay(store, count, frame);

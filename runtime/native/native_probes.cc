@@ -46,6 +46,31 @@ class ProbeCalls {
         static_cast<const InstanceContext*>(context)->instance);
   }
 
+  // The frames that an entered function will be on top of.
+  class CallersView final : public backend::GuestFrames {
+   public:
+    CallersView(const NativeStore& store, const void* frame,
+                const backend::RawFrame& entered)
+        : store_(store), frame_(frame), entered_(entered) {}
+
+    std::vector<backend::RawFrame> Frames(size_t max_frames) override {
+      std::vector<backend::RawFrame> frames =
+          store_.FramesFrom(frame_, max_frames + 1, &entered_);
+      frames.erase(frames.begin());
+      return frames;
+    }
+    backend::CallSite Newest() override {
+      const std::vector<backend::RawFrame> newest = Frames(1);
+      if (newest.empty()) return {};
+      return {newest[0].instance, newest[0].func_index};
+    }
+
+   private:
+    const NativeStore& store_;
+    const void* const frame_;
+    const backend::RawFrame& entered_;
+  };
+
   __attribute__((noinline)) static bool Entered(NativeStore& store,
                                                 const Instance& instance,
                                                 uint32_t number,
@@ -68,18 +93,19 @@ class ProbeCalls {
       }
       args = converted;
     }
+    // The function that may not run has no frame, and is part of the story.
+    backend::RawFrame entered;
+    entered.instance = instance.id();
+    entered.func_index = index;
+    CallersView callers(store, frame, entered);
     std::optional<backend::Stop> stop = store.host_.EnterFunction(
         probes.first + number,
-        store.PlaceOnStack(reinterpret_cast<uintptr_t>(frame)), args);
+        store.PlaceOnStack(reinterpret_cast<uintptr_t>(frame)), callers, args);
     if (store.engine_.metered) store.ResumeSlice(kProbeToll);
     if (!stop.has_value()) return true;
     store.Stopped(*std::move(stop), frame, store.context().fuel);
-    // The function that may not run has no frame, and is part of the story.
-    backend::RawFrame refused;
-    refused.instance = instance.id();
-    refused.func_index = index;
     store.running_->backtrace =
-        store.FramesFrom(frame, kBacktraceFramesMax, &refused);
+        store.FramesFrom(frame, kBacktraceFramesMax, &entered);
     return false;
   }
 

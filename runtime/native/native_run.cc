@@ -94,6 +94,23 @@ std::vector<backend::RawFrame> NativeStore::FramesFrom(
   return list.Take();
 }
 
+backend::CallSite NativeStore::SiteOf(const void* frame) const {
+  if (frame == nullptr) return {};
+  // SAFETY: as in FramesFrom; this is its first frame.
+  const uintptr_t address = static_cast<const uintptr_t*>(frame)[1];
+  KnownSite& known = known_sites_[(address >> 2) % kKnownSites];
+  if (known.address == address) return known.site;
+  const std::vector<backend::RawFrame> newest = FramesFrom(frame, 1);
+  if (newest.empty()) return {};
+  const backend::CallSite site = {newest[0].instance, newest[0].func_index};
+  // Where the address is passed over, the next frame's counts, which is
+  // another one each time.
+  FrameList alone(*this, 1);
+  alone.AddReturn(address);
+  if (alone.full()) known = {address, site};
+  return site;
+}
+
 std::vector<backend::RawFrame> NativeStore::FramesOf(
     const FaultScope& faults) const {
   FrameList list(*this, kBacktraceFramesMax);
@@ -112,6 +129,7 @@ class NativeStore::GuestView final : public backend::GuestFrames {
   std::vector<backend::RawFrame> Frames(size_t max_frames) override {
     return store_.FramesFrom(frame_, max_frames);
   }
+  backend::CallSite Newest() override { return store_.SiteOf(frame_); }
 
  private:
   const NativeStore& store_;
@@ -179,8 +197,8 @@ std::optional<backend::Stop> NativeStore::MayNotRun() const {
   if (host_.Interrupted()) {
     return backend::Stop{TrapCode::kInterrupted, nullptr};
   }
-  if (host_.DeadlinePassed()) {
-    return backend::Stop{TrapCode::kDeadlineExceeded, nullptr};
+  if (const std::optional<TrapCode> up = host_.TimeUp()) {
+    return backend::Stop{*up, nullptr};
   }
   return std::nullopt;
 }

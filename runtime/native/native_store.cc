@@ -498,6 +498,7 @@ absl::Status NativeStore::SetProbes(
 // where they are: the instances keep their first code.
 void NativeStore::CodeChanged() {
   ranges_.clear();
+  known_sites_.fill(KnownSite());
   for (const std::unique_ptr<Instance>& instance : instances_) {
     AddRange(*instance);
   }

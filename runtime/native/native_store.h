@@ -17,6 +17,7 @@
 #ifndef CALLGATE_RUNTIME_NATIVE_NATIVE_STORE_H_
 #define CALLGATE_RUNTIME_NATIVE_NATIVE_STORE_H_
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -226,6 +227,8 @@ class NativeStore final : public backend::Store {
   std::vector<backend::RawFrame> FramesFrom(
       const void* frame, size_t max_frames,
       const backend::RawFrame* newest = nullptr) const;
+  // The function of the newest frame.
+  backend::CallSite SiteOf(const void* frame) const;
   // Greater for what is further in.
   uint64_t PlaceOnStack(uint64_t address) const {
     return stack_->top() - address;
@@ -263,6 +266,15 @@ class NativeStore final : public backend::Store {
   std::vector<CodeRange> ranges_;  // by address
   mutable size_t last_range_ = 0;
   uint64_t publications_seen_ = 0;
+
+  // Where host calls came from lately, by return address; forgotten with the
+  // code. The same call comes again and again.
+  struct KnownSite {
+    uintptr_t address = 0;
+    backend::CallSite site;
+  };
+  static constexpr size_t kKnownSites = 32;
+  mutable std::array<KnownSite, kKnownSites> known_sites_{};
 
   Running* running_ = nullptr;    // the innermost
   std::unique_ptr<Stack> stack_;  // while one is live

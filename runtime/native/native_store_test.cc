@@ -941,7 +941,7 @@ class CountingHook final : public CallHook {
   Disposition OnTransition(CallContext& call) override {
     return call.Proceed();
   }
-  ErrorRef OnFunctionEnter(const FunctionEntry&) override {
+  EntryAnswer OnFunctionEnter(const FunctionEntry&) override {
     ++entries;
     if (on_enter) on_enter();
     return nullptr;

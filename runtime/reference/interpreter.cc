@@ -235,6 +235,34 @@ class Interpreter::ThreadView final : public backend::GuestFrames {
     return interpreter_.FramesOf(thread_.*Get(wabt_private::ThreadFrames()),
                                  max_frames);
   }
+  backend::CallSite Newest() override {
+    const std::vector<backend::RawFrame> newest = Frames(1);
+    if (newest.empty()) return {};
+    return {newest[0].instance, newest[0].func_index};
+  }
+
+ private:
+  const Interpreter& interpreter_;
+  const Thread& thread_;
+};
+
+// The same without the newest, which is about to run.
+class Interpreter::CallersView final : public backend::GuestFrames {
+ public:
+  CallersView(const Interpreter& interpreter, const Thread& thread)
+      : interpreter_(interpreter), thread_(thread) {}
+
+  std::vector<backend::RawFrame> Frames(size_t max_frames) override {
+    std::vector<backend::RawFrame> frames = interpreter_.FramesOf(
+        thread_.*Get(wabt_private::ThreadFrames()), max_frames + 1);
+    if (!frames.empty()) frames.erase(frames.begin());
+    return frames;
+  }
+  backend::CallSite Newest() override {
+    const std::vector<backend::RawFrame> newest = Frames(1);
+    if (newest.empty()) return {};
+    return {newest[0].instance, newest[0].func_index};
+  }
 
  private:
   const Interpreter& interpreter_;
@@ -620,7 +648,8 @@ void Interpreter::Entered(Thread& thread) {
   for (size_t i = 0; i < values.size(); ++i) {
     args.push_back(RawOf(type.params[i], values[i]));
   }
-  pending_ = host_.EnterFunction(probe->second, frames.size(), args);
+  CallersView callers(*this, thread);
+  pending_ = host_.EnterFunction(probe->second, frames.size(), callers, args);
 }
 
 RunResult Interpreter::StepProbed(Thread& thread,
@@ -675,7 +704,7 @@ std::optional<backend::Stop> Interpreter::Run(
   while (true) {
     host_.LetOthersRun();
     if (host_.Interrupted()) return stopped(TrapCode::kInterrupted);
-    if (host_.DeadlinePassed()) return stopped(TrapCode::kDeadlineExceeded);
+    if (const auto up = host_.TimeUp()) return stopped(*up);
     slice_left_ = std::min(kInstructionsPerSlice, host_.FuelLeft());
     if (slice_left_ == 0) {
       ThreadView view(*this, thread);
@@ -801,8 +830,8 @@ bool Interpreter::Charge(uint64_t units, backend::GuestFrames& frames) {
     if (host_.Interrupted()) {
       return stopped(backend::Stop{TrapCode::kInterrupted, nullptr});
     }
-    if (host_.DeadlinePassed()) {
-      return stopped(backend::Stop{TrapCode::kDeadlineExceeded, nullptr});
+    if (const auto up = host_.TimeUp()) {
+      return stopped(backend::Stop{*up, nullptr});
     }
     if (cost == 0) return true;
     std::optional<backend::Stop> stop = host_.OutOfFuel(frames);
@@ -989,7 +1018,7 @@ bool Interpreter::WatchedMemoryGrow(const WatchedOp& op,
   const uint64_t more = pages * kWasmPageBytes;
   switch (host_.MemoryGrowing(op.a, current, current + more)) {
     case backend::Growth::kTrap:
-      pending_ = backend::Stop{TrapCode::kGrowthLimited, nullptr};
+      pending_ = host_.TakeGrowthStop();
       return false;
     case backend::Growth::kRefuse:
       return answer(~uint64_t{0});
@@ -1019,7 +1048,7 @@ bool Interpreter::WatchedTableGrow(const WatchedOp& op,
   if (count > max || old_size > max - count) return answer(~uint32_t{0});
   switch (host_.TableGrowing(op.a, old_size, old_size + count)) {
     case backend::Growth::kTrap:
-      pending_ = backend::Stop{TrapCode::kGrowthLimited, nullptr};
+      pending_ = host_.TakeGrowthStop();
       return false;
     case backend::Growth::kRefuse:
       return answer(~uint32_t{0});

@@ -86,6 +86,7 @@ class Interpreter final : public backend::Store {
 
  private:
   class ThreadView;
+  class CallersView;
 
   // Looks an object up by its number; it must be there and of this class.
   template <typename T>

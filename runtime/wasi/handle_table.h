@@ -54,6 +54,7 @@ class HandleTable {
   explicit HandleTable(size_t capacity) : capacity_(capacity) {}
 
   bool full() const { return open_ >= capacity_; }
+  size_t open() const { return open_; }
   // The new number; kMfile when full.
   OutcomeOr<uint32_t> Insert(Handle handle);
   // Null when `fd` is not open. Valid until the next change of the table.

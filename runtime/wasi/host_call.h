@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ struct State {
   std::vector<uint8_t> buffer;
   // What paths do about symbolic links, by function in their order.
   std::vector<Links> links;
+  // Options::on_open_handle, and the handles that do not count for it.
+  std::function<void(uint64_t, bool)> on_open_handle = nullptr;
+  size_t given_handles = 0;
 };
 
 // The size of State::buffer.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "runtime/wasi/abi.h"
 #include "runtime/wasi/fake_guest.h"
@@ -184,6 +185,10 @@ TEST(PathOpenTest, HandsOutAsManyHandlesAsAllowed) {
   Options options;
   options.preopens = {{dir.path(), "/"}};
   options.open_handles_max = 3;
+  std::vector<std::string> told;
+  options.on_open_handle = [&told](uint64_t number, bool refused) {
+    told.push_back(absl::StrCat(number, refused ? " refused" : ""));
+  };
   FakeGuest guest(std::move(options));
   for (const char* name : {"a", "b", "c"}) {
     EXPECT_EQ(guest.Open(kFirstPreopen, name, 0, kC, kW), kOk);
@@ -192,6 +197,8 @@ TEST(PathOpenTest, HandsOutAsManyHandlesAsAllowed) {
   EXPECT_FALSE(dir.Has("d"));
   EXPECT_EQ(guest.Number("fd_close", {guest.fd}), kOk);
   EXPECT_EQ(guest.Open(kFirstPreopen, "d", 0, kC, kW), kOk);
+  const std::vector<std::string> expected = {"1", "2", "3", "4 refused", "3"};
+  EXPECT_EQ(told, expected);
 }
 
 TEST(PathOpenTest, GivesNoMoreRightsThanWereInherited) {

@@ -158,6 +158,14 @@ std::string PathOfFile(const Opened& opened, const Handle& directory,
   return GuestPathBeneath(*directory.root, opened.handle.fd.get());
 }
 
+void TellOfHandle(const State& state, bool refused) {
+  if (state.on_open_handle == nullptr) return;
+  const size_t open = state.handles.open() + 1;
+  // The guest may have closed some of those that it was given.
+  state.on_open_handle(
+      open > state.given_handles ? open - state.given_handles : 0, refused);
+}
+
 }  // namespace
 
 // (descriptor, lookup flags, path, its length, open flags, rights, rights of
@@ -190,7 +198,9 @@ Outcome PathOpen(HostCall& call) {
   if (!inside.ok()) return inside;
   const OutcomeOr<std::string> path = call.ReadPath(call.U32(2), call.U32(3));
   if (!path.ok()) return path.failure();
-  if (call.state().handles.full()) return Errno::kMfile;
+  const bool is_full = call.state().handles.full();
+  TellOfHandle(call.state(), is_full);
+  if (is_full) return Errno::kMfile;
 
   OutcomeOr<Opened> opened =
       Open((*directory)->fd.get(), *path, request, call.links());

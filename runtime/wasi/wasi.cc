@@ -219,6 +219,8 @@ absl::StatusOr<std::shared_ptr<Context>> Context::Create(Options options) {
       std::vector<uint8_t>(kBufferBytes),
       std::vector<Links>(AllFunctions().size(), Links::kFollow),
   });
+  state->on_open_handle = std::move(options.on_open_handle);
+  state->given_handles = kStreams + options.preopens.size();
   OpenStreams(state->handles);
   const absl::Status opened = OpenPreopens(options.preopens, state->handles);
   if (!opened.ok()) return opened;

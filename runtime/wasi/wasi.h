@@ -81,6 +81,10 @@ struct Options {
   std::vector<Preopen> preopens;
   // Open at once, besides the three streams and the preopened directories.
   uint32_t open_handles_max = 64;
+  // Told of each one that the guest asks for: the how manieth it would be, and
+  // whether it is refused for open_handles_max. May be null. On the Store's
+  // thread, inside the guest's call.
+  std::function<void(uint64_t number, bool refused)> on_open_handle;
 
   // The step of both clocks, as the guest sees them.
   absl::Duration clock_resolution = absl::Nanoseconds(1);

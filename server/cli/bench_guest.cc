@@ -70,8 +70,13 @@ OrFailure<std::unique_ptr<BenchGuest>> BenchGuest::Prepare(
     std::vector<std::shared_ptr<const policy::Policy>> policies) {
   auto guest = absl::WrapUnique(
       new BenchGuest(engine, std::move(module), options, std::move(policies)));
+  const bool has_prices = std::any_of(
+      guest->policies_.begin(), guest->policies_.end(), [](const auto& policy) {
+        return !policy->budgets().host_call_prices.empty();
+      });
   const bool limits_fuel = guest->budgets_[Budget::kFuelPerCall].has_value() ||
-                           guest->budgets_[Budget::kFuelPerStore].has_value();
+                           guest->budgets_[Budget::kFuelPerStore].has_value() ||
+                           has_prices;
   if (limits_fuel && !options.engine.fuel) {
     return WrongUsage(
         absl::StrCat("--policy ", Quoted(options.policy->filename),
@@ -106,13 +111,18 @@ OrFailure<std::unique_ptr<BenchGuest>> BenchGuest::Prepare(
     case BenchHook::kNull:
       guest->hook_ = std::make_unique<ProceedHook>();
       break;
-    case BenchHook::kPolicy:
+    case BenchHook::kPolicy: {
       guest->sink_ = std::make_unique<DeafSink>();
-      guest->hook_ = std::make_unique<policy::PolicyHook>(
+      auto hook = std::make_unique<policy::PolicyHook>(
           guest->policies_,
           policy::StoreFacts{"bench", "default", "", ProgramName(options.file)},
           MonotonicNow, *guest->sink_);
+      status = PrepareHook(*guest->module_, *hook, guest->hook_options_,
+                           guest->warnings_);
+      if (!status.ok()) return FailureOf(status);
+      guest->hook_ = std::move(hook);
       break;
+    }
   }
   return guest;
 }
@@ -120,6 +130,7 @@ OrFailure<std::unique_ptr<BenchGuest>> BenchGuest::Prepare(
 CallOptions BenchGuest::BudgetOfCall() const {
   CallOptions call;
   call.wall = budgets_.wall_per_call();
+  call.cpu = budgets_.cpu_per_call();
   if (!options_.engine.fuel) return call;
   uint64_t fuel = kPlentyOfFuel;
   if (const auto max = budgets_.Max(Budget::kFuelPerCall)) {
@@ -135,7 +146,7 @@ CallOptions BenchGuest::BudgetOfCall() const {
 std::optional<Failure> BenchGuest::Instantiate() {
   store_ = std::make_unique<Store>(engine_, StoreLimitsUnder(budgets_));
   if (hook_ != nullptr) {
-    const absl::Status status = store_->SetCallHook(*hook_);
+    const absl::Status status = store_->SetCallHook(*hook_, hook_options_);
     if (!status.ok()) return FailureOf(status);
   }
   absl::StatusOr<Instantiation> made = linker_.Instantiate(

@@ -65,6 +65,7 @@ class BenchGuest {
   // In this order: what stands later uses what stands before.
   std::unique_ptr<policy::DecisionSink> sink_;
   std::unique_ptr<CallHook> hook_;
+  HookOptions hook_options_;
   std::unique_ptr<Store> store_;
   std::optional<Instance> instance_;
   std::optional<Func> func_;

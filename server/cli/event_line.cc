@@ -36,6 +36,17 @@ std::string EventLine(const v1::Event& event) {
     absl::StrAppend(&line, " ", event.call().import_module(), ".",
                     event.call().import_name());
   }
+  if (event.has_function()) {
+    absl::StrAppend(&line, " function ", event.function().index());
+    if (!event.function().name().empty()) {
+      absl::StrAppend(&line, " ", event.function().name());
+    }
+  }
+  if (event.has_growth()) {
+    absl::StrAppend(&line, event.growth().table() ? " table " : " memory ",
+                    event.growth().index(), " from ", event.growth().from(),
+                    " to ", event.growth().to());
+  }
   if (!event.budget().empty()) {
     absl::StrAppend(&line, " budget ", event.budget());
   }
@@ -53,6 +64,9 @@ std::string EventLine(const v1::Event& event) {
   }
   if (event.suppressed() > 0) {
     absl::StrAppend(&line, " (and ", event.suppressed(), " like it)");
+  }
+  if (event.recent_calls_size() > 0) {
+    absl::StrAppend(&line, " after ", event.recent_calls_size(), " calls");
   }
   if (!event.message().empty()) absl::StrAppend(&line, ": ", event.message());
   // The daemon escapes already; a terminal is worth a second look.

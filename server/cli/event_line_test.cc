@@ -30,6 +30,27 @@ TEST(EventLineTest, ShowsADecision) {
             "web/ssrf store 7 (and 4 like it): private address");
 }
 
+TEST(EventLineTest, ShowsWhatHappenedInsideTheGuest) {
+  v1::Event event = Base();
+  event.set_kind(v1::EVENT_KIND_DECISION);
+  event.set_severity(v1::EVENT_SEVERITY_WARNING);
+  event.set_verdict(v1::VERDICT_ALERT);
+  event.mutable_function()->set_index(5);
+  event.mutable_function()->set_name("parse_header");
+  event.add_recent_calls();
+  event.add_recent_calls();
+  EXPECT_EQ(EventLine(event),
+            "2026-11-22T13:23:32.104Z warning decision alert function 5 "
+            "parse_header after 2 calls");
+  event.clear_function();
+  event.clear_recent_calls();
+  event.mutable_growth()->set_from(65536);
+  event.mutable_growth()->set_to(131072);
+  EXPECT_EQ(EventLine(event),
+            "2026-11-22T13:23:32.104Z warning decision alert memory 0 from "
+            "65536 to 131072");
+}
+
 TEST(EventLineTest, ShowsWhatAnAuditRuleWouldHaveDone) {
   v1::Event event = Base();
   event.set_kind(v1::EVENT_KIND_DECISION);

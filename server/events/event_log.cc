@@ -31,6 +31,10 @@ using google::protobuf::Reflection;
 constexpr size_t kMessageBytesMax = 1'024;
 constexpr size_t kStringBytesMax = 256;
 constexpr int kElementsMax = 16;
+// The calls before an alert.
+constexpr int kRecentCallsMax = 64;
+// Of a name in those: they are many.
+constexpr size_t kRecentNameBytesMax = 64;
 
 // How long a Store's missing events may go unsaid while it is silent.
 constexpr int64_t kStoreGapDelayNs = 1'000'000'000;
@@ -57,15 +61,22 @@ void Tame(Message& message) {
   std::vector<const FieldDescriptor*> fields;
   at.ListFields(message, &fields);
   for (const FieldDescriptor* const field : fields) {
+    const bool is_of_event =
+        field->containing_type() == v1::Event::descriptor();
     if (field->is_repeated()) {
-      while (at.FieldSize(message, field) > kElementsMax) {
+      const int elements_max =
+          is_of_event && field->number() == v1::Event::kRecentCallsFieldNumber
+              ? kRecentCallsMax
+              : kElementsMax;
+      while (at.FieldSize(message, field) > elements_max) {
         at.RemoveLast(&message, field);
       }
     }
     const size_t bytes_max =
-        field->number() == v1::Event::kMessageFieldNumber &&
-                field->containing_type() == v1::Event::descriptor()
+        is_of_event && field->number() == v1::Event::kMessageFieldNumber
             ? kMessageBytesMax
+        : field->containing_type() == v1::Event::PastCall::descriptor()
+            ? kRecentNameBytesMax
             : kStringBytesMax;
     const int size = field->is_repeated() ? at.FieldSize(message, field) : 1;
     for (int i = 0; i < size; ++i) {

@@ -53,6 +53,7 @@ struct AllSeries {
   Counters rule_matches{f.rule_matches_total, max};
   Counters rate_limited{f.rate_limited_total, max};
   Counters budget_exceeded{f.budget_exceeded_total, max};
+  Counters conditions_failed{f.conditions_failed_total, max};
 
   Counters host_calls{f.host_calls_total, max};
   Counters fuel_consumed{f.fuel_consumed_total, max};
@@ -114,6 +115,7 @@ struct AllSeries {
     visit(rule_matches);
     visit(rate_limited);
     visit(budget_exceeded);
+    visit(conditions_failed);
     visit(host_calls);
     visit(fuel_consumed);
     visit(invocations);
@@ -299,6 +301,11 @@ void Metrics::CountRateLimited(absl::string_view policy, absl::string_view rule,
 void Metrics::CountBudgetExceeded(absl::string_view tenant,
                                   absl::string_view budget) {
   page_->Add(page_->series().budget_exceeded, {tenant, budget}, 1);
+}
+
+void Metrics::CountConditionsFailed(absl::string_view tenant, uint64_t count) {
+  page_->Add(page_->series().conditions_failed, {tenant},
+             static_cast<double>(count));
 }
 
 void Metrics::CountHostCalls(absl::string_view import,

@@ -71,6 +71,7 @@ class Metrics {
                         uint64_t count);
   // `budget`: the policy file's word for it ("fuel_per_call").
   void CountBudgetExceeded(absl::string_view tenant, absl::string_view budget);
+  void CountConditionsFailed(absl::string_view tenant, uint64_t count);
 
   // --- Running -----------------------------------------------------------
   // `import`: "module.name". `outcome`: ran, answered (denied with an errno),

@@ -42,6 +42,7 @@ void TellAll(Metrics& metrics) {
       {"baseline", "exfil", "critical", "deny", "enforce", "acme"}, 1);
   metrics.CountRateLimited("baseline", "send-rate", 3);
   metrics.CountBudgetExceeded("acme", "fuel_per_call");
+  metrics.CountConditionsFailed("acme", 2);
   metrics.CountHostCalls("wasi_snapshot_preview1.fd_write", "ran", 10);
   metrics.CountHostCalls("evil.import", "answered", 4);
   metrics.CountFuel("acme", "guest", 1'000'000);
@@ -146,6 +147,8 @@ INSTANTIATE_TEST_SUITE_P(
          R"(callgate_rate_limited_total{policy="baseline",rule="send-rate"} 3)"},
         {"budget",
          R"(callgate_budget_exceeded_total{tenant="acme",budget="fuel_per_call"} 1)"},
+        {"failed_conditions",
+         R"(callgate_conditions_failed_total{tenant="acme"} 2)"},
         {"known_import",
          R"(callgate_host_calls_total{import="wasi_snapshot_preview1.fd_write",outcome="ran"} 10)"},
         {"unknown_import",

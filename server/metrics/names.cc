@@ -29,7 +29,8 @@ const Values kSeverities = {"debug",   "info",  "notice",
 const Values kBudgets = {
     "fuel_per_call",       "fuel_per_store",       "wall_per_call",
     "memory_bytes_total",  "table_elements_total", "call_depth",
-    "host_calls_per_call", "host_bytes_per_call",  "open_handles"};
+    "host_calls_per_call", "host_bytes_per_call",  "open_handles",
+    "cpu_per_call",        "stack_bytes",          "events_per_call"};
 const Values kOutcomes = {
     "returned",        "exited",        "trapped",
     "policy_trapped",  "policy_killed", "policy_quarantined",
@@ -114,6 +115,14 @@ Families MakeFamilies() {
                              {{"tenant", {}}, {"budget", kBudgets}},
                              {},
                              {}};
+  f.conditions_failed_total = {
+      "callgate_conditions_failed_total",
+      "Conditions of rules that could not be evaluated: they counted as true "
+      "where the rule restricts and as false where it allows.",
+      Kind::kCounter,
+      {{"tenant", {}}},
+      {},
+      {}};
 
   f.host_calls_total = {
       "callgate_host_calls_total",
@@ -445,6 +454,7 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.rule_matches_total,
       &f.rate_limited_total,
       &f.budget_exceeded_total,
+      &f.conditions_failed_total,
       &f.host_calls_total,
       &f.fuel_consumed_total,
       &f.invocations_total,

@@ -46,6 +46,7 @@ struct Families {
   Family rule_matches_total;
   Family rate_limited_total;
   Family budget_exceeded_total;
+  Family conditions_failed_total;
 
   Family host_calls_total;
   Family fuel_consumed_total;

@@ -280,7 +280,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
 
   auto watcher = std::make_unique<StoreWatcher>(
       StoreWatcher::Facts{tenant, facts.id, facts.module_digest}, parts.events,
-      parts.metrics,
+      parts.stores.suppressor(), parts.metrics,
       [parts, tenant,
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);

@@ -10,6 +10,10 @@
 //                       /none_of_50      fifty conditions about other calls
 //                       /two_predicates  one condition that reads two arguments
 //                       /five_of_50      five such, and 45 about other calls
+//                       /priced          each call is paid in fuel
+//                       /ring            some rule could alert, and none
+//                       applies:
+//                                        the calls are noted
 //
 // The targets are ratios to bare_hook: none_of_50 1.2, two_predicates 12,
 // five_of_50 30.
@@ -94,6 +98,11 @@ std::vector<PolicyRow> PolicyRows() {
   const std::string rate =
       "rate_limits:\n  - { id: rate, import: env.add, refill_per_second: "
       "1000000000, burst: 1000000000, action: deny, guest_errno: 6 }\n";
+  const std::string price =
+      "budgets: { host_call_price: [{ import: \"*\", base: 1 }] }\n";
+  const std::string alert =
+      "rules:\n  - { id: alert, when: 'call.import == \"other.f1\"', action: "
+      "alert }\n";
   return {
       {"no_hook", 0, ""},
       {"bare_hook", 0, ""},
@@ -104,6 +113,8 @@ std::vector<PolicyRow> PolicyRows() {
       {"none_of_50", 2, Conditions(50, 0)},
       {"two_predicates", 2, Conditions(1, 1)},
       {"five_of_50", 2, Conditions(50, 5)},
+      {"priced", 2, price},
+      {"ring", 2, alert},
   };
 }
 
@@ -149,8 +160,10 @@ void PolicyCall(benchmark::State& state, const Subject& subject,
         std::vector<std::shared_ptr<const policy::Policy>>{CompileRow(row)},
         policy::StoreFacts{"bench", "default", "", "guest"}, Now, sink);
   }
+  HookOptions options;
+  if (hook != nullptr) options.call_ring = hook->call_ring();
   const MeasuredStore store(*subject.engine, subject.module, subject.linker,
-                            hook.get());
+                            hook.get(), options);
   const Func loop = store.Find("adds");
   for (auto _ : state) CallOrDie(loop, kCallsPerLoop);
   state.SetItemsProcessed(state.iterations() * kCallsPerLoop);

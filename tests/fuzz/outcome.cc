@@ -68,7 +68,7 @@ class Recorder final : public CallHook {
     return call.Proceed();
   }
 
-  bool OnGrowth(const GrowthEvent& event) override {
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override {
     const uint64_t header = 0xff | static_cast<uint64_t>(event.kind) << 8;
     const RawValue values[] = {
         RawValue::I64(event.current), RawValue::I64(event.desired),
@@ -77,7 +77,7 @@ class Recorder final : public CallHook {
     return true;
   }
 
-  ErrorRef OnFunctionEnter(const FunctionEntry& entry) override {
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override {
     NoteProbe(1, entry.function, entry.depth, entry.args);
     return nullptr;
   }

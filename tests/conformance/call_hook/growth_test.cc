@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tests/conformance/call_hook/on_every_engine.h"
 
 namespace callgate {
@@ -19,6 +21,8 @@ class GrowthHook final : public CallHook {
   explicit GrowthHook(Journal& journal) : journal_(journal) {}
 
   bool agrees = true;
+  absl::Duration delay;
+  ErrorRef error;
   std::vector<std::string> reports;
   // In step with the journal: how many events there were at each report.
   std::vector<std::string> events_before;
@@ -28,13 +32,16 @@ class GrowthHook final : public CallHook {
     return call.Proceed();
   }
 
-  bool OnGrowth(const GrowthEvent& event) override {
+  GrowthAnswer OnGrowth(const GrowthEvent& event) override {
     reports.push_back(absl::StrCat(
         event.kind == GrowthEvent::Kind::kMemory ? "memory " : "table ",
         event.index, ": ", event.current, " to ", event.desired, " of ",
         event.store_bytes, event.allowed ? " allowed" : " refused"));
     events_before.push_back(journal_.events());
-    return agrees;
+    if (error != nullptr) return GrowthAnswer::Stop(error);
+    GrowthAnswer answer(agrees);
+    answer.delay = delay;
+    return answer;
   }
 
  private:
@@ -128,6 +135,50 @@ TEST_P(CallHookGrowth, IsRefusedByTheHook) {
   EXPECT_EQ(hook_.reports, Lines({"memory 0: 65536 to 196608 of 65600 allowed",
                                   "table 0: 4 to 7 of 65600 allowed"}));
   EXPECT_EQ(store_->store().bytes_used(), 65536u + 4 * 16);
+}
+
+// The guest ends with the hook's own error, as at a transition.
+TEST_P(CallHookGrowth, EndsTheGuestWhereTheHookSaysSo) {
+  Start();
+  hook_.error = MakeError("no more");
+  for (const char* name : {"memory_grow", "table_grow"}) {
+    const auto func = store_->FindFunc(name);
+    ASSERT_TRUE(func.has_value());
+    const auto result = func->Call({Value::I32(1)});
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_TRUE(result->trap.has_value()) << name;
+    EXPECT_EQ(result->trap->code(), TrapCode::kRefused);
+    EXPECT_EQ(result->trap->cause(), hook_.error);
+    ASSERT_FALSE(result->trap->backtrace().empty());
+  }
+  hook_.error = nullptr;
+  store_->Call("memory_size");
+  store_->Call("table_size");
+  store_->Call("memory_grow", {Value::I32(1)});
+  EXPECT_EQ(journal_.outcomes(), "ok i32:1; ok i32:4; ok i32:1");
+}
+
+TEST_P(CallHookGrowth, WaitsAsLongAsTheHookSays) {
+  Start();
+  hook_.delay = absl::Milliseconds(20);
+  absl::Time start = absl::Now();
+  store_->Call("memory_grow", {Value::I32(1)});
+  EXPECT_GE(absl::Now() - start, hook_.delay);
+  // A refusal waits, too: the guest asks again at once.
+  hook_.agrees = false;
+  start = absl::Now();
+  store_->Call("memory_grow", {Value::I32(1)});
+  EXPECT_GE(absl::Now() - start, hook_.delay);
+  EXPECT_EQ(journal_.outcomes(), "ok i32:1; ok i32:4294967295");
+  // And it ends with the call's time.
+  hook_.delay = absl::Hours(1);
+  CallOptions options;
+  options.wall = absl::Milliseconds(10);
+  const auto result =
+      store_->FindFunc("memory_grow")->Call({Value::I32(1)}, options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(result->trap.has_value());
+  EXPECT_EQ(result->trap->code(), TrapCode::kDeadlineExceeded);
 }
 
 TEST_P(CallHookGrowth, IsNotAllowedByTheHookWhereTheLimiterRefused) {

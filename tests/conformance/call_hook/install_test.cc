@@ -103,7 +103,7 @@ TEST_P(CallHookInstall, IsRefusedFromAGrowthReport) {
     Disposition OnTransition(CallContext& call) override {
       return call.Proceed();
     }
-    bool OnGrowth(const GrowthEvent&) override {
+    GrowthAnswer OnGrowth(const GrowthEvent&) override {
       then_();
       return true;
     }
@@ -202,7 +202,7 @@ TEST_P(CallHookInstall, AllowsAGrowthReportNoReentry) {
     Disposition OnTransition(CallContext& call) override {
       return call.Proceed();
     }
-    bool OnGrowth(const GrowthEvent&) override {
+    GrowthAnswer OnGrowth(const GrowthEvent&) override {
       status = func->Call({}).status();
       return true;
     }

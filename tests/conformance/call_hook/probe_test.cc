@@ -16,6 +16,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tests/conformance/call_hook/engines.h"
 #include "tests/conformance/call_hook/journal.h"
 #include "tests/conformance/call_hook/on_every_engine.h"
@@ -589,6 +591,58 @@ class Probes : public OnEveryEngine {
   ProbingHook hook_;
 };
 
+// Whichever way it is called, and whatever that one was called by.
+TEST_P(Probes, AreToldWhoCalled) {
+  Install({"f"});
+  std::vector<std::string> told;
+  hook_.on_enter = [&](const FunctionEntry& entry) {
+    const CallerFrame caller = entry.caller();
+    told.push_back(caller.func_index == kNoIndex
+                       ? "embedder"
+                       : absl::StrCat(caller.func_name, " ", caller.func_index,
+                                      " of ", caller.module_name));
+    EXPECT_EQ(entry.store_bytes, guest_.store().bytes_used());
+    EXPECT_EQ(entry.fuel_used, guest_.store().fuel().used());
+  };
+  guest_.Instantiate(R"((module
+    (table 1 funcref) (elem (i32.const 0) $f)
+    (func $f (export "f") (param i32) (result i32)
+      (if (result i32) (local.get 0)
+        (then (call $f (i32.sub (local.get 0) (i32.const 1))))
+        (else (i32.const 7))))
+    (func $middle (result i32) (call $f (i32.const 0)))
+    (func (export "go") (result i32)
+      (i32.add (call $middle)
+               (call_indirect (param i32) (result i32) (i32.const 1)
+                                                       (i32.const 0))))
+    (func $tail (result i32) (return_call $f (i32.const 0)))
+    (func (export "tails") (result i32) (call $tail))))");
+  guest_.Call("go");
+  guest_.Call("f", {Value::I32(0)});
+  guest_.Call("tails");
+  EXPECT_EQ(journal_.outcomes(), "ok i32:14; ok i32:7; ok i32:7");
+  EXPECT_EQ(told, (std::vector<std::string>{"middle 1 of guest",
+                                            "go 2 of guest", "f 0 of guest",
+                                            "embedder", "tails 4 of guest"}));
+}
+
+// The function runs, or not, when the delay is over.
+TEST_P(Probes, WaitAsLongAsTheHookSays) {
+  Install({"f"});
+  hook_.delay = absl::Milliseconds(20);
+  guest_.Instantiate(R"((module (func $f (export "f"))))");
+  const absl::Time start = absl::Now();
+  guest_.Call("f");
+  EXPECT_GE(absl::Now() - start, hook_.delay);
+  hook_.delay = absl::Hours(1);
+  CallOptions options;
+  options.wall = absl::Milliseconds(10);
+  const auto result = guest_.FindFunc("f")->Call({}, options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(result->trap.has_value());
+  EXPECT_EQ(result->trap->code(), TrapCode::kDeadlineExceeded);
+}
+
 TEST_P(Probes, AreToldTheArguments) {
   Install({"f"});
   std::vector<std::string> told;
@@ -683,7 +737,7 @@ TEST_P(Probes, HoldOneCallOpenInTailRecursion) {
     Disposition OnTransition(CallContext& call) override {
       return call.Proceed();
     }
-    ErrorRef OnFunctionEnter(const FunctionEntry& entry) override {
+    EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override {
       ++entries;
       deepest = std::max(deepest, entry.depth);
       return nullptr;

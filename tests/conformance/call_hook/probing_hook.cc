@@ -25,7 +25,7 @@ void ProbingHook::RefuseEntry(const std::string& place) {
   refusals_[place] = journal_.NewError(place);
 }
 
-ErrorRef ProbingHook::OnFunctionEnter(const FunctionEntry& entry) {
+EntryAnswer ProbingHook::OnFunctionEnter(const FunctionEntry& entry) {
   const std::string name = NameOf(entry.function);
   const size_t noted = journal_.Note(absl::StrCat("+", name));
   if (entry.depth != open_.size() + 1) Violation(entry.function, "depth");
@@ -40,7 +40,9 @@ ErrorRef ProbingHook::OnFunctionEnter(const FunctionEntry& entry) {
   }
   open_.push_back(&entry.function);
   if (on_enter) on_enter(entry);
-  return nullptr;
+  EntryAnswer answer = nullptr;
+  answer.delay = delay;
+  return answer;
 }
 
 void ProbingHook::OnFunctionLeave(const FunctionExit& exit) {

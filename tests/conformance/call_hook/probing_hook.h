@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "tests/conformance/call_hook/recording_hook.h"
 
 namespace callgate {
@@ -33,9 +34,12 @@ class ProbingHook final : public RecordingHook {
   std::function<void(const FunctionEntry& entry)> on_enter;
   std::function<void(const FunctionExit& exit)> on_leave;
 
+  // Of every entry that is not refused.
+  absl::Duration delay;
+
   size_t open_functions() const { return open_.size(); }
 
-  ErrorRef OnFunctionEnter(const FunctionEntry& entry) override;
+  EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override;
   void OnFunctionLeave(const FunctionExit& exit) override;
 
  private:

@@ -1,0 +1,148 @@
+// The half of the hook that judges what happens inside the guest: growths, and
+// entries of its own functions.
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "policy/policy_hook.h"
+#include "policy/quote.h"
+
+namespace callgate::policy {
+namespace {
+
+// The usual sentence of a rule about an event.
+std::string Sentence(const Rule& rule, const EventMoment& moment) {
+  if (!rule.message.empty()) return rule.message;
+  if (moment.entry() != nullptr) {
+    const ProbedFunction& function = moment.entry()->function;
+    return absl::StrCat("function ", function.func_index, " ",
+                        Quote(function.name), " is ",
+                        PastParticiple(rule.verdict));
+  }
+  const GrowthEvent& growth = *moment.growth();
+  const bool is_memory = growth.kind == GrowthEvent::Kind::kMemory;
+  return absl::StrCat("growth of ", is_memory ? "memory" : "table", " ",
+                      growth.index, " from ", growth.current, " to ",
+                      growth.desired, is_memory ? " bytes" : " elements",
+                      " is ", PastParticiple(rule.verdict));
+}
+
+}  // namespace
+
+void PolicyHook::AddInner(InnerRules::Plan& plan, InnerEvent event,
+                          EventMoment& moment) {
+  if (!plan.fault.empty()) {
+    AddEngineFault(EngineFault::kEventNotJudged, nullptr, plan.fault);
+  }
+  if (scratch_ == nullptr && !plan.judges.empty()) {
+    scratch_ = std::make_unique<expression::Scratch>();
+  }
+  for (InnerRules::Planned& planned : plan.judges) {
+    const size_t p = planned.policy;
+    planned.judge.Begin(moment);
+    for (const SpecialisedRule& special : planned.judge.rules()) {
+      const EventJudge::Outcome outcome =
+          planned.judge.Judge(special, moment, scratch_.get());
+      if (outcome.answer == EventJudge::Answer::kNo) continue;
+      const Rule& rule = rules_->policy(p).rules()[special.rule];
+      if (outcome.answer == EventJudge::Answer::kFailed) {
+        texts_.push_back(absl::StrCat(
+            "the condition could not be evaluated, so it counts as true: ",
+            expression::ErrorText(outcome.error.error())));
+        NoteFailure(rule, p, special.when->Describe(outcome.error));
+      } else if (!special.message.parts.empty()) {
+        texts_.push_back(
+            planned.judge.MessageOf(special, moment, scratch_.get()));
+      } else {
+        texts_.push_back(Sentence(rule, moment));
+      }
+      // Nobody answers an errno for a function of the guest's own; a growth
+      // that is denied answers -1.
+      const Verdict verdict = rule.verdict == Verdict::kDeny && !IsGrowth(event)
+                                  ? Verdict::kTrap
+                                  : rule.verdict;
+      matches_.push_back(
+          MatchOf(rule, p, verdict, rules_->ModeOf(rule, p), texts_.back()));
+      matches_.back().guest_errno = 0;
+    }
+  }
+}
+
+GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
+  if (latched_ != nullptr) {
+    ++refused_after_end_;
+    return GrowthAnswer::Stop(latched_);
+  }
+  // The limiter holds what the Store was made with; policies that came later
+  // may allow less. Of tables only the one that grows is known.
+  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
+  const auto limit = budgets().Max(is_memory ? Budget::kMemoryBytesTotal
+                                             : Budget::kTableElementsTotal);
+  const uint64_t after =
+      is_memory ? event.store_bytes + (event.desired - event.current)
+                : event.desired;
+  GrowthEvent seen = event;
+  seen.allowed = event.allowed && !(limit && after > *limit);
+  if (seen.allowed) AuditGrowth(seen);
+  matches_.clear();
+  texts_.clear();
+  const std::optional<Budget> over = AddGrowthBudget(seen, seen.allowed);
+  InnerRules::Plan& plan = rules_->inner().growth(event.kind);
+  if (!plan.quiet()) {
+    EventMoment moment(&seen, nullptr, facts_,
+                       {calls_of_store_, event.store_bytes, event.fuel_used},
+                       options_.wall_clock);
+    AddInner(plan, is_memory ? InnerEvent::kMemoryGrow : InnerEvent::kTableGrow,
+             moment);
+  }
+  const bool refused_here = event.allowed && !seen.allowed;
+  if (matches_.empty()) return !refused_here;
+  DecisionRecord record;
+  record.subject = is_memory ? DecisionRecord::Subject::kMemoryGrow
+                             : DecisionRecord::Subject::kTableGrow;
+  if (over.has_value()) record.budget = BudgetName(*over);
+  record.grow_index = event.index;
+  record.grow_from = event.current;
+  record.grow_to = event.desired;
+  Judgement judgement = Conclude(record);
+  if (judgement.violation != nullptr) {
+    return GrowthAnswer::Stop(std::move(judgement.violation));
+  }
+  GrowthAnswer answer(!refused_here && judgement.verdict != Verdict::kDeny);
+  answer.delay = judgement.delay;
+  return answer;
+}
+
+EntryAnswer PolicyHook::OnFunctionEnter(const FunctionEntry& entry) {
+  if (latched_ != nullptr) {
+    ++refused_after_end_;
+    return ErrorRef(latched_);
+  }
+  InnerRules::Plan& plan = rules_->inner().PlanOf(entry.function);
+  if (plan.quiet()) return nullptr;
+  matches_.clear();
+  texts_.clear();
+  EventMoment moment(nullptr, &entry, facts_,
+                     {calls_of_store_, entry.store_bytes, entry.fuel_used},
+                     options_.wall_clock);
+  AddInner(plan, InnerEvent::kFunction, moment);
+  if (matches_.empty()) return nullptr;
+  DecisionRecord record;
+  record.subject = DecisionRecord::Subject::kFunction;
+  record.func_index = entry.function.func_index;
+  record.func_name = entry.function.name;
+  record.depth = entry.depth;
+  const CallerFrame caller = entry.caller();
+  record.caller_func_index = caller.func_index;
+  record.caller_func_name = caller.func_name;
+  Judgement judgement = Conclude(record);
+  if (judgement.violation != nullptr) {
+    return ErrorRef(std::move(judgement.violation));
+  }
+  EntryAnswer answer = nullptr;
+  answer.delay = judgement.delay;
+  return answer;
+}
+
+}  // namespace callgate::policy
