@@ -285,6 +285,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);
       });
+  session.rule_states = &parts.rule_states;
   session.observer = watcher.get();
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(parts.engine, parts.host_modules, std::move(session));
