@@ -179,6 +179,8 @@ class Daemon::Impl {
   std::unique_ptr<traces::TraceLibrary> traces_;  // null: not wanted
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<ModuleLibrary> modules_;
+  // Outlives the Stores.
+  policy::RuleStates rule_states_;
   StoreRegistry stores_;
   std::unique_ptr<PolicyRollout> rollout_;
   std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
@@ -240,7 +242,8 @@ absl::Status Daemon::Impl::Start() {
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
-  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, metrics_);
+  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, rule_states_,
+                                             metrics_);
   if (!config_.policy_dir.empty()) {
     absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
         policies::DirectoryWatcher::Start(std::move(watched), [this] {
@@ -297,16 +300,12 @@ absl::Status Daemon::Impl::Start() {
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{config_,       engine_->engine(),
-                           host_modules_, allowed_dirs_,
-                           *storage_,     *policies_,
-                           *modules_,     stores_,
-                           *rollout_,     events_,
-                           explanations_, traces_.get(),
-                           metrics_,      timer_,
-                           *runs_,        asides_,
-                           control_,      compiles_,
-                           watchers_,     draining_};
+  const ServiceParts parts{
+      config_,    engine_->engine(), host_modules_, allowed_dirs_, *storage_,
+      *policies_, *modules_,         stores_,       *rollout_,     rule_states_,
+      events_,    explanations_,     traces_.get(), metrics_,      timer_,
+      *runs_,     asides_,           control_,      compiles_,     watchers_,
+      draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);

@@ -123,6 +123,7 @@ policy::PolicyHook::Options HookOptionsWith(const SessionConfig& config,
                                             policy::HandleNames* handles) {
   policy::PolicyHook::Options options;
   options.handles = handles;
+  options.states = config.rule_states;
   options.keep_answers = config.keep_answers;
   return options;
 }

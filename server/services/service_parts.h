@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "policy/rule_states.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
@@ -34,6 +35,7 @@ struct ServiceParts {
   ModuleLibrary& modules;
   StoreRegistry& stores;
   PolicyRollout& rollout;
+  policy::RuleStates& rule_states;
   events::EventLog& events;
   Explanations& explanations;
   // Null: the operator wants no traces.

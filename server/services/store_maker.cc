@@ -286,6 +286,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
         Quarantine(parts, tenant, digest, violation);
       },
       &parts.explanations);
+  session.rule_states = &parts.rule_states;
   session.observer = watcher.get();
   session.keep_answers = true;
   if (parts.traces != nullptr) session.recorder = &parts.traces->recorder();
