@@ -189,8 +189,10 @@ TEST_F(ConditionsTest, Point1MistakesHaveLineColumnAndCaret) {
                          .problems),
             "p.yaml:7:3: rules[0].when: 1:1: there is no fact "
             "\"call.nmae\"; did you mean call.name? Allowed here: "
-            "call.caller, call.depth, call.import, call.module, call.name, "
+            "call.caller, call.denied, call.depth, call.import, call.module, "
+            "call.name, "
             "call.seq, call.site, module.digest, module.name, now, "
+            "result.errno, result.value, "
             "store.calls, store.id, tenant\n"
             "  call.nmae == \"x\"\n"
             "  ^");

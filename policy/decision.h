@@ -72,6 +72,10 @@ struct DecisionRecord {
   // either way, an event only if so.
   bool report = true;
 
+  // For kHostCall: the host function has returned, and its results were judged.
+  // A call can so have two decisions. A throttle then delays the next call.
+  bool after = false;
+
   // The rule that names the verdict, or the would-be verdict under audit: one
   // of `matches`.
   absl::string_view policy;
@@ -129,6 +133,16 @@ class DecisionSink {
     static_cast<void>(policy);
     static_cast<void>(rule);
     static_cast<void>(message);
+  }
+
+  // A rule had to forget something before its time, since it may remember no
+  // more, the first time that a Store's call is the reason: what it says from
+  // now on may be less than it should be.
+  virtual void OnRuleForgot(const StoreFacts& store, absl::string_view policy,
+                            absl::string_view rule) {
+    static_cast<void>(store);
+    static_cast<void>(policy);
+    static_cast<void>(rule);
   }
 };
 

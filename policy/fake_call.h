@@ -4,6 +4,7 @@
 #ifndef CALLGATE_POLICY_FAKE_CALL_H_
 #define CALLGATE_POLICY_FAKE_CALL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -34,6 +35,14 @@ class FakeCall final : public CallContext {
   FakeCall& WithTrap(const Trap& trap) {
     trap_ = &trap;
     ending_ = Ending::kTrap;
+    return *this;
+  }
+  // How the host function ended.
+  FakeCall& WithResults(std::vector<RawValue> results,
+                        Ending ending = Ending::kValue) {
+    held_results_ = std::move(results);
+    results_ = held_results_;
+    ending_ = ending;
     return *this;
   }
   FakeCall& WithMemory(std::vector<uint8_t>* memory) {
@@ -77,6 +86,17 @@ class FakeCall final : public CallContext {
     copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
     return absl::MakeConstSpan(copies_.back());
   }
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost) {
+      return absl::FailedPreconditionError("not yet");
+    }
+    if (address > MemoryBytes() || out.size() > MemoryBytes() - address) {
+      return absl::OutOfRangeError("not in memory");
+    }
+    std::copy_n(memory_->begin() + static_cast<ptrdiff_t>(address), out.size(),
+                out.begin());
+    return absl::OkStatus();
+  }
 
  private:
   static bool EntersGuest(Transition t) {
@@ -85,6 +105,7 @@ class FakeCall final : public CallContext {
 
   Fuel own_fuel_{/*metered=*/true};
   std::vector<RawValue> held_args_;
+  std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;

@@ -52,6 +52,7 @@
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "policy/problem.h"
+#include "policy/rule_states.h"
 #include "policy/rules_exchange.h"
 #include "policy/rules_in_force.h"
 #include "policy/rules_version.h"
@@ -73,6 +74,9 @@ class PolicyHook final : public CallHook {
     HandleNames* handles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
+    // What rules remember of other Stores. Null: there are none. Must outlive
+    // the hook.
+    RuleStates* states = nullptr;
   };
 
   // At least one policy.
@@ -155,6 +159,8 @@ class PolicyHook final : public CallHook {
     uint64_t engine_faults = 0;
     // Conditions that could not be evaluated.
     uint64_t conditions_failed = 0;
+    // Things that rules had to forget before their time.
+    uint64_t losses = 0;
   };
   Counts DrainCounts();
 
@@ -176,6 +182,16 @@ class PolicyHook final : public CallHook {
     bool recorded = false;  // in this call from outside; for audit
   };
 
+  // A host call whose end is judged, too.
+  struct LiveCall {
+    ImportPlan* plan = nullptr;
+    uint32_t depth = 0;
+    uint64_t number = 0;
+    uint64_t calls_before = 0;
+    std::vector<ImportJudge::Kept> kept;  // by judge
+  };
+  class Findings;
+
   RuleMatch MatchOf(const Rule& rule, size_t policy, Verdict verdict, Mode mode,
                     absl::string_view message);
   // Null for a function that was never linked.
@@ -193,18 +209,30 @@ class PolicyHook final : public CallHook {
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
+  Disposition LeaveHost(CallContext& call);
+  Disposition JudgeEnd(CallContext& call, const LiveCall& live,
+                       ImportPlan& plan);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
   void AddHostCallBudgets();
-  // Takes a token of every bucket of the plan, and adds those that had none.
-  void AddRateLimits(ImportPlan& plan);
+  // What rate limits and temporal rules say, before the call and after it.
+  // Remembers the call. `event` is its number.
+  void AddMetered(ImportPlan& plan, CallMoment& moment, uint64_t event);
+  void AddMeteredAfter(ImportPlan& plan, CallMoment& moment, uint64_t event);
   void AddArguments(CallContext& call, const ImportPlan& plan);
   // Conditions: takes the facts, then asks every rule that has one.
-  void AddConditions(CallContext& call, ImportPlan& plan);
   void AddJudged(const ImportPlan& plan, PlannedJudge& judge,
                  CallMoment& moment);
+  // Adds what restricts now, or after the call. `is_denied`: an argument of the
+  // call is, and its facts are absent.
+  void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
+                       CallMoment& moment, bool after, bool is_denied);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
+  void NoteLoss(const Rule& rule, size_t policy);
+  // Of matches_, the one that names the verdict; null if nothing is enforced.
+  const RuleMatch* Enforced() const;
+  bool IsStopped() const;
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
   void AddEngineFault(EngineFault fault, const ImportPlan* plan,
@@ -223,6 +251,10 @@ class PolicyHook final : public CallHook {
   // `linked` is null for a function that was never linked.
   Disposition ConcludeHostCall(CallContext& call, Linked* linked,
                                bool over_budget);
+  DecisionRecord RecordOf(CallContext& call) const;
+  // Proceeds, after `delay` or what is still owed, if that is longer.
+  Disposition ProceedAfter(CallContext& call, absl::Duration delay);
+  void KeepFacts(CallContext& call, ImportPlan& plan, uint64_t event);
   void ConcludeCallEnd(Budget budget, uint32_t depth, Judgement* judgement);
   void RecordAuditBudget(DecisionRecord::Subject subject, size_t policy,
                          Budget budget, uint64_t used);
@@ -234,6 +266,9 @@ class PolicyHook final : public CallHook {
   DecisionSink& sink_;
   const Options options_;
 
+  // Where there are no others.
+  std::unique_ptr<RuleStates> own_states_;
+  std::unique_ptr<StoreStates> states_;
   VersionStack versions_;
   RulesInForce* rules_;  // of the current version
   // By binding.
@@ -258,12 +293,19 @@ class PolicyHook final : public CallHook {
   uint32_t budgets_recorded_ = 0;
   uint32_t audit_growth_recorded_ = 0;
 
+  // Innermost last; beyond live_count_ they are kept for their memory.
+  std::vector<std::unique_ptr<LiveCall>> live_;
+  size_t live_count_ = 0;
+  // Of a call that was throttled after it: the next one waits.
+  absl::Duration owed_delay_;
+
   std::shared_ptr<const PolicyViolation> latched_;
   uint64_t decisions_ = 0;
   uint64_t records_ = 0;
   uint64_t refused_after_end_ = 0;
   uint64_t engine_faults_ = 0;
   uint64_t conditions_failed_ = 0;
+  uint64_t losses_ = 0;
   uint64_t calls_of_store_ = 0;
   std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.

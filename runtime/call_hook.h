@@ -215,6 +215,11 @@ class CallContext {
       uint64_t address, uint64_t length) = 0;
   static constexpr uint64_t kCapturedBytesMax = 64 << 20;
 
+  // Copies [address, address + out.size()) of the caller's memory 0 as it is
+  // now: what the host function has written. Only at kReturningFromHost of a
+  // host function. OutOfRange when the range is not inside memory.
+  virtual absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) = 0;
+
   Disposition Proceed() const { return Disposition::kProceed; }
   // kCallingHost only. The host function runs when `delay` has passed.
   Disposition ProceedAfter(absl::Duration delay) {

@@ -152,6 +152,24 @@ class HookCall final : public CallContext {
                                                 static_cast<size_t>(length)));
   }
 
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost ||
+        host_call_ == nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "memory is read back at returning_from_host only, not at ",
+          TransitionName(transition_)));
+    }
+    const absl::Span<uint8_t> memory = store_.CallerMemory(*host_call_);
+    if (!Inside(address, out.size(), memory.size())) {
+      return absl::OutOfRangeError(absl::StrCat(
+          "bytes [", address, ", +", out.size(), ") are outside the memory of ",
+          memory.size(), " bytes"));
+    }
+    std::copy_n(memory.begin() + static_cast<std::ptrdiff_t>(address),
+                out.size(), out.begin());
+    return absl::OkStatus();
+  }
+
   // The hook's answer, for the Store.
   absl::Duration delay() const { return delay_; }
   const std::vector<RawValue>& answer() const { return answer_; }
