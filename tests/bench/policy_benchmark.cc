@@ -10,9 +10,12 @@
 //                       /none_of_50      fifty conditions about other calls
 //                       /two_predicates  one condition that reads two arguments
 //                       /five_of_50      five such, and 45 about other calls
+//                       /sequence_begins each call is the first of two steps
+//                       /sequence_waits  each is the second, and none is first
+//                       /count           calls in a window, too few of them
 //
 // The targets are ratios to bare_hook: none_of_50 1.2, two_predicates 12,
-// five_of_50 30.
+// five_of_50 30, the last three 8.
 //
 // A loop of 10,000 calls of a function with two arguments and a result; "items"
 // are calls.
@@ -88,6 +91,16 @@ std::string Conditions(int rules, int about) {
   return text;
 }
 
+// Two steps; the loop calls env.add and never env.nop.
+std::string Sequence(absl::string_view first, absl::string_view second) {
+  return absl::StrCat(
+      "temporal:\n  - { id: t, action: deny, sequence: { steps: [{ as: a, "
+      "when: "
+      "'call.import == \"env.",
+      first, "\"' }, { as: b, when: 'call.import == \"env.", second,
+      "\"' }], within: 30s } }\n");
+}
+
 std::vector<PolicyRow> PolicyRows() {
   const std::string log =
       "  - { id: seen, import: env.add, action: log, severity: debug }\n";
@@ -104,6 +117,11 @@ std::vector<PolicyRow> PolicyRows() {
       {"none_of_50", 2, Conditions(50, 0)},
       {"two_predicates", 2, Conditions(1, 1)},
       {"five_of_50", 2, Conditions(50, 5)},
+      {"sequence_begins", 2, Sequence("add", "nop")},
+      {"sequence_waits", 2, Sequence("nop", "add")},
+      {"count", 2,
+       "temporal:\n  - { id: t, action: deny, count: { when: 'call.import == "
+       "\"env.add\"', within: 0.000001s, gte: 1000 } }\n"},
   };
 }
 
