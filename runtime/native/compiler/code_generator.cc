@@ -13,6 +13,8 @@
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Transforms/Scalar/SROA.h"
+#include "runtime/native/compiler/canonical_nans.h"
+#include "runtime/native/compiler/min_max.h"
 
 namespace callgate::native {
 namespace {
@@ -22,6 +24,18 @@ constexpr char kTriple[] = "x86_64-unknown-linux-gnu";
 const char* CpuName(CpuLevel level) {
   return level == CpuLevel::kX86_64_v3 ? "x86-64-v3" : "x86-64-v2";
 }
+
+class CorrectNansPass : public llvm::PassInfoMixin<CorrectNansPass> {
+ public:
+  llvm::PreservedAnalyses run(llvm::Function& function,
+                              llvm::FunctionAnalysisManager& functions) {
+    CorrectNansLate(function,
+                    functions.getResult<llvm::LoopAnalysis>(function));
+    llvm::PreservedAnalyses preserved;
+    preserved.preserveSet<llvm::CFGAnalyses>();
+    return preserved;
+  }
+};
 
 absl::Status Broken(const char* what, llvm::Error error) {
   return absl::InternalError(
@@ -75,11 +89,13 @@ absl::StatusOr<std::string> CodeGenerator::Generate(
     builder.crossRegisterProxies(loops, functions, graphs, modules);
     llvm::FunctionPassManager passes;
     passes.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
+    passes.addPass(CorrectNansPass());
     for (llvm::Function& function : module) {
       if (function.isDeclaration()) continue;
       passes.run(function, functions);
     }
   }
+  ExpandMinMax(module, /*branches=*/level_ == Level::kOptimised);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream out(bytes);
   llvm::legacy::PassManager codegen;
