@@ -12,6 +12,8 @@
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/IntrinsicInst.h"
+#include "llvm/IR/MDBuilder.h"
+#include "llvm/Transforms/Utils/BasicBlockUtils.h"
 
 namespace callgate::native {
 namespace {
@@ -367,6 +369,97 @@ void CorrectNansLate(llvm::Function& function, const llvm::LoopInfo& loops) {
   Corrections(function, loops,
               llvm::FixedVectorType::get(llvm::Type::getDoubleTy(context), 2))
       .Run();
+}
+
+namespace {
+
+llvm::MDNode* HardlyEver(llvm::LLVMContext& context) {
+  return llvm::MDBuilder(context).createBranchWeights(1, 1 << 20);
+}
+
+// The store that alone uses the corrected value; null if there is more.
+llvm::StoreInst* OnlyStore(llvm::SelectInst& correction) {
+  if (!correction.hasOneUse()) return nullptr;
+  auto* const store = llvm::dyn_cast<llvm::StoreInst>(*correction.user_begin());
+  return store != nullptr && store->getValueOperand() == &correction ? store
+                                                                     : nullptr;
+}
+
+// Stores what is not corrected, looks at the bits that are there now, and
+// corrects those. Units for floating point are what such code is short of.
+void CorrectInMemory(llvm::SelectInst& correction, llvm::StoreInst& store) {
+  store.setOperand(0, correction.getFalseValue());
+  llvm::IRBuilder<> b(store.getNextNode());
+  const auto* const nan =
+      llvm::cast<llvm::ConstantFP>(correction.getTrueValue());
+  const llvm::APInt canonical = nan->getValueAPF().bitcastToAPInt();
+  const unsigned width = canonical.getBitWidth();
+  llvm::LoadInst* const bits = b.CreateAlignedLoad(
+      b.getIntNTy(width), store.getPointerOperand(), store.getAlign());
+  // Or it would be taken from the register after all.
+  bits->setVolatile(true);
+  const llvm::APInt infinity =
+      llvm::APFloat::getInf(nan->getValueAPF().getSemantics()).bitcastToAPInt();
+  llvm::Value* const is_nan =
+      b.CreateICmpUGT(b.CreateShl(bits, 1), b.getInt(infinity.shl(1)));
+  b.SetInsertPoint(llvm::SplitBlockAndInsertIfThen(
+      is_nan, b.GetInsertPoint(), /*Unreachable=*/false,
+      HardlyEver(store.getContext())));
+  b.CreateAlignedStore(b.getInt(canonical), store.getPointerOperand(),
+                       store.getAlign());
+}
+
+// The value does not wait for the test, and no register holds the NaN.
+void CorrectInBranch(llvm::SelectInst& correction) {
+  llvm::BasicBlock* const head = correction.getParent();
+  // Where the test stands it may have been made long before.
+  llvm::IRBuilder<> b(&correction);
+  llvm::Value* const number = correction.getFalseValue();
+  llvm::Instruction* const end_of_rare = llvm::SplitBlockAndInsertIfThen(
+      b.CreateFCmpUNO(number, number), correction.getIterator(),
+      /*Unreachable=*/false, HardlyEver(correction.getContext()));
+  llvm::PHINode* const value = llvm::PHINode::Create(
+      correction.getType(), 2, "", correction.getIterator());
+  value->addIncoming(number, head);
+  value->addIncoming(correction.getTrueValue(), end_of_rare->getParent());
+  correction.replaceAllUsesWith(value);
+}
+
+}  // namespace
+
+void BranchForNans(llvm::Function& function) {
+  std::vector<llvm::SelectInst*> corrections;
+  for (llvm::Instruction& instruction : llvm::instructions(function)) {
+    auto* const select = llvm::dyn_cast<llvm::SelectInst>(&instruction);
+    if (select == nullptr || !select->getType()->isFloatingPointTy()) continue;
+    const auto* const test =
+        llvm::dyn_cast<llvm::FCmpInst>(select->getCondition());
+    const auto* const nan =
+        llvm::dyn_cast<llvm::ConstantFP>(select->getTrueValue());
+    if (test == nullptr || test->getPredicate() != llvm::CmpInst::FCMP_UNO ||
+        test->getOperand(0) != select->getFalseValue() || nan == nullptr ||
+        !IsCanonicalNan(nan->getValueAPF())) {
+      continue;
+    }
+    // InstCombine writes any number for the other operand.
+    if (test->getOperand(1) != test->getOperand(0)) {
+      const auto* const other =
+          llvm::dyn_cast<llvm::ConstantFP>(test->getOperand(1));
+      if (other == nullptr || other->isNaN()) continue;
+    }
+    corrections.push_back(select);
+  }
+  for (llvm::SelectInst* const select : corrections) {
+    llvm::Value* const test = select->getCondition();
+    if (llvm::StoreInst* const store = OnlyStore(*select)) {
+      CorrectInMemory(*select, *store);
+    } else {
+      CorrectInBranch(*select);
+    }
+    select->eraseFromParent();
+    if (test->use_empty())
+      llvm::cast<llvm::Instruction>(test)->eraseFromParent();
+  }
 }
 
 }  // namespace callgate::native

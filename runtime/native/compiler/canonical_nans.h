@@ -27,6 +27,11 @@ namespace callgate::native {
 // A correction goes no deeper into `loops` than the value is.
 void CorrectNansLate(llvm::Function& function, const llvm::LoopInfo& loops);
 
+// Makes corrections of scalars branches that are hardly ever taken, so that
+// nothing waits for the test. What is stored is stored first and looked at
+// then. The last pass.
+void BranchForNans(llvm::Function& function);
+
 }  // namespace callgate::native
 
 #endif  // CALLGATE_RUNTIME_NATIVE_COMPILER_CANONICAL_NANS_H_

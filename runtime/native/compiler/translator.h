@@ -290,6 +290,8 @@ class Translator final : public wabt::BinaryReaderNop {
   // Whoever was called may have grown the memory.
   void ForgetMemoryLength();
   llvm::Value* MemoryLength(Index memory);
+  llvm::Value* LoadMemoryLength(Index memory);
+  uint64_t MemoryBytesMin(Index memory) const;
   llvm::Value* MemoryBase(Index memory);
 
   // ---- calls
