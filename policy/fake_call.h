@@ -4,6 +4,7 @@
 #ifndef CALLGATE_POLICY_FAKE_CALL_H_
 #define CALLGATE_POLICY_FAKE_CALL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -36,6 +37,14 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
+  // How the host function ended.
+  FakeCall& WithResults(std::vector<RawValue> results,
+                        Ending ending = Ending::kValue) {
+    held_results_ = std::move(results);
+    results_ = held_results_;
+    ending_ = ending;
+    return *this;
+  }
   FakeCall& WithMemory(std::vector<uint8_t>* memory) {
     memory_ = memory;
     return *this;
@@ -57,6 +66,8 @@ class FakeCall final : public CallContext {
 
   CallerFrame caller() override { return {7, "guest_code", ""}; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
+  void Relink() override { ++relinks_; }
+  int relinks() const { return relinks_; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
@@ -75,6 +86,17 @@ class FakeCall final : public CallContext {
     copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
     return absl::MakeConstSpan(copies_.back());
   }
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost) {
+      return absl::FailedPreconditionError("not yet");
+    }
+    if (address > MemoryBytes() || out.size() > MemoryBytes() - address) {
+      return absl::OutOfRangeError("not in memory");
+    }
+    std::copy_n(memory_->begin() + static_cast<ptrdiff_t>(address), out.size(),
+                out.begin());
+    return absl::OkStatus();
+  }
 
  private:
   static bool EntersGuest(Transition t) {
@@ -83,11 +105,13 @@ class FakeCall final : public CallContext {
 
   Fuel own_fuel_{/*metered=*/true};
   std::vector<RawValue> held_args_;
+  std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;
   uint64_t captured_bytes_ = 0;
+  int relinks_ = 0;
 };
 
 }  // namespace callgate::policy

@@ -14,6 +14,7 @@
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_rollout.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
@@ -30,6 +31,7 @@ struct ServiceParts {
   policies::PolicyCatalogue& policies;
   ModuleLibrary& modules;
   StoreRegistry& stores;
+  PolicyRollout& rollout;
   events::EventLog& events;
   metrics::Metrics& metrics;
   Timer& timer;
