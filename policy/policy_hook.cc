@@ -60,7 +60,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
   Linked& linked = linked_[function.binding];
   // It may have been asked for again.
-  if (linked.function == &function) return linked.wanted;
+  if (linked.function == &function) return rules_->TransitionsOf(*linked.plan);
   linked.function = &function;
   linked.plan = &versions_.current().Link(function);
   {
@@ -71,8 +71,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (linked.plan->reads_paths && options_.handles != nullptr) {
     options_.handles->RefuseLinks(function);
   }
-  linked.wanted = rules_->TransitionsOf(*linked.plan);
-  return linked.wanted;
+  return rules_->TransitionsOf(*linked.plan);
 }
 
 PolicyHook::Linked* PolicyHook::LinkedOf(const FunctionIdentity& function) {
@@ -159,8 +158,9 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-  if (!plan.fault.empty())
+  if (!plan.fault.empty()) {
     AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
+  }
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
@@ -181,19 +181,19 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {
   LiveCall& live = *live_[live_count_ - 1];
-  if (live.depth != call.depth() || live.plan->function != &call.function()) {
+  if (live.depth != call.depth() || live.function != &call.function()) {
     return call.Proceed();
   }
   --live_count_;
   // It ends under the rules that it began with.
   RulesInForce* const current = std::exchange(rules_, live.rules);
-  const Disposition answer = JudgeEnd(call, live);
+  const Disposition answer = JudgeEnd(call, live, *live.plan);
   rules_ = current;
   return answer;
 }
 
-Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
-  ImportPlan& plan = *live.plan;
+Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
+                                 ImportPlan& plan) {
   matches_.clear();
   texts_.clear();
   CallMoment moment(call, facts_, live.calls_before, options_.wall_clock,
@@ -229,6 +229,7 @@ void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
     live_.push_back(std::make_unique<LiveCall>());
   }
   LiveCall& live = *live_[live_count_++];
+  live.function = &call.function();
   live.rules = rules_;
   live.plan = &plan;
   live.depth = call.depth();

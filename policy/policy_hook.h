@@ -169,7 +169,6 @@ class PolicyHook final : public CallHook {
   struct Linked {
     const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
-    TransitionSet wanted;
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
     uint64_t stopped = 0;
@@ -185,6 +184,7 @@ class PolicyHook final : public CallHook {
 
   // A host call whose end is judged, too.
   struct LiveCall {
+    const FunctionIdentity* function = nullptr;
     RulesInForce* rules = nullptr;
     ImportPlan* plan = nullptr;  // of rules
     uint32_t depth = 0;
@@ -212,7 +212,8 @@ class PolicyHook final : public CallHook {
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
   Disposition LeaveHost(CallContext& call);
-  Disposition JudgeEnd(CallContext& call, LiveCall& live);
+  Disposition JudgeEnd(CallContext& call, const LiveCall& live,
+                       ImportPlan& plan);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.

@@ -57,7 +57,8 @@ std::string LookOf(const std::string& directory) {
     if (names.size() > kPolicyFilesMax) break;
   }
   std::sort(names.begin(), names.end());
-  std::string look;
+  // Never empty.
+  std::string look = "files\n";
   for (const std::string& name : names) {
     struct stat file = {};
     if (fstatat(folder_fd, name.c_str(), &file, 0) != 0) {

@@ -119,6 +119,10 @@ v1::PolicyVersion VersionProto(const storage::PolicyVersionRecord& record,
   version.set_comment(record.comment);
   version.set_in_force(in_force);
   version.set_source(record.source);
+  version.set_format(record.encoding ==
+                             storage::PolicyRecord::Encoding::kTextproto
+                         ? "textproto"
+                         : "yaml");
   return version;
 }
 
