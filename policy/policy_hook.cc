@@ -199,12 +199,14 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
 }
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {
-  LiveCall& live = *live_[--live_count_];
-  ImportPlan& plan = *live.plan;
+  LiveCall& live = *live_[live_count_ - 1];
+  if (live.depth != call.depth() || live.function != &call.function()) {
+    return call.Proceed();
+  }
+  --live_count_;
   // It ends under the rules that it began with.
-  RulesInForce* const current =
-      std::exchange(rules_, versions_.At(call.depth()).rules.get());
-  const Disposition answer = JudgeEnd(call, live, plan);
+  RulesInForce* const current = std::exchange(rules_, live.rules);
+  const Disposition answer = JudgeEnd(call, live, *live.plan);
   rules_ = current;
   return answer;
 }
@@ -243,6 +245,8 @@ void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
     live_.push_back(std::make_unique<LiveCall>());
   }
   LiveCall& live = *live_[live_count_++];
+  live.function = &call.function();
+  live.rules = rules_;
   live.plan = &plan;
   live.depth = call.depth();
   live.number = event;

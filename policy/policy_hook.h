@@ -9,7 +9,8 @@
 //   * OnLink wants kCallingHost of every function, also of one that is allowed
 //     unconditionally: that is where calls are counted and where a Store that
 //     has been ended refuses to go on. It wants kReturningFromHost only if some
-//     verdict could end the Store. Install the hook for all transitions.
+//     verdict could end the Store, or if some rule reads the function's
+//     results. Install the hook for all transitions.
 //   * Several policies: each judges on its own, and the most severe verdict
 //     counts. A tie is named by the smaller rule id, then policy name.
 //   * deny answers in the host function's place where the function returns an
@@ -17,6 +18,9 @@
 //     with a PolicyViolation. The last two latch: from then on every transition
 //     of the Store refuses with that same object.
 //   * Verdicts under audit are recorded and change nothing.
+//   * What is judged at kReturningFromHost has a decision of its own. A
+//   throttle
+//     there delays the Store's next host call.
 //   * The policies of a Store that lives can be replaced (Replace): its next
 //     host call is judged by the new ones. What that costs the guest is an
 //     exchange of a pointer and a pass over the functions that it imports:
@@ -176,6 +180,12 @@ class PolicyHook final : public CallHook {
   // Any thread: destroys what has been replaced. To be called now and then.
   void CollectReplaced() { exchange_.Collect(); }
 
+  // The number, among all events of the tenant's Stores, of the last event of
+  // this Store that looked at states which they share; 0 if there was none. Who
+  // records a trace asks after each event: if it has changed, it is that
+  // event's, and a replay has to keep the order of these numbers.
+  uint64_t last_shared_event() const { return last_shared_event_; }
+
   // What a call from outside has used, told after it. Records the budgets that
   // audit policies would have ended it for.
   struct Usage {
@@ -243,7 +253,9 @@ class PolicyHook final : public CallHook {
 
   // A host call whose end is judged, too.
   struct LiveCall {
-    ImportPlan* plan = nullptr;
+    const FunctionIdentity* function = nullptr;
+    RulesInForce* rules = nullptr;
+    ImportPlan* plan = nullptr;  // of rules
     uint32_t depth = 0;
     uint64_t number = 0;
     uint64_t calls_before = 0;
@@ -381,6 +393,7 @@ class PolicyHook final : public CallHook {
   // Innermost last; beyond live_count_ they are kept for their memory.
   std::vector<std::unique_ptr<LiveCall>> live_;
   size_t live_count_ = 0;
+  uint64_t last_shared_event_ = 0;
   // Of a call that was throttled after it: the next one waits.
   absl::Duration owed_delay_;
 

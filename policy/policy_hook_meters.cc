@@ -94,7 +94,7 @@ void PolicyHook::AddMetered(ImportPlan& plan, CallMoment& moment,
   std::unique_lock<std::mutex> lock;
   if (plan.shares_states) {
     lock = std::unique_lock<std::mutex>(states_->shared_mutex());
-    states_->NextSharedEvent();
+    last_shared_event_ = states_->NextSharedEvent();
   }
   const auto each = [&](const auto& act) {
     for (PlannedJudge& judge : plan.judges) {
@@ -157,7 +157,7 @@ void PolicyHook::AddMeteredAfter(ImportPlan& plan, CallMoment& moment,
   std::unique_lock<std::mutex> lock;
   if (plan.shares_states) {
     lock = std::unique_lock<std::mutex>(states_->shared_mutex());
-    states_->NextSharedEvent();
+    last_shared_event_ = states_->NextSharedEvent();
   }
   const auto each = [&](const auto& act) {
     for (PlannedJudge& judge : plan.judges) {

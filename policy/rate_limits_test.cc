@@ -174,6 +174,22 @@ rate_limits:
   EXPECT_EQ(store_->Open("a"), "ok");
 }
 
+// Point 18: the order of events on shared states is known to who records it.
+TEST_F(MetersTest, Point18SharedEventsHaveOneOrder) {
+  Load(
+      "rate_limits: [{import: env.tick, key: [tenant], refill_per_second: 1, "
+      "burst: 9, action: log}]\n");
+  auto other = Make({"acme", "sha256:01", "s2"});
+  EXPECT_EQ(store_->hook().last_shared_event(), 0u);
+  store_->Tick();
+  other->Tick();
+  store_->Tick();
+  // Not about what is shared.
+  other->Exchange();
+  EXPECT_EQ(store_->hook().last_shared_event(), 3u);
+  EXPECT_EQ(other->hook().last_shared_event(), 2u);
+}
+
 // Point 18: shared scopes are updated atomically.
 TEST_F(MetersTest, Point18SharedBucketsAreExactAcrossThreads) {
   Load(

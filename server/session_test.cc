@@ -815,6 +815,54 @@ TEST(SessionPolicyTest, SeveralPoliciesApplyTogether) {
   EXPECT_EQ(outcome->verdicts[0].policy, "strict");
 }
 
+// On an engine, with the ends of calls, and with another Session of the tenant.
+TEST(SessionPolicyTest, RulesRememberCallsAndWhatTheyCameTo) {
+  std::vector<std::string> sent;
+  HostModules modules;
+  ASSERT_TRUE(modules.Register(std::make_unique<NetModule>(&sent)).ok());
+  policy::RuleStates states;
+  const PolicyRef policy = PolicyWith(R"(
+imports: [ { import: net.send, action: allow } ]
+temporal:
+  - id: failures
+    count: { when: 'call.import == "net.send" && result.errno == 21', within: 600s, gte: 2 }
+    action: trap
+  - id: sends
+    count: { when: 'call.import == "net.send"', within: 600s, gte: 5 }
+    scope: tenant
+    action: deny
+    guest_errno: 7
+)");
+  const auto start = [&](const std::string& tenant) {
+    SessionConfig config = ConfigOf(kSends, policy);
+    config.tenant = tenant;
+    config.rule_states = &states;
+    return StartSession(std::move(config), modules);
+  };
+  const auto a = start("acme");
+  const auto b = start("acme");
+  const auto stranger = start("globex");
+  const auto send = [](Session& session, int32_t bytes) {
+    const absl::StatusOr<Outcome> outcome =
+        CallExport(session, "run", {Value::I32(static_cast<uint32_t>(bytes))});
+    EXPECT_TRUE(outcome.ok()) << outcome.status();
+    if (outcome->kind != OutcomeKind::kReturned) {
+      return absl::StrCat("ended by ", outcome->verdicts[0].rule);
+    }
+    return absl::StrCat(outcome->results[0].u32());
+  };
+  // Past the end of memory, which the host function finds.
+  EXPECT_EQ(send(*a, 65'536), "21");
+  EXPECT_EQ(send(*a, 5), "0");
+  EXPECT_EQ(send(*a, 65'536), "ended by failures");
+  EXPECT_EQ(send(*b, 5), "0");
+  EXPECT_EQ(send(*b, 5), "7");
+  EXPECT_EQ(send(*a, 5), "7");
+  EXPECT_EQ(send(*stranger, 5), "0");
+  EXPECT_EQ(sent.size(), 3u);
+  EXPECT_EQ(states.Uses().size(), 2u);
+}
+
 TEST(SessionPolicyTest, EqualVerdictsAreCounted) {
   const auto session = StartSession(ConfigOf(R"((module
     (import "wasi_snapshot_preview1" "sched_yield" (func $y (result i32)))

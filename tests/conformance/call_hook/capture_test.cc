@@ -307,6 +307,51 @@ TEST_P(CallHookCapture, HasNothingToReadWithoutAMemory) {
                                               "status OUT_OF_RANGE"}));
 }
 
+// CallContext::ReadBack: the memory as the host function has left it, and not
+// what was captured of it.
+TEST_P(CallHookCapture, ReadBackIsWhatTheHostHasWritten) {
+  Body([this](Caller& caller) {
+    const std::string text = "answer";
+    const std::vector<uint8_t> bytes(text.begin(), text.end());
+    EXPECT_EQ(caller.Write(0, bytes), Caller::Access::kOk);
+    Tamper(8, "!");
+  });
+  guest_.hook().judge = [this](CallContext& call) {
+    if (call.transition() == Transition::kCallingHost) {
+      EXPECT_TRUE(call.Capture(6, 4).ok());
+    }
+    std::vector<uint8_t> bytes(10);
+    const absl::Status status = call.ReadBack(0, absl::MakeSpan(bytes));
+    shown_.push_back(status.ok() ? std::string(bytes.begin(), bytes.end())
+                                 : Journal::Describe(status));
+    return call.Proceed();
+  };
+  guest_.Call("go");
+  EXPECT_EQ(shown_,
+            (std::vector<std::string>{
+                "status FAILED_PRECONDITION", "status FAILED_PRECONDITION",
+                "answerd!!e", "status FAILED_PRECONDITION"}));
+}
+
+TEST_P(CallHookCapture, ReadBackStaysInsideMemory) {
+  Body([](Caller&) {});
+  guest_.hook().judge = [this](CallContext& call) {
+    if (call.transition() != Transition::kReturningFromHost) {
+      return call.Proceed();
+    }
+    std::vector<uint8_t> bytes(2);
+    for (const uint64_t address :
+         {uint64_t{65534}, uint64_t{65535}, ~uint64_t{0}}) {
+      const absl::Status status = call.ReadBack(address, absl::MakeSpan(bytes));
+      shown_.push_back(status.ok() ? "ok" : Journal::Describe(status));
+    }
+    return call.Proceed();
+  };
+  guest_.Call("go");
+  EXPECT_EQ(shown_, (std::vector<std::string>{"ok", "status OUT_OF_RANGE",
+                                              "status OUT_OF_RANGE"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, CallHookCapture,
                          testing::ValuesIn(EnginesUnderTest()), EngineName);
 
