@@ -49,6 +49,29 @@ struct RuleMatch {
   const SuppressionSpec* suppression = nullptr;
 };
 
+// What one condition said of an event.
+struct ConditionAnswer {
+  enum class Kind : uint8_t {
+    kFalse,
+    kTrue,
+    kFailed,    // it could not be evaluated
+    kExcepted,  // true, and an exception lets the event go
+  };
+
+  absl::string_view policy;
+  absl::string_view rule;
+  Kind kind = Kind::kFalse;
+  // The exception's name, or its reason where it has none.
+  absl::string_view exception;
+};
+
+// A fact as people read it: `args.path` and `"/etc"`. Escaped; what is redacted
+// says so instead.
+struct FactText {
+  std::string name;
+  std::string text;
+};
+
 // One decision. All views are valid until OnDecision returns.
 struct DecisionRecord {
   enum class Subject : uint8_t {
@@ -126,6 +149,13 @@ struct DecisionRecord {
   uint32_t grow_index = 0;
   uint64_t grow_from = 0;
   uint64_t grow_to = 0;
+
+  // Why, where the hook was asked to keep it (PolicyHook::Options): what was
+  // known of the call, and what each condition made of it.
+  absl::Span<const FactText> facts;
+  absl::Span<const ConditionAnswer> answers;
+  // What rules about the past remembered after it, by rule.
+  absl::Span<const FactText> state;
 };
 
 // Told on the guest's time, on the Store's thread, with no lock held: take a

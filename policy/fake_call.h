@@ -37,6 +37,10 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
+  FakeCall& WithCaller(std::string name) {
+    caller_name_ = std::move(name);
+    return *this;
+  }
   // How the host function ended.
   FakeCall& WithResults(std::vector<RawValue> results,
                         Ending ending = Ending::kValue) {
@@ -54,6 +58,11 @@ class FakeCall final : public CallContext {
     fuel_ = &unmetered_;
     return *this;
   }
+  // Captures without a copy, for counting allocations.
+  FakeCall& InPlace() {
+    in_place_ = true;
+    return *this;
+  }
   // What Capture answers instead, if not OK.
   FakeCall& WithCaptureError(absl::Status status) {
     capture_error_ = std::move(status);
@@ -69,7 +78,7 @@ class FakeCall final : public CallContext {
     return captured_;
   }
 
-  CallerFrame caller() override { return {7, "guest_code", ""}; }
+  CallerFrame caller() override { return {7, caller_name_, ""}; }
   uint32_t caller_index() override { return 7; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   void Relink() override { ++relinks_; }
@@ -87,6 +96,10 @@ class FakeCall final : public CallContext {
     captured_bytes_ += length;
     if (captured_bytes_ > kCapturedBytesMax) {
       return absl::ResourceExhaustedError("too much");
+    }
+    if (in_place_) {
+      return absl::MakeConstSpan(*memory_).subspan(static_cast<size_t>(address),
+                                                   static_cast<size_t>(length));
     }
     captured_.emplace_back(address, length);
     const auto begin = memory_->begin() + static_cast<ptrdiff_t>(address);
@@ -112,9 +125,11 @@ class FakeCall final : public CallContext {
 
   Fuel own_fuel_{/*metered=*/true};
   Fuel unmetered_{/*metered=*/false};
+  std::string caller_name_ = "guest_code";
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;
+  bool in_place_ = false;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;

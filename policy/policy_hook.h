@@ -81,6 +81,10 @@ class PolicyHook final : public CallHook {
     HandleNames* handles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
+    // Keeps what conditions say, for DecisionRecord::facts, ::answers and
+    // ::state, and for TakeAnswers(). A decision that is told then costs
+    // allocations.
+    bool keep_answers = false;
     // What rules remember of other Stores. Null: there are none. Must outlive
     // the hook.
     RuleStates* states = nullptr;
@@ -190,6 +194,12 @@ class PolicyHook final : public CallHook {
   // Whether `cpu` is wanted for an audit policy's sake.
   bool measures_cpu() const;
 
+  // With keep_answers: what every condition said that was asked since the last
+  // time, with views into the policies.
+  std::vector<ConditionAnswer> TakeAnswers() {
+    return std::exchange(answers_, {});
+  }
+
   // Counts since the last drain. Between calls only.
   struct ImportCount {
     // As given to OnLink; lives as long as the Store.
@@ -279,6 +289,12 @@ class PolicyHook final : public CallHook {
   // call is, and its facts are absent.
   void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
                        CallMoment& moment, bool after, bool is_denied);
+  // With the lock of what is shared held.
+  void KeepStates(const ImportPlan& plan);
+  void KeepAnswer(size_t policy, const Rule& rule,
+                  const ImportJudge::Outcome& outcome);
+  void DescribeFacts(const CallContext& call, const ImportPlan& plan,
+                     CallMoment& moment);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   void NoteLoss(const Rule& rule, size_t policy);
   // Of matches_, the one that names the verdict; null if nothing is enforced.
@@ -380,6 +396,10 @@ class PolicyHook final : public CallHook {
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
+  // With keep_answers.
+  std::vector<ConditionAnswer> answers_;
+  std::vector<FactText> fact_texts_;
+  std::vector<FactText> state_texts_;
 };
 
 }  // namespace callgate::policy

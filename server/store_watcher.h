@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log, the
-// suppressor and the metrics outlive it.
+// Called on the Store's turn; any thread may read. The event log, suppressor,
+// metrics and explanations outlive it.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -14,6 +14,7 @@
 #include "policy/policy_violation.h"
 #include "server/event_suppressor.h"
 #include "server/events/event_log.h"
+#include "server/explanations.h"
 #include "server/metrics/metrics.h"
 #include "server/session.h"
 
@@ -33,7 +34,8 @@ class StoreWatcher final : public SessionObserver {
 
   StoreWatcher(Facts facts, events::EventLog& events,
                EventSuppressor& suppressor, metrics::Metrics& metrics,
-               QuarantineHandler on_quarantine);
+               QuarantineHandler on_quarantine,
+               Explanations* explanations = nullptr);
 
   void OnDecision(const policy::DecisionRecord& decision) override;
   void OnDecisionDuration(absl::Duration duration) override;
@@ -44,6 +46,8 @@ class StoreWatcher final : public SessionObserver {
                          absl::string_view message) override;
   void OnRulePending(const policy::StoreFacts& store, absl::string_view policy,
                      absl::string_view rule, absl::string_view why) override;
+  void OnRuleForgot(const policy::StoreFacts& store, absl::string_view policy,
+                    absl::string_view rule) override;
   void OnCallEnded(const CallEnd& end) override;
 
   // A lifecycle event of this Store.
@@ -59,6 +63,7 @@ class StoreWatcher final : public SessionObserver {
   EventSuppressor& suppressor_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
+  Explanations* const explanations_;  // may be null
 
   // Of the Store's turn: the policies have told of a used-up budget.
   bool budget_told_ = false;

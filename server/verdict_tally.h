@@ -37,6 +37,8 @@ class VerdictTally final : public policy::DecisionSink {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+  void OnRuleForgot(const policy::StoreFacts& store, absl::string_view policy,
+                    absl::string_view rule) override;
 
   void OnRulePending(const policy::StoreFacts& store, absl::string_view policy,
                      absl::string_view rule, absl::string_view why) override;

@@ -5,10 +5,12 @@
 
 #include <atomic>
 
+#include "policy/rule_states.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
 #include "server/events/event_log.h"
+#include "server/explanations.h"
 #include "server/guest_runs.h"
 #include "server/host_module.h"
 #include "server/metrics/metrics.h"
@@ -18,6 +20,7 @@
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
+#include "server/traces/trace_library.h"
 #include "server/worker_pool.h"
 
 namespace callgate {
@@ -32,7 +35,11 @@ struct ServiceParts {
   ModuleLibrary& modules;
   StoreRegistry& stores;
   PolicyRollout& rollout;
+  policy::RuleStates& rule_states;
   events::EventLog& events;
+  Explanations& explanations;
+  // Null: the operator wants no traces.
+  traces::TraceLibrary* traces;
   metrics::Metrics& metrics;
   Timer& timer;
   // Calls into guests.
