@@ -124,8 +124,8 @@ class FakeCall final : public CallContext {
   }
 
   Fuel own_fuel_{/*metered=*/true};
-  Fuel unmetered_{/*metered=*/false};
   std::string caller_name_ = "guest_code";
+  Fuel unmetered_{/*metered=*/false};
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;

@@ -172,6 +172,7 @@ std::vector<Disposition> Judge(const std::shared_ptr<const Policy>& policy,
       {policy}, {"s", "acme", "sha256:00", "m\x1b"}, [&now] { return now; },
       sink, options);
   std::deque<FunctionIdentity> functions;
+  std::vector<TransitionSet> wanted;
   for (const HostRow& row : Host()) {
     FunctionIdentity& function = functions.emplace_back();
     function.module = row.module;
@@ -179,7 +180,7 @@ std::vector<Disposition> Judge(const std::shared_ptr<const Policy>& policy,
     function.type = &row.type;
     function.spec = &row.spec;
     function.binding = static_cast<uint32_t>(functions.size() - 1);
-    hook.OnLink(function);
+    wanted.push_back(hook.OnLink(function));
   }
   FunctionIdentity guest;
   guest.kind = FunctionIdentity::Kind::kGuestExport;
@@ -209,13 +210,34 @@ std::vector<Disposition> Judge(const std::shared_ptr<const Policy>& policy,
                          ? RawValue::I64(number)
                          : RawValue::I32(number));
     }
-    FakeCall call(Transition::kCallingHost, function, std::move(args));
+    FakeCall call(Transition::kCallingHost, function, args);
     call.WithMemory(&memory);
     answers.push_back(hook.OnTransition(call));
     CALLGATE_CHECK(
         answers.back() != Disposition::kRefuse || call.error() != nullptr,
         "a refusal says why");
     now += absl::Milliseconds(choice(9));
+    if (answers.back() == Disposition::kRefuse ||
+        !wanted[i % functions.size()].Contains(
+            Transition::kReturningFromHost)) {
+      continue;
+    }
+    FakeCall leave(Transition::kReturningFromHost, function, args);
+    leave.WithMemory(&memory);
+    const bool answered = answers.back() == Disposition::kAnswer;
+    const bool fails = !answered && choice(10) % 8 == 0;
+    std::vector<RawValue> results;
+    if (!function.type->results.empty() && !fails) {
+      results.push_back(answered ? call.answer()[0]
+                                 : RawValue::I32(choice(11) % 4));
+    }
+    leave.WithResults(results, answered ? Ending::kAnswered
+                               : fails  ? Ending::kTrap
+                                        : Ending::kValue);
+    answers.push_back(hook.OnTransition(leave));
+    CALLGATE_CHECK(answers.back() != Disposition::kAnswer &&
+                       answers.back() != Disposition::kDelay,
+                   "what has happened is not answered");
   }
   const PolicyHook::Counts counts = hook.DrainCounts();
   uint64_t counted = counts.refused_after_end;

@@ -72,6 +72,15 @@ const char* const kWords[] = {
     "macros",
     "exceptions",
     "list(\"secret\")",
+    "temporal",
+    "sequence",
+    "unless",
+    "attempts: true",
+    "result.errno",
+    "call.denied",
+    "within: 1s",
+    "scope: module",
+    "on_overflow: trap",
     "args.path",
     "args.data",
     "args.addr.ip",
@@ -174,6 +183,13 @@ rules:
   - {id: r5, when: 'call.seq > 20', action: kill_store, mode: audit}
 rate_limits:
   - {import: net.send, refill_per_second: 1, burst: 2, action: deny}
+  - {id: l, when: 'egress', key: [call.import, tenant], refill_per_second: 2, burst: 3, action: throttle, max_keys: 2, cost: 'size(args.data)'}
+temporal:
+  - {id: t1, sequence: {steps: [{as: a, when: 'call.name == "path_open"'}, {as: b, when: 'egress', attempts: true}], unless: [{as: c, when: 'call.name == "fd_write" && result.errno == 0'}], within: 1s}, action: deny, message: 'after ${a.args.path}'}
+  - {id: t2, count: {when: 'call.name == "random_get"', within: 10s, gte: 2, key: [call.site], max_keys: 2}, action: throttle, throttle: {base_delay: 1ms, factor: 2, max_delay: 1s, cool_down: 10s}}
+  - {id: t3, distinct: {when: 'call.import == "a.b"', value: args.x, within: 60s, gte: 2, max_values: 8}, action: alert}
+  - {id: t4, sum: {when: 'call.import == "net.send"', value: size(args.data), within: 60s, gte: 99, count_in_flight: true}, scope: tenant, action: deny}
+  - {id: t5, require: {when: 'call.import == "net.connect"', formerly: {as: f, when: 'call.name == "path_open"'}, within: 2s}, action: deny, mode: audit}
 exceptions:
   - {rule: r2, name: e, fields: [tenant], comps: ["=="], values: [{v: [acme]}], reason: x, expires: "2027-01-31"}
 )";

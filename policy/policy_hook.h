@@ -187,18 +187,18 @@ class PolicyHook final : public CallHook {
   };
   void ReportUsage(const Usage& usage);
 
+  // With keep_answers: what every condition said that was asked since the last
+  // time, with views into the policies.
+  std::vector<ConditionAnswer> TakeAnswers() {
+    return std::exchange(answers_, {});
+  }
+
   // A host function opens a handle for the guest: the how manieth it would be,
   // and whether it is refused for the open_handles budget. Not while the hook
   // judges.
   void ReportHandle(uint64_t number, bool refused);
   // Whether `cpu` is wanted for an audit policy's sake.
   bool measures_cpu() const;
-
-  // With keep_answers: what every condition said that was asked since the last
-  // time, with views into the policies.
-  std::vector<ConditionAnswer> TakeAnswers() {
-    return std::exchange(answers_, {});
-  }
 
   // Counts since the last drain. Between calls only.
   struct ImportCount {

@@ -186,6 +186,7 @@ const absl::flat_hash_set<absl::string_view>& SupportedPaths() {
       "tests.events.current",
       "tests.events.desired",
       "tests.events.results",
+      "tests.events.function",
       "tests.expect",
       "tests.expect.event",
       "tests.expect.verdict",

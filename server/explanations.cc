@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "policy/import_name.h"
+#include "policy/quote.h"
 
 namespace callgate {
 namespace {
@@ -32,6 +34,8 @@ std::string SubjectOf(const DecisionRecord& decision) {
     case DecisionRecord::Subject::kHostCall:
       return policy::FormatImportName(decision.import_module,
                                       decision.import_name);
+    case DecisionRecord::Subject::kFunction:
+      return absl::StrCat("function ", policy::Quote(decision.func_name));
     case DecisionRecord::Subject::kCallEnd:
       return "call_end";
     case DecisionRecord::Subject::kMemoryGrow:

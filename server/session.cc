@@ -228,6 +228,10 @@ class Session::Impl {
         *config_.recorder, tally_, &handle_names_,
         policy::trial::RecordingHook::Clocks{MonotonicNow, absl::Now});
   }
+  CallHook& Judge() {
+    if (recording_hook_ != nullptr) return *recording_hook_;
+    return hook_;
+  }
   policy::DecisionSink& JudgesSink() {
     if (recording_hook_ != nullptr) return *recording_hook_;
     return tally_;
@@ -249,14 +253,10 @@ class Session::Impl {
   void WarnOfStackBudgets();
   // Gives the Store what its hook wants of it.
   absl::Status InstallHook(const HookOptions& options) {
-    return probing_hook_.has_value()
-               ? store_.SetCallHook(*probing_hook_, options)
-               : store_.SetCallHook(Judge(), options);
-  }
-  // The policies' hook, or what records what it says.
-  CallHook& Judge() {
-    if (recording_hook_ != nullptr) return *recording_hook_;
-    return hook_;
+    if (probing_hook_.has_value()) {
+      return store_.SetCallHook(*probing_hook_, options);
+    }
+    return store_.SetCallHook(Judge(), options);
   }
   // The same for policies that came since.
   void ReinstallHook();

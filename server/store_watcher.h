@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log, suppressor,
-// metrics and explanations outlive it.
+// Called on the Store's turn; any thread may read. The event log, the
+// suppressor, the metrics and the explanations outlive it.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_

@@ -102,7 +102,7 @@ class Runner {
     for (uint32_t time = 1; time <= event.repeat; ++time) {
       SetClock(test, event.at + event.every * (time - 1));
       const TrialDecision decision = event.function == PlannedEvent::kNone
-                                         ? Grow(event, *state.store)
+                                         ? Inside(event, *state.store)
                                          : Call(event, call, *state.store);
       Count(decision);
       for (const PlannedExpectation& expect : test.expect) {
@@ -171,7 +171,13 @@ class Runner {
     return decision;
   }
 
-  static TrialDecision Grow(const PlannedEvent& event, SimulatedStore& store) {
+  // What happens inside the guest.
+  static TrialDecision Inside(const PlannedEvent& event,
+                              SimulatedStore& store) {
+    if (!event.entered.empty()) {
+      return store.EnterFunction(event.entered, event.call.caller_index,
+                                 event.call.caller_name);
+    }
     // What the Store's limiter says, which holds the policies' budgets.
     GrowthEvent growth = event.growth;
     const bool is_memory = growth.kind == GrowthEvent::Kind::kMemory;

@@ -101,6 +101,7 @@ class RecordingHook final : public CallHook, public DecisionSink {
   bool Understands(HookProfile profile) const override {
     return hook_->Understands(profile);
   }
+  // What rules say of the guest's own functions is not recorded.
   EntryAnswer OnFunctionEnter(const FunctionEntry& entry) override {
     return hook_->OnFunctionEnter(entry);
   }
@@ -115,6 +116,14 @@ class RecordingHook final : public CallHook, public DecisionSink {
   void OnEngineFault(const StoreFacts& store,
                      absl::string_view message) override {
     sink_.OnEngineFault(store, message);
+  }
+  void OnRulePending(const StoreFacts& store, absl::string_view policy,
+                     absl::string_view rule, absl::string_view why) override {
+    sink_.OnRulePending(store, policy, rule, why);
+  }
+  void OnRuleForgot(const StoreFacts& store, absl::string_view policy,
+                    absl::string_view rule) override {
+    sink_.OnRuleForgot(store, policy, rule);
   }
   void OnConditionFailed(const StoreFacts& store, absl::string_view policy,
                          absl::string_view rule,

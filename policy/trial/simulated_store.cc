@@ -70,12 +70,12 @@ class SimulatedStore::Context final : public CallContext {
     return {call_->caller_index, call_->caller_name, ""};
   }
   uint32_t caller_index() override { return caller().func_index; }
-  std::vector<Frame> Backtrace(size_t) override { return {}; }
   // Not recorded; the memory of the caller is the most of it.
   uint64_t StoreBytes() override {
     told_.read_unknown = true;
     return MemoryBytes();
   }
+  std::vector<Frame> Backtrace(size_t) override { return {}; }
   uint64_t MemoryBytes() override {
     return call_ == nullptr ? 0 : call_->memory.size();
   }
@@ -232,6 +232,36 @@ TrialDecision SimulatedStore::Grow(GrowthEvent event) {
   const bool ended = hook_->latched() != nullptr;
   hook_->OnGrowth(event);
   return Take(ended ? Disposition::kRefuse : Disposition::kProceed);
+}
+
+TrialDecision SimulatedStore::EnterFunction(absl::string_view name,
+                                            uint32_t caller_index,
+                                            absl::string_view caller_name) {
+  const ClockScope scope(clock_);
+  auto known = std::find_if(
+      probed_.begin(), probed_.end(),
+      [&](const ProbedFunction& function) { return function.name == name; });
+  if (known == probed_.end()) {
+    const auto number = static_cast<uint32_t>(probed_.size());
+    ProbedFunction& function = probed_.emplace_back();
+    function.name = probed_names_.emplace_back(name);
+    function.func_index = number;
+    function.type = &export_type_;
+    function.probe = number;
+    known = std::prev(probed_.end());
+  }
+  const auto caller = [&] {
+    return CallerFrame{caller_index, caller_name, ""};
+  };
+  const FunctionEntry entry{*known, {}, 1, caller, 0, 0};
+  const EntryAnswer answer = hook_->OnFunctionEnter(entry);
+  if (answer.error == nullptr) {
+    FunctionExit exit{*known};
+    exit.depth = 1;
+    hook_->OnFunctionLeave(exit);
+    return Take(Disposition::kProceed);
+  }
+  return Take(Disposition::kRefuse);
 }
 
 TrialDecision SimulatedStore::Take(Disposition disposition) {

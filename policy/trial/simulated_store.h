@@ -86,6 +86,11 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
 
   TrialDecision Grow(GrowthEvent event);
 
+  // A function of the guest's own, by name, is entered and left again. It takes
+  // no arguments.
+  TrialDecision EnterFunction(absl::string_view name, uint32_t caller_index,
+                              absl::string_view caller_name);
+
   // The first fault of the engine; empty if there was none.
   const std::string& fault() const { return fault_; }
 
@@ -113,6 +118,8 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
   const TrialClock& clock_;
   std::unique_ptr<PolicyHook> hook_;
   std::deque<Binding> bindings_;  // identities are lent out
+  std::deque<std::string> probed_names_;
+  std::deque<ProbedFunction> probed_;
   FunctionIdentity export_;
   FuncType export_type_;
 

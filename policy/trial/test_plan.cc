@@ -175,6 +175,9 @@ class Reader {
       case v1::RULE_EVENT_TABLE_GROW:
         ReadGrowth(event, path, &out);
         break;
+      case v1::RULE_EVENT_FUNCTION:
+        ReadFunction(event, path, &out);
+        break;
       default:
         Report(path + ".event", "tests do not have such events");
         break;
@@ -230,20 +233,40 @@ class Reader {
     if (event.desired() <= event.current()) {
       Report(path + ".desired", "is not more than `current`");
     }
-    const auto none = [&](bool given, absl::string_view field) {
-      if (given) {
-        Report(absl::StrCat(path, ".", field),
-               "does not go with a growth, which calls no import");
-      }
-    };
-    none(!event.import().empty(), "import");
-    none(!event.args().empty(), "args");
-    none(!event.sizes().empty(), "sizes");
-    none(event.outside_size() > 0, "outside");
-    none(!event.results().empty(), "results");
-    none(!event.result().empty(), "result");
-    none(event.has_site(), "site");
-    none(!event.caller().empty(), "caller");
+    NothingOfACall(event, path, "a growth");
+    NotGiven(event.has_site(), path, "site", "a growth");
+    NotGiven(!event.caller().empty(), path, "caller", "a growth");
+    NotGiven(!event.function().empty(), path, "function", "a growth");
+  }
+
+  void ReadFunction(const v1::TestEvent& event, const std::string& path,
+                    PlannedEvent* out) {
+    out->subject = absl::StrCat("function ", event.function());
+    out->entered = event.function();
+    if (event.function().empty()) Report(path, "says no function to enter");
+    if (event.has_site()) out->call.caller_index = event.site();
+    out->call.caller_name = event.caller();
+    NothingOfACall(event, path, "a function");
+    NotGiven(event.current() != 0, path, "current", "a function");
+    NotGiven(event.desired() != 0, path, "desired", "a function");
+  }
+
+  void NotGiven(bool given, const std::string& path, absl::string_view field,
+                absl::string_view event) {
+    if (given) {
+      Report(absl::StrCat(path, ".", field),
+             absl::StrCat("does not go with ", event));
+    }
+  }
+
+  void NothingOfACall(const v1::TestEvent& event, const std::string& path,
+                      absl::string_view of) {
+    NotGiven(!event.import().empty(), path, "import", of);
+    NotGiven(!event.args().empty(), path, "args", of);
+    NotGiven(!event.sizes().empty(), path, "sizes", of);
+    NotGiven(event.outside_size() > 0, path, "outside", of);
+    NotGiven(!event.results().empty(), path, "results", of);
+    NotGiven(!event.result().empty(), path, "result", of);
   }
 
   void ReadCall(const v1::TestEvent& event, const std::string& path,
@@ -252,6 +275,7 @@ class Reader {
       Report(path + (event.current() != 0 ? ".current" : ".desired"),
              "goes with `event: memory_grow` or `table_grow` only");
     }
+    NotGiven(!event.function().empty(), path, "function", "a call");
     out->subject = event.import();
     if (event.import().empty()) {
       Report(path, "says no import to call");

@@ -44,13 +44,15 @@ struct PlannedEvent {
   uint32_t repeat = 1;
   absl::Duration every;
   bool new_call = false;
-  // Of a call; else kNone and `growth` counts.
+  // Of a call; else kNone, and `growth` counts, or `entered`.
   static constexpr size_t kNone = ~size_t{0};
   size_t function = kNone;
   SimulatedStore::HostCall call;
   Ending ending = Ending::kValue;
   std::vector<RawValue> results;
   GrowthEvent growth;
+  // A function of the guest's own.
+  std::string entered;
 };
 
 struct PlannedExpectation {

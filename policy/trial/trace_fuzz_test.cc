@@ -14,7 +14,7 @@
 namespace callgate::policy::trial {
 namespace {
 
-constexpr int kMutations = 8'000;
+constexpr int kMutations = 3'000;
 
 // A call of each kind of argument that a rule might read.
 std::string Seed() {

@@ -280,7 +280,7 @@ backend::Completion NativeStore::Call(uint32_t func,
     stack_ = *std::move(stack);
     // Before the look at the interrupt: see kCheckStack.
     context().stack_limit.exchange(stack_->limit(), std::memory_order_seq_cst);
-    if (!engine_.metered) engine_.ticker.Add(context().stack_limit);
+    if (!engine_.metered) ticking_.Begin();
   }
 
   // Without fuel it ends where the function begins.
@@ -365,7 +365,7 @@ backend::Completion NativeStore::Call(uint32_t func,
   }
 
   if (outermost) {
-    if (!engine_.metered) engine_.ticker.Remove(context().stack_limit);
+    if (!engine_.metered) ticking_.End();
     engine_.stacks.Release(std::move(stack_));
   }
   if (overrun) {

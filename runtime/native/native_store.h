@@ -244,6 +244,7 @@ class NativeStore final : public backend::Store {
   const bool canonical_nans_;
 
   Cell cell_;
+  Ticker::Guest ticking_{engine_.ticker, cell_.context.stack_limit};
   std::vector<RawValue> values_;
   std::vector<RawValue> tail_values_;
 

@@ -65,37 +65,72 @@ uintptr_t Stack::low() const { return mapping_ + kGuard; }
 uintptr_t Stack::limit() const { return low() + kHostHeadroom + kFrameSlack; }
 
 StackPool::~StackPool() {
-  CALLGATE_CHECK(in_use_ == 0, "a stack pool outlives its stacks");
+  while (TakeNear() != nullptr) --made_;
+  CALLGATE_CHECK(made_ == idle_.size(), "a stack pool outlives its stacks");
+}
+
+std::atomic<Stack*>* StackPool::Near() {
+  static std::atomic<size_t> threads{0};
+  thread_local const size_t number =
+      threads.fetch_add(1, std::memory_order_relaxed);
+  return options_.idle_max > kNear ? &near_[number % kNear] : nullptr;
+}
+
+std::unique_ptr<Stack> StackPool::TakeNear() {
+  for (std::atomic<Stack*>& near : near_) {
+    if (Stack* const stack = near.exchange(nullptr)) {
+      return std::unique_ptr<Stack>(stack);
+    }
+  }
+  return nullptr;
+}
+
+size_t StackPool::CountNear() const {
+  size_t count = 0;
+  for (const std::atomic<Stack*>& near : near_) {
+    if (near.load() != nullptr) ++count;
+  }
+  return count;
 }
 
 absl::StatusOr<std::unique_ptr<Stack>> StackPool::Acquire(
     uint64_t guest_bytes) {
+  const uint64_t wanted = WholePages(guest_bytes);
   std::unique_ptr<Stack> other;  // of another size, dropped without the lock
+  if (std::atomic<Stack*>* const near = Near()) {
+    std::unique_ptr<Stack> stack(near->exchange(nullptr));
+    if (stack != nullptr && stack->guest_bytes() == wanted) return stack;
+    other = std::move(stack);
+  }
   {
     const std::lock_guard<std::mutex> lock(mu_);
-    const uint64_t wanted = WholePages(guest_bytes);
+    if (other != nullptr) idle_.push_back(std::move(other));
     for (size_t i = idle_.size(); i-- > 0;) {
       if (idle_[i]->guest_bytes() != wanted) continue;
       std::unique_ptr<Stack> stack = std::move(idle_[i]);
       idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
-      ++in_use_;
       return stack;
     }
-    if (in_use_ >= options_.stacks_max) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("all ", options_.stacks_max,
-                       " stacks for guests of this process are in use"));
+    if (made_ >= options_.stacks_max) {
+      if (!idle_.empty()) {
+        other = std::move(idle_.back());
+        idle_.pop_back();
+      } else {
+        other = TakeNear();
+      }
+      if (other == nullptr) {
+        return absl::ResourceExhaustedError(
+            absl::StrCat("all ", options_.stacks_max,
+                         " stacks for guests of this process are in use"));
+      }
+      --made_;
     }
-    if (in_use_ + idle_.size() >= options_.stacks_max) {
-      other = std::move(idle_.back());
-      idle_.pop_back();
-    }
-    ++in_use_;
+    ++made_;
   }
   absl::StatusOr<std::unique_ptr<Stack>> made = Stack::New(guest_bytes);
   if (!made.ok()) {
     const std::lock_guard<std::mutex> lock(mu_);
-    --in_use_;
+    --made_;
   }
   return made;
 }
@@ -114,19 +149,30 @@ void StackPool::Release(std::unique_ptr<Stack> stack) {
                               MADV_DONTNEED));
 #endif
   }
+  if (std::atomic<Stack*>* const near = Near()) {
+    Stack* empty = nullptr;
+    if (near->compare_exchange_strong(empty, stack.get())) {
+      static_cast<void>(stack.release());
+      return;
+    }
+  }
   const std::lock_guard<std::mutex> lock(mu_);
-  --in_use_;
-  if (idle_.size() < options_.idle_max) idle_.push_back(std::move(stack));
+  const size_t near_max = options_.idle_max > kNear ? kNear : 0;
+  if (idle_.size() < options_.idle_max - near_max) {
+    idle_.push_back(std::move(stack));
+  } else {
+    --made_;
+  }
 }
 
 size_t StackPool::in_use() const {
   const std::lock_guard<std::mutex> lock(mu_);
-  return in_use_;
+  return made_ - idle_.size() - CountNear();
 }
 
 size_t StackPool::idle() const {
   const std::lock_guard<std::mutex> lock(mu_);
-  return idle_.size();
+  return idle_.size() + CountNear();
 }
 
 }  // namespace callgate::native

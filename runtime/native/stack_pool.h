@@ -14,11 +14,15 @@
 // written by correct code. Every kUsesBetweenTrims uses the deep pages go back
 // to the system, so what a guest that went deep has left behind does not stay.
 //
+// A call that finds the stack it released last takes no lock.
+//
 // Any thread; a Stack is used by one at a time and must not outlive its pool.
 
 #ifndef CALLGATE_RUNTIME_NATIVE_STACK_POOL_H_
 #define CALLGATE_RUNTIME_NATIVE_STACK_POOL_H_
 
+#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -84,14 +88,25 @@ class StackPool {
   absl::StatusOr<std::unique_ptr<Stack>> Acquire(uint64_t guest_bytes);
   void Release(std::unique_ptr<Stack> stack);
 
+  // Exact while nobody acquires or releases.
   size_t in_use() const;
   size_t idle() const;
 
  private:
+  // Threads share these by number, and by chance.
+  static constexpr size_t kNear = 8;
+
+  // Null where idle stacks are too few to keep any there.
+  std::atomic<Stack*>* Near();
+  std::unique_ptr<Stack> TakeNear();
+  size_t CountNear() const;
+
   const Options options_;
+  // Idle stacks, each owned by who takes it out.
+  std::array<std::atomic<Stack*>, kNear> near_ = {};
   mutable std::mutex mu_;
   std::vector<std::unique_ptr<Stack>> idle_;  // guarded by mu_
-  size_t in_use_ = 0;                         // guarded by mu_
+  size_t made_ = 0;  // guarded by mu_; of those not destroyed yet
 };
 
 }  // namespace callgate::native

@@ -13,33 +13,38 @@ Ticker::~Ticker() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Ticker::Add(std::atomic<uint64_t>& stack_limit) {
+void Ticker::Add(Guest& guest) {
   const std::lock_guard<std::mutex> lock(mu_);
   if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
-  running_.insert(&stack_limit);
-  busy_ = true;
+  guest.was_added_ = true;
+  known_.insert(&guest);
+  guest.state_.store(Guest::State::kRunning);
   if (std::exchange(asleep_, false)) changed_.notify_all();
 }
 
-void Ticker::Remove(std::atomic<uint64_t>& stack_limit) {
+void Ticker::Forget(Guest& guest) {
+  if (!guest.was_added_) return;
   const std::lock_guard<std::mutex> lock(mu_);
-  running_.erase(&stack_limit);
+  known_.erase(&guest);
 }
 
 void Ticker::Run() {
   std::unique_lock<std::mutex> lock(mu_);
   while (!ending_) {
-    // Guests that come and go many times in a period find it awake: waking it
-    // is dearer than they are.
-    if (running_.empty() && !std::exchange(busy_, false)) {
+    if (known_.empty()) {
       asleep_ = true;
       changed_.wait(lock);
       asleep_ = false;
       continue;
     }
-    for (std::atomic<uint64_t>* limit : running_) {
-      limit->store(~uint64_t{0}, std::memory_order_seq_cst);
-    }
+    absl::erase_if(known_, [](Guest* guest) {
+      Guest::State idle = Guest::State::kIdle;
+      if (guest->state_.compare_exchange_strong(idle, Guest::State::kUnknown)) {
+        return true;
+      }
+      guest->stack_limit_.store(~uint64_t{0}, std::memory_order_seq_cst);
+      return false;
+    });
     changed_.wait_for(lock, period_);
   }
 }

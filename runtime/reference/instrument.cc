@@ -1,5 +1,6 @@
 #include "runtime/reference/instrument.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -139,14 +140,37 @@ uint32_t TypeOfImport(const ModuleDesc& desc, uint32_t func) {
   return 0;
 }
 
+void MendHandlers(ModuleDesc& desc, const Lost& lost) {
+  CALLGATE_CHECK(lost.tries.size() == desc.funcs.size(),
+                 "the same bytes have the same functions");
+  for (size_t f = 0; f < desc.funcs.size(); ++f) {
+    wabt::interp::FuncDesc& func = desc.funcs[f];
+    const auto& tries = lost.tries[f];
+    // The first one is the function's, which catches nothing.
+    CALLGATE_CHECK(func.handlers.size() == tries.size() + 1,
+                   "the same bytes have the same tries");
+    const uint32_t locals = func.locals.empty() ? 0 : func.locals.back().end;
+    for (size_t i = 0; i < tries.size(); ++i) {
+      wabt::interp::HandlerDesc& handler = func.handlers[i + 1];
+      const size_t params =
+          tries[i].has_value() ? desc.func_types[*tries[i]].params.size() : 0;
+      // Where it stands in dead code, nobody knows what is beneath.
+      handler.values += locals;
+      handler.values -= std::min(handler.values, static_cast<uint32_t>(params));
+      ++handler.try_start_offset;
+    }
+  }
+}
+
 void WriteU32(wabt::interp::Buffer& data, uint32_t offset, uint32_t value) {
   std::memcpy(data.data() + offset, &value, sizeof(value));
 }
 
 }  // namespace
 
-Instrumentation Instrument(ModuleDesc& desc,
-                           const std::vector<bool>& calls_of_imports) {
+Instrumentation Instrument(ModuleDesc& desc, const Lost& lost) {
+  MendHandlers(desc, lost);
+  const std::vector<bool>& calls_of_imports = lost.calls_of_imports;
   const Spaces spaces = SpacesOf(desc);
   const uint32_t imported =
       spaces.functions - static_cast<uint32_t>(desc.funcs.size());

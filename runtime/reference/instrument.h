@@ -14,14 +14,23 @@
 // these operands, so it drops too few of them (never too many), and from then
 // on every function further out takes the rest for its own locals and operands.
 // So each tail call becomes a jump to the end of the stream, where a host
-// function drops what is left and the tail call itself follows. It is not known
-// any more which calls of imports with a return behind them were tail calls;
-// they are all treated so, since it changes nothing for the others.
+// function drops what is left and the tail call itself follows. wabt makes a
+// call and a return of a tail call of an import; it becomes an indirect tail
+// call by way of a table of the imported functions, which the instance gets
+// behind its own tables. The decoded stream does not say which calls those are:
+// the caller has to.
+//
+// Of a `try` wabt notes how high the operand stack was before it, but without
+// the function's locals and with the block's parameters, so that a catch cut
+// locals off; and it takes for inside what stands right before the `try`, since
+// it compares with where the instruction that throws ends. Both are put right
+// in the table of handlers.
 
 #ifndef CALLGATE_RUNTIME_REFERENCE_INSTRUMENT_H_
 #define CALLGATE_RUNTIME_REFERENCE_INSTRUMENT_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "wabt/interp/interp.h"
@@ -59,10 +68,17 @@ struct Instrumentation {
   bool imports_in_table = false;
 };
 
-// Rewrites `desc`. `calls_of_imports` has one element for each call of an
-// imported function in the module, in its order: whether it is a tail call.
-Instrumentation Instrument(wabt::interp::ModuleDesc& desc,
-                           const std::vector<bool>& calls_of_imports);
+// What the decoded form has lost, in the module's order.
+struct Lost {
+  // Of each call of an imported function, whether it is a tail call.
+  std::vector<bool> calls_of_imports;
+  // Of each function of the module's own, the type of each `try`: its number,
+  // or nothing where it has no parameters.
+  std::vector<std::vector<std::optional<uint32_t>>> tries;
+};
+
+// Rewrites `desc`.
+Instrumentation Instrument(wabt::interp::ModuleDesc& desc, const Lost& lost);
 
 }  // namespace callgate::reference
 

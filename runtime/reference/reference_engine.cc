@@ -1,5 +1,6 @@
 #include "runtime/reference/reference_engine.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,26 +19,35 @@ namespace callgate {
 namespace reference {
 namespace {
 
-// Of each call of an imported function, whether it is a tail call.
-class CallsOfImports final : public wabt::BinaryReaderNop {
+class LostReader final : public wabt::BinaryReaderNop {
  public:
-  explicit CallsOfImports(uint64_t imported_functions)
+  explicit LostReader(uint64_t imported_functions)
       : imported_(imported_functions) {}
 
+  wabt::Result BeginFunctionBody(wabt::Index, wabt::Offset) override {
+    lost_.tries.emplace_back();
+    return wabt::Result::Ok;
+  }
   wabt::Result OnCallExpr(wabt::Index func) override {
-    if (func < imported_) calls_.push_back(false);
+    if (func < imported_) lost_.calls_of_imports.push_back(false);
     return wabt::Result::Ok;
   }
   wabt::Result OnReturnCallExpr(wabt::Index func) override {
-    if (func < imported_) calls_.push_back(true);
+    if (func < imported_) lost_.calls_of_imports.push_back(true);
+    return wabt::Result::Ok;
+  }
+  wabt::Result OnTryExpr(wabt::Type type) override {
+    lost_.tries.back().push_back(type.IsIndex()
+                                     ? std::optional<uint32_t>(type.GetIndex())
+                                     : std::nullopt);
     return wabt::Result::Ok;
   }
 
-  const std::vector<bool>& calls() const { return calls_; }
+  const Lost& lost() const { return lost_; }
 
  private:
   const uint64_t imported_;
-  std::vector<bool> calls_;
+  Lost lost_;
 };
 
 wabt::ReadBinaryOptions Options(const wabt::Features& features) {
@@ -62,12 +72,12 @@ std::string Read(absl::Span<const uint8_t> bytes,
     return absl::StrCat("invalid module: ", errors[0].message, " at byte ",
                         errors[0].loc.offset);
   }
-  CallsOfImports calls(imported_functions);
-  if (Failed(wabt::ReadBinary(bytes.data(), bytes.size(), &calls,
+  LostReader reader(imported_functions);
+  if (Failed(wabt::ReadBinary(bytes.data(), bytes.size(), &reader,
                               Options(features)))) {
     return "invalid module";
   }
-  *instrumentation = Instrument(*desc, calls.calls());
+  *instrumentation = Instrument(*desc, reader.lost());
   return "";
 }
 

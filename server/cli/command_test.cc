@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"module", "callgate module needs a command: push, ls, show, rm"},
         {"modul ls", "did you mean callgate module?"},
         {"module psuh f", "did you mean callgate module push?"},
-        {"frobnicate", "there are module, policy, store, run, events"},
+        {"frobnicate", "there are module, policy, trace, store, run, events"},
         {"module push", "callgate module push needs FILE"},
         {"module push a b", "does not take \"b\""},
         {"run f a", "put what is meant for the guest behind --"},
@@ -141,6 +141,7 @@ TEST(HelpTest, IsThereOnEveryLevelWithAnExampleThatWorks) {
         example = example.substr(0, substitution) + "word";
       }
       example = example.substr(0, example.find(" < "));
+      example = example.substr(0, example.find(" > "));
       const auto resolved = Resolve(AllCommands(), Words(example));
       EXPECT_TRUE(resolved.ok()) << example << ": " << resolved.status();
       ++tried;

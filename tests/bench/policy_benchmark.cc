@@ -11,12 +11,14 @@
 //                       /two_predicates  one condition that reads two arguments
 //                       /five_of_50      five such, and 45 about other calls
 //                       /priced          each call is paid in fuel
-//                       /ring            some rule could alert, and none
-//                       applies:
+//                       /ring            some rule could alert, and none applies:
 //                                        the calls are noted
+//                       /sequence_begins each call is the first of two steps
+//                       /sequence_waits  each is the second, and none is first
+//                       /count           calls in a window, too few of them
 //
 // The targets are ratios to bare_hook: none_of_50 1.2, two_predicates 12,
-// five_of_50 30.
+// five_of_50 30, the last three 8.
 //
 // A loop of 10,000 calls of a function with two arguments and a result; "items"
 // are calls.
@@ -92,6 +94,16 @@ std::string Conditions(int rules, int about) {
   return text;
 }
 
+// Two steps; the loop calls env.add and never env.nop.
+std::string Sequence(absl::string_view first, absl::string_view second) {
+  return absl::StrCat(
+      "temporal:\n  - { id: t, action: deny, sequence: { steps: [{ as: a, "
+      "when: "
+      "'call.import == \"env.",
+      first, "\"' }, { as: b, when: 'call.import == \"env.", second,
+      "\"' }], within: 30s } }\n");
+}
+
 std::vector<PolicyRow> PolicyRows() {
   const std::string log =
       "  - { id: seen, import: env.add, action: log, severity: debug }\n";
@@ -115,6 +127,11 @@ std::vector<PolicyRow> PolicyRows() {
       {"five_of_50", 2, Conditions(50, 5)},
       {"priced", 2, price},
       {"ring", 2, alert},
+      {"sequence_begins", 2, Sequence("add", "nop")},
+      {"sequence_waits", 2, Sequence("nop", "add")},
+      {"count", 2,
+       "temporal:\n  - { id: t, action: deny, count: { when: 'call.import == "
+       "\"env.add\"', within: 0.000001s, gte: 1000 } }\n"},
   };
 }
 

@@ -162,21 +162,20 @@ std::string Differential::Check(absl::Span<const uint8_t> bytes) {
     return absl::StrCat("optimised: ", other.status().ToString());
 
   Count(*one);
+  if (generated.has_exceptions) ++tally_.with_exceptions;
 
   std::string difference;
-  if (!generated.has_exceptions) {
-    const absl::StatusOr<Outcome> reference = Reference(bytes);
-    if (!reference.ok()) {
-      return absl::StrCat("reference: ", reference.status().ToString());
-    }
-    difference = Difference(*reference, *one, Strictness::kSameMeaning);
-    if (!difference.empty()) {
-      return absl::StrCat("reference and baseline: ", difference);
-    }
-    difference = Difference(*reference, *other, Strictness::kSameMeaning);
-    if (!difference.empty()) {
-      return absl::StrCat("reference and optimised: ", difference);
-    }
+  const absl::StatusOr<Outcome> reference = Reference(bytes);
+  if (!reference.ok()) {
+    return absl::StrCat("reference: ", reference.status().ToString());
+  }
+  difference = Difference(*reference, *one, Strictness::kSameMeaning);
+  if (!difference.empty()) {
+    return absl::StrCat("reference and baseline: ", difference);
+  }
+  difference = Difference(*reference, *other, Strictness::kSameMeaning);
+  if (!difference.empty()) {
+    return absl::StrCat("reference and optimised: ", difference);
   }
   difference = Difference(*one, *other, Strictness::kSameCost);
   if (!difference.empty()) {
@@ -205,7 +204,6 @@ std::vector<Differential::Found> Differential::CheckFaults(
   std::vector<Found> found;
   source_->fault.reset();
   const GeneratedModule generated = GenerateModule(bytes, false);
-  if (generated.has_exceptions) return found;
   const absl::StatusOr<Outcome> reference = Reference(bytes);
   if (!reference.ok()) return found;
   const NativePair& pair = pairs_[0];

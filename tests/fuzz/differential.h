@@ -36,6 +36,7 @@ inline constexpr size_t kSeedBytes = 3'000;
 
 struct Tally {
   uint64_t modules = 0;
+  uint64_t with_exceptions = 0;
   uint64_t calls = 0;
   uint64_t values = 0;  // calls that returned
   uint64_t traps = 0;

@@ -175,10 +175,12 @@ int main(int argc, char** argv) {
   }
   const callgate::fuzz::Tally& tally = engines.tally();
   std::printf(
-      "%llu modules of %llu bytes on average, %llu calls: %llu values, %llu "
+      "%llu modules (%llu with exceptions) of %llu bytes on average, %llu "
+      "calls: %llu values, %llu "
       "traps; %llu comparisons ended with an exhausted stack; %llu "
       "differences\n",
       static_cast<unsigned long long>(tally.modules),
+      static_cast<unsigned long long>(tally.with_exceptions),
       static_cast<unsigned long long>(
           tally.modules == 0 ? 0 : tally.wasm_bytes / tally.modules),
       static_cast<unsigned long long>(tally.calls),

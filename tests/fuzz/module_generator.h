@@ -32,9 +32,7 @@ struct GeneratedModule {
   std::vector<std::string> memories;
   std::vector<std::string> globals;
   std::vector<std::string> tables;
-  // wabt's interpreter loses its way where exceptions are caught (it picks
-  // operands beneath its stack): what such a module does is compared between
-  // the native engine's levels alone.
+  // It throws and catches.
   bool has_exceptions = false;
   // The functions, by index, that a hook's probes are put at; mostly none.
   std::vector<uint32_t> probed;

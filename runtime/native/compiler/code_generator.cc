@@ -12,7 +12,16 @@
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
+#include "llvm/Transforms/InstCombine/InstCombine.h"
+#include "llvm/Transforms/Scalar/EarlyCSE.h"
+#include "llvm/Transforms/Scalar/LICM.h"
+#include "llvm/Transforms/Scalar/LoopPassManager.h"
+#include "llvm/Transforms/Scalar/LoopRotation.h"
 #include "llvm/Transforms/Scalar/SROA.h"
+#include "llvm/Transforms/Scalar/SimplifyCFG.h"
+#include "runtime/native/compiler/bounds_checks.h"
+#include "runtime/native/compiler/canonical_nans.h"
+#include "runtime/native/compiler/min_max.h"
 
 namespace callgate::native {
 namespace {
@@ -21,6 +30,63 @@ constexpr char kTriple[] = "x86_64-unknown-linux-gnu";
 
 const char* CpuName(CpuLevel level) {
   return level == CpuLevel::kX86_64_v3 ? "x86-64-v3" : "x86-64-v2";
+}
+
+class CorrectNansPass : public llvm::PassInfoMixin<CorrectNansPass> {
+ public:
+  llvm::PreservedAnalyses run(llvm::Function& function,
+                              llvm::FunctionAnalysisManager& functions) {
+    CorrectNansLate(function,
+                    functions.getResult<llvm::LoopAnalysis>(function));
+    llvm::PreservedAnalyses preserved;
+    preserved.preserveSet<llvm::CFGAnalyses>();
+    return preserved;
+  }
+};
+
+class RemoveBoundsChecksPass
+    : public llvm::PassInfoMixin<RemoveBoundsChecksPass> {
+ public:
+  llvm::PreservedAnalyses run(llvm::Function& function,
+                              llvm::FunctionAnalysisManager& functions) {
+    const int removed = RemoveBoundsChecks(
+        functions.getResult<llvm::DominatorTreeAnalysis>(function),
+        functions.getResult<llvm::ScalarEvolutionAnalysis>(function));
+    return removed == 0 ? llvm::PreservedAnalyses::all()
+                        : llvm::PreservedAnalyses::none();
+  }
+};
+
+class FinishPass : public llvm::PassInfoMixin<FinishPass> {
+ public:
+  llvm::PreservedAnalyses run(llvm::Function& function,
+                              llvm::FunctionAnalysisManager& functions) {
+    CompareWithLimits(function,
+                      functions.getResult<llvm::LoopAnalysis>(function));
+    BranchForNans(function);
+    return llvm::PreservedAnalyses::none();
+  }
+};
+
+// Wasm comes from compilers that optimise, so that there is little to gain but
+// from what translation made: locals that were stack slots, corrections of
+// NaNs, bounds checks, and loops of which the invariant parts were not visible.
+llvm::FunctionPassManager Passes() {
+  llvm::FunctionPassManager passes;
+  passes.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
+  passes.addPass(CorrectNansPass());
+  passes.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/true));
+  passes.addPass(llvm::SimplifyCFGPass());
+  passes.addPass(llvm::InstCombinePass());
+  llvm::LoopPassManager loops;
+  loops.addPass(llvm::LoopRotatePass());
+  loops.addPass(llvm::LICMPass(llvm::LICMOptions()));
+  passes.addPass(llvm::createFunctionToLoopPassAdaptor(std::move(loops),
+                                                       /*UseMemorySSA=*/true));
+  passes.addPass(RemoveBoundsChecksPass());
+  passes.addPass(llvm::SimplifyCFGPass());
+  passes.addPass(FinishPass());
+  return passes;
 }
 
 absl::Status Broken(const char* what, llvm::Error error) {
@@ -73,13 +139,13 @@ absl::StatusOr<std::string> CodeGenerator::Generate(
     builder.registerFunctionAnalyses(functions);
     builder.registerLoopAnalyses(loops);
     builder.crossRegisterProxies(loops, functions, graphs, modules);
-    llvm::FunctionPassManager passes;
-    passes.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
+    llvm::FunctionPassManager passes = Passes();
     for (llvm::Function& function : module) {
       if (function.isDeclaration()) continue;
       passes.run(function, functions);
     }
   }
+  ExpandMinMax(module, /*branches=*/level_ == Level::kOptimised);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream out(bytes);
   llvm::legacy::PassManager codegen;

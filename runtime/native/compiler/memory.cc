@@ -20,7 +20,10 @@ llvm::Value* Translator::CheckedAddress(Index memory, uint64_t offset,
     // At most 2^32 + 2^32 + 16: the sum does not wrap, and what a processor
     // reads ahead of the check stays inside this memory's own address space.
     llvm::Value* const end = b().CreateAdd(index, I64(offset + bytes));
-    TrapIf(b().CreateICmpUGT(end, length), TrapCode::kMemoryOutOfBounds);
+    const auto* const known = llvm::dyn_cast<llvm::ConstantInt>(end);
+    if (known == nullptr || known->getZExtValue() > MemoryBytesMin(memory)) {
+      TrapIf(b().CreateICmpUGT(end, length), TrapCode::kMemoryOutOfBounds);
+    }
   } else {
     if (offset > ~uint64_t{0} - bytes) {
       TrapIf(b().getTrue(), TrapCode::kMemoryOutOfBounds);

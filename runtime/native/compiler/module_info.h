@@ -28,6 +28,8 @@ struct ModuleInfo {
   std::vector<uint32_t> functions;  // type indices
   std::vector<ValType> globals;
   std::vector<bool> memory_is_64;
+  // The pages that each has at least: nothing makes a memory smaller.
+  std::vector<uint64_t> memory_pages_min;
   std::vector<ValType> tables;
   std::vector<uint32_t> tags;  // type indices
   uint32_t imported_functions = 0;

@@ -527,6 +527,7 @@ class Reader final : public wabt::BinaryReaderNop {
       return Result::Error;
     }
     info_.memory_is_64.push_back(limits->is_64);
+    info_.memory_pages_min.push_back(limits->initial);
     answer_.set_memories(static_cast<uint32_t>(info_.memory_is_64.size()));
     return Result::Ok;
   }

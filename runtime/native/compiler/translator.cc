@@ -17,6 +17,9 @@ llvm::MDNode* Unlikely(llvm::LLVMContext& context) {
   return llvm::MDBuilder(context).createBranchWeights(1, 1 << 20);
 }
 
+// More than any memory can have: a processor's address space.
+constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 48;
+
 // What an operator costs: Wasmtime's table. Bulk operations are charged for
 // their size by the runtime, on top.
 uint64_t CostOf(wabt::Opcode opcode) {
@@ -495,16 +498,28 @@ llvm::Value* Translator::MemoryLength(Index memory) {
   if (memory == 0 && memory0_bytes_ != nullptr) {
     return b().CreateLoad(b().getInt64Ty(), memory0_bytes_);
   }
-  return b().CreateLoad(b().getInt64Ty(), FieldOf(MemoryDefPointer(memory),
-                                                  offsetof(MemoryDef, bytes)));
+  return LoadMemoryLength(memory);
+}
+
+// With what is known of it: no memory is ever smaller than its type says.
+llvm::Value* Translator::LoadMemoryLength(Index memory) {
+  llvm::LoadInst* const length = b().CreateLoad(
+      b().getInt64Ty(),
+      FieldOf(MemoryDefPointer(memory), offsetof(MemoryDef, bytes)));
+  length->setMetadata(llvm::LLVMContext::MD_range,
+                      llvm::MDBuilder(context_).createRange(
+                          llvm::APInt(64, MemoryBytesMin(memory)),
+                          llvm::APInt(64, kMemoryBytesMax + 1)));
+  return length;
+}
+
+uint64_t Translator::MemoryBytesMin(Index memory) const {
+  return std::min(info_.memory_pages_min[memory], kMemoryBytesMax >> 16) << 16;
 }
 
 void Translator::ForgetMemoryLength() {
   if (memory0_bytes_ == nullptr) return;
-  b().CreateStore(
-      b().CreateLoad(b().getInt64Ty(),
-                     FieldOf(MemoryDefPointer(0), offsetof(MemoryDef, bytes))),
-      memory0_bytes_);
+  b().CreateStore(LoadMemoryLength(0), memory0_bytes_);
 }
 
 llvm::Value* Translator::TableDefPointer(Index table) {

@@ -14,6 +14,8 @@
 // the canonical one (0x7fc00000, 0x7ff8000000000000). The translator makes it
 // so where bits become visible and not after each operator: an Operand knows
 // whether it came from arithmetic and in which lanes, and Pop() corrects it.
+// The optimised level then moves that on from locals to where they are seen
+// (canonical_nans.h).
 // Values that were not computed (loads, constants, parameters) keep their bits.
 //
 // Fuel is a stack slot that the optimiser turns into a register. The cost of
@@ -288,6 +290,8 @@ class Translator final : public wabt::BinaryReaderNop {
   // Whoever was called may have grown the memory.
   void ForgetMemoryLength();
   llvm::Value* MemoryLength(Index memory);
+  llvm::Value* LoadMemoryLength(Index memory);
+  uint64_t MemoryBytesMin(Index memory) const;
   llvm::Value* MemoryBase(Index memory);
 
   // ---- calls
