@@ -42,8 +42,6 @@ std::string SubjectOf(const DecisionRecord& decision) {
       return "memory_grow";
     case DecisionRecord::Subject::kTableGrow:
       return "table_grow";
-    case DecisionRecord::Subject::kFunction:
-      return "function";
   }
   return "";
 }
