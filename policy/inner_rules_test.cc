@@ -463,28 +463,10 @@ TEST_F(PriceTest, IsTakenOfDeniedCallsToo) {
 }
 
 TEST_F(PriceTest, CannotBeTakenWhereNoFuelIsCounted) {
-  class Unmetered final : public CallContext {
-   public:
-    explicit Unmetered(const FunctionIdentity& function) {
-      transition_ = Transition::kCallingHost;
-      function_ = &function;
-      fuel_ = &unmetered_;
-    }
-    CallerFrame caller() override { return {}; }
-    uint32_t caller_index() override { return kNoIndex; }
-    std::vector<Frame> Backtrace(size_t) override { return {}; }
-    uint64_t MemoryBytes() override { return 0; }
-    uint64_t StoreBytes() override { return 0; }
-    absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t,
-                                                      uint64_t) override {
-      return absl::OutOfRangeError("none");
-    }
-
-   private:
-    Fuel unmetered_{/*metered=*/false};
-  };
   Harness h({"budgets: {host_call_price: [{import: '*', base: 5}]}\n"});
-  Unmetered call(h.tick_);
+  FakeCall call(Transition::kCallingHost, h.tick_,
+                {RawValue::I32(0), RawValue::I32(0)});
+  call.WithoutFuel();
   EXPECT_EQ(h.hook_->OnTransition(call), Disposition::kRefuse);
   EXPECT_EQ(h.sink_.faults.size(), 1u);
 }

@@ -202,22 +202,27 @@ INSTANTIATE_TEST_SUITE_P(
          "1'}]\n",
          {"p.yaml:4:50: rules[0].when: 1:1: there is no fact \"grow.size\"; "
           "did "
-          "you mean grow.from? Allowed here: call.caller, call.depth, "
-          "call.import, call.module, call.name, call.seq, call.site, "
-          "grow.allowed, grow.from, grow.index, grow.requested, grow.to, "
-          "module.digest, module.name, now, store.calls, store.fuel_used, "
-          "store.id, store.memory_bytes, tenant\n  grow.size > 1\n  ^"}},
+          "you mean grow.from? Allowed here: call.caller, call.denied, "
+          "call.depth, call.import, call.module, call.name, call.seq, "
+          "call.site, grow.allowed, grow.from, grow.index, grow.requested, "
+          "grow.to, module.digest, module.name, now, result.errno, "
+          "result.value, store.calls, store.fuel_used, store.id, "
+          "store.memory_bytes, tenant\n  grow.size > 1\n  ^"}},
         {"a_call_s_fact_in_a_growth",
          "rules: [{id: a, event: table_grow, action: log, when: 'call.seq > "
          "1'}]\n",
-         {"p.yaml:4:49: rules[0].when: X"}},
+         {"p.yaml:4:49: rules[0].when: 1:1: this import does not have the "
+          "fact; "
+          "guard it with has(), as in has(args.x) && args.x == 1\n  call.seq > "
+          "1\n  ^"}},
         {"a_growth_s_fact_in_a_call",
          "rules: [{id: a, action: log, when: 'grow.to > 1'}]\n",
          {"p.yaml:4:30: rules[0].when: 1:1: there is no fact \"grow.to\"; "
-          "allowed here: call.caller, call.depth, call.import, call.module, "
-          "call.name, call.seq, call.site, module.digest, module.name, now, "
-          "store.calls, store.fuel_used, store.id, store.memory_bytes, "
-          "tenant\n  grow.to > 1\n  ^"}},
+          "allowed here: call.caller, call.denied, call.depth, call.import, "
+          "call.module, call.name, call.seq, call.site, module.digest, "
+          "module.name, now, result.errno, result.value, store.calls, "
+          "store.fuel_used, store.id, store.memory_bytes, tenant\n  grow.to > "
+          "1\n  ^"}},
         {"no_fuel",
          "budgets: {fuel_per_call: 0}\n",
          {"p.yaml:4:11: budgets.fuel_per_call: is 0; allowed: 1 to "

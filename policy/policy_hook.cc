@@ -38,9 +38,9 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       states_((options.states == nullptr ? *own_states_ : *options.states)
                   .ForStore(facts_.tenant, facts_.module_digest)),
       versions_(MakeVersion(std::move(policies))),
-      rules_(versions_.current().rules.get()) {
+      rules_(versions_.current().rules.get()),
+      call_ring_(std::move(versions_.current().call_ring)) {
   SetOut();
-  reinstall_due_ = false;
   BeginCallFromOutside();
 }
 

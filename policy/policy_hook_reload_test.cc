@@ -255,6 +255,53 @@ TEST_F(ReloadTest, HasTheNewBudgetsBetweenCalls) {
   EXPECT_EQ(hook_->budgets().Max(Budget::kFuelPerCall), 6u);
 }
 
+// Functions of the guest's own have to be probed first, which is done between
+// calls.
+TEST_F(ReloadTest, AsksForTheProbesOfTheNewOnes) {
+  Make(kAllowAll);
+  hook_->SelectFunctions([](const FunctionFilter& filter) {
+    return filter.HasName("parse_x") ? std::vector<uint32_t>{5}
+                                     : std::vector<uint32_t>();
+  });
+  EXPECT_FALSE(hook_->TakeReinstallDue());
+  Replace(absl::StrCat(kAllowAll, "budgets: { fuel_per_call: 5 }"));
+  hook_->TakeOver();
+  EXPECT_FALSE(hook_->TakeReinstallDue());
+  const std::string rules = absl::StrCat(
+      kAllowAll,
+      "rules:\n"
+      "  - { id: f, event: function, function: 'parse_*', when: 'true', "
+      "action: "
+      "trap }\n"
+      "  - { id: g, event: function, function: 'gone_*', when: 'true', action: "
+      "log }\n");
+  Replace(rules);
+  hook_->TakeOver();
+  EXPECT_TRUE(hook_->TakeReinstallDue());
+  EXPECT_FALSE(hook_->TakeReinstallDue());
+  ASSERT_EQ(hook_->pending_rules().size(), 1u);
+  EXPECT_EQ(hook_->pending_rules()[0].rule->id, "g");
+  FunctionFilter probes;
+  ASSERT_TRUE(hook_->AddProbes(&probes).ok());
+  EXPECT_TRUE(probes.HasName("parse_y"));
+  // An alert has calls to show now.
+  EXPECT_NE(hook_->call_ring(), nullptr);
+
+  const FuncType type;
+  ProbedFunction function;
+  function.func_index = 5;
+  function.name = "parse_x";
+  function.type = &type;
+  const auto caller = [] { return CallerFrame(); };
+  EXPECT_NE(hook_->OnFunctionEnter(FunctionEntry{function, {}, 1, caller, 0, 0})
+                .error,
+            nullptr);
+  // The same functions with another rule about them need nothing new.
+  Replace(absl::StrCat(rules, "budgets: { fuel_per_call: 5 }"));
+  hook_->TakeOver();
+  EXPECT_FALSE(hook_->TakeReinstallDue());
+}
+
 TEST_F(ReloadTest, HoldsGrowthToTheNewBudget) {
   Make(kAllowAll);
   GrowthEvent growth;

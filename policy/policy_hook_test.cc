@@ -685,7 +685,8 @@ TEST(GrowthTest, RecordsWhatABudgetRefusedOncePerCall) {
         .allow;
   };
   EXPECT_TRUE(
-      h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, true, 70)));
+      h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, true, 70))
+          .allow);
   EXPECT_THAT(h.sink_.decisions, IsEmpty());
   memory(false);
   memory(false);

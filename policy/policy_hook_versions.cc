@@ -26,6 +26,9 @@ std::unique_ptr<RulesVersion> PolicyHook::MakeVersion(
   version->rules = std::make_unique<RulesInForce>(std::move(policies),
                                                   options_.mode_cap, *states_);
   if (selector_ != nullptr) version->rules->inner().SelectFunctions(selector_);
+  if (version->rules->can_alert()) {
+    version->call_ring = std::make_unique<CallRing>();
+  }
   return version;
 }
 
@@ -91,6 +94,10 @@ void PolicyHook::Adopt(uint32_t depth) {
     }
   }
   if (scratch_ == nullptr) scratch_ = std::move(version.scratch);
+  if (call_ring_ == nullptr && version.call_ring != nullptr) {
+    call_ring_ = std::move(version.call_ring);
+    reinstall_due_ = true;
+  }
   rules_ = version.rules.get();
   SetOut();
   // Last: another thread may destroy the old ones from here on.
@@ -98,10 +105,6 @@ void PolicyHook::Adopt(uint32_t depth) {
 }
 
 void PolicyHook::SetOut() {
-  if (rules_->can_alert() && call_ring_ == nullptr) {
-    call_ring_ = std::make_unique<CallRing>();
-    reinstall_due_ = true;
-  }
   // By policy, of which there are others now.
   audit_price_.assign(rules_->policies().size(), 0);
   audit_price_of_store_.assign(rules_->policies().size(), 0);

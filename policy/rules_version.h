@@ -8,6 +8,7 @@
 
 #include "policy/expression/scratch.h"
 #include "policy/rules_in_force.h"
+#include "runtime/call_ring.h"
 
 namespace callgate::policy {
 
@@ -17,6 +18,8 @@ struct RulesVersion {
   std::vector<ImportPlan*> plans;
   // Made where a plan has a condition.
   std::unique_ptr<expression::Scratch> scratch;
+  // Made where a rule could raise an alert.
+  std::unique_ptr<CallRing> call_ring;
 
   // Links the function, which has a binding.
   ImportPlan& Link(const FunctionIdentity& function) {

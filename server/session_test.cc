@@ -427,6 +427,25 @@ TEST(SessionInnerRulesTest, GrowthThatIsKilledEndsTheStore) {
   EXPECT_FALSE(outcome->store_usable);
 }
 
+// Of policies that come while the Store lives: from its next call on.
+TEST(SessionInnerRulesTest, FunctionsAreWatchedUnderNewPolicies) {
+  const auto session =
+      StartSession(ConfigOf(kParser, PolicyWith("imports: []\n")));
+  EXPECT_EQ(CallExport(*session, "parse", {Value::I32(101)})->kind,
+            OutcomeKind::kReturned);
+  EXPECT_THAT(session->ReplacePolicies({PolicyWith(
+                  "rules: [{ id: long, event: function, function: "
+                  "'parse_*', when: 'args.p0 > 100', action: trap }]\n")}),
+              IsEmpty());
+  EXPECT_EQ(CallExport(*session, "parse", {Value::I32(101)})->kind,
+            OutcomeKind::kPolicyTrapped);
+  EXPECT_EQ(CallExport(*session, "parse", {Value::I32(100)})->kind,
+            OutcomeKind::kReturned);
+  session->ReplacePolicies({PolicyWith("imports: []\n")});
+  EXPECT_EQ(CallExport(*session, "parse", {Value::I32(101)})->kind,
+            OutcomeKind::kReturned);
+}
+
 TEST(SessionInnerRulesTest, TooManyPatternsAreRefused) {
   std::string rules = "rules:\n";
   for (int i = 0; i < 65; ++i) {

@@ -70,7 +70,11 @@ class SimulatedStore::Context final : public CallContext {
     return {call_->caller_index, call_->caller_name, ""};
   }
   uint32_t caller_index() override { return caller().func_index; }
-  uint64_t StoreBytes() override { return MemoryBytes(); }
+  // Not recorded; the memory of the caller is the most of it.
+  uint64_t StoreBytes() override {
+    told_.read_unknown = true;
+    return MemoryBytes();
+  }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   uint64_t MemoryBytes() override {
     return call_ == nullptr ? 0 : call_->memory.size();

@@ -170,15 +170,16 @@ void PolicyCall(benchmark::State& state, const Subject& subject,
                 const PolicyRow& row) {
   DeafSink sink;
   std::unique_ptr<CallHook> hook;
+  HookOptions options;
   if (row.name == "bare_hook") {
     hook = std::make_unique<BareHook>();
   } else if (row.entries > 0) {
-    hook = std::make_unique<policy::PolicyHook>(
+    auto judge = std::make_unique<policy::PolicyHook>(
         std::vector<std::shared_ptr<const policy::Policy>>{CompileRow(row)},
         policy::StoreFacts{"bench", "default", "", "guest"}, Now, sink);
+    options.call_ring = judge->call_ring();
+    hook = std::move(judge);
   }
-  HookOptions options;
-  if (hook != nullptr) options.call_ring = hook->call_ring();
   const MeasuredStore store(*subject.engine, subject.module, subject.linker,
                             hook.get(), options);
   const Func loop = store.Find("adds");
