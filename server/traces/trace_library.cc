@@ -24,6 +24,7 @@ namespace {
 
 constexpr absl::string_view kSuffix = ".cgtrace";
 constexpr size_t kBufferBytes = 256 << 10;
+// Four digits of a year: without saying so the parser would take them all.
 constexpr char kNameTime[] = "%E4Y%m%dT%H%M%S";
 
 // "20260131T235959-7": nothing else is a name, so none leads out of the
