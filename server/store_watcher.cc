@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/events/escape.h"
 #include "server/verdict_tally.h"
 
@@ -34,11 +35,13 @@ v1::EventSeverity SeverityToProto(policy::Severity severity) {
 
 StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
                            metrics::Metrics& metrics,
-                           QuarantineHandler on_quarantine)
+                           QuarantineHandler on_quarantine,
+                           Explanations* explanations)
     : facts_(std::move(facts)),
       events_(events),
       metrics_(metrics),
-      on_quarantine_(std::move(on_quarantine)) {}
+      on_quarantine_(std::move(on_quarantine)),
+      explanations_(explanations) {}
 
 v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
                                  v1::EventSeverity severity) const {
@@ -72,6 +75,7 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
 
 void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
   CountMatches(decision);
+  if (explanations_ != nullptr) explanations_->Keep(decision, absl::Now());
   if (!decision.report) return;
   v1::Event event = NewEvent(
       decision.budget.empty() ? v1::EVENT_KIND_DECISION : v1::EVENT_KIND_BUDGET,
