@@ -117,8 +117,8 @@ class DecisionSink {
     static_cast<void>(duration);
   }
 
-  // A fault of the engine itself, the first time a Store sees it. What it did
-  // to the call comes as a decision, each time.
+  // A fault of the engine itself, the first of each kind (engine_fault.h) that a
+  // Store sees. What it did to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,
                              absl::string_view message) = 0;
 

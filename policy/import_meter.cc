@@ -138,7 +138,7 @@ bool ImportMeter::StepHolds(const Rule& rule, const SpecialisedStep& step,
 
 void ImportMeter::AddMatch(const Rule& rule, const SpecialisedRule& says,
                            const Event& event, const std::string& why,
-                           absl::string_view sentence,
+                           absl::string_view sentence, bool is_rate_limit,
                            std::optional<absl::Duration> delay) {
   std::string message;
   if (!why.empty()) {
@@ -151,7 +151,8 @@ void ImportMeter::AddMatch(const Rule& rule, const SpecialisedRule& says,
   } else {
     message = std::string(sentence);
   }
-  event.findings.AddMatch(index_, rule, std::move(message), delay);
+  event.findings.AddMatch(index_, rule, is_rate_limit, std::move(message),
+                          delay);
 }
 
 uint64_t ImportMeter::KeyOf(const SpecialisedKey& key, const StateShape& shape,
@@ -199,7 +200,7 @@ void ImportMeter::Limits(const Event& event, bool after) {
         } else {
           Fail(rule, *special.cost, evaluated.value, event, &why);
         }
-        AddMatch(rule, special.says, event, why, "");
+        AddMatch(rule, special.says, event, why, "", /*is_rate_limit=*/true);
         continue;
       }
       cost = *number;
@@ -220,7 +221,8 @@ void ImportMeter::Limits(const Event& event, bool after) {
       continue;
     }
     AddMatch(rule, special.says, event, "",
-             absl::StrCat("too many calls of ", import_->names.import), delay);
+             absl::StrCat("too many calls of ", import_->names.import),
+             /*is_rate_limit=*/true, delay);
   }
 }
 

@@ -52,7 +52,8 @@ class MeterFindings {
 
   // The rule matches. `delay`: how long a throttled call waits, if not by the
   // rule's throttle.
-  virtual void AddMatch(size_t policy, const Rule& rule, std::string message,
+  virtual void AddMatch(size_t policy, const Rule& rule, bool is_rate_limit,
+                        std::string message,
                         std::optional<absl::Duration> delay) = 0;
   // Something was forgotten for this call. `traps`: the rule wants to know.
   virtual void AddLoss(size_t policy, const Rule& rule, bool traps) = 0;
@@ -126,7 +127,7 @@ class ImportMeter {
             std::string* why);
   void AddMatch(const Rule& rule, const SpecialisedRule& says,
                 const Event& event, const std::string& why,
-                absl::string_view sentence,
+                absl::string_view sentence, bool is_rate_limit = false,
                 std::optional<absl::Duration> delay = std::nullopt);
   uint64_t KeyOf(const SpecialisedKey& key, const StateShape& shape,
                  const Event& event, std::optional<uint64_t>* fixed);

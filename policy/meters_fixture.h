@@ -253,7 +253,7 @@ class MeteredStore final : public DecisionSink, public HandleNames {
     if (handle == 3) return "/";
     return std::nullopt;
   }
-  void RefuseLinks() override {}
+  void RefuseLinks(const FunctionIdentity&) override {}
 
   uint32_t Put(const std::string& text, uint32_t at) {
     std::copy(text.begin(), text.end(),

@@ -60,7 +60,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
   Linked& linked = linked_[function.binding];
   // It may have been asked for again.
-  if (linked.function == &function) return rules_->TransitionsOf(*linked.plan);
+  if (linked.function == &function) return linked.wanted;
   linked.function = &function;
   linked.plan = &versions_.current().Link(function);
   {
@@ -69,9 +69,10 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   }
   if (scratch_ == nullptr) scratch_ = std::move(versions_.current().scratch);
   if (linked.plan->reads_paths && options_.handles != nullptr) {
-    options_.handles->RefuseLinks();
+    options_.handles->RefuseLinks(function);
   }
-  return rules_->TransitionsOf(*linked.plan);
+  linked.wanted = rules_->TransitionsOf(*linked.plan);
+  return linked.wanted;
 }
 
 PolicyHook::Linked* PolicyHook::LinkedOf(const FunctionIdentity& function) {
@@ -111,10 +112,7 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
     }
     case Transition::kReturningFromHost:
       // The most are of no interest.
-      if (live_count_ == 0 || live_[live_count_ - 1]->depth != call.depth()) {
-        return call.Proceed();
-      }
-      return LeaveHost(call);
+      return live_count_ == 0 ? call.Proceed() : LeaveHost(call);
     case Transition::kReturningFromWasm:
       return LeaveGuest(call);
   }
@@ -138,7 +136,8 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   if (linked == nullptr) {
     matches_.clear();
     texts_.clear();
-    AddEngineFault(nullptr, "a host function was never linked");
+    AddEngineFault(EngineFault::kFunctionNotLinked, nullptr,
+                   "a host function was never linked");
     return ConcludeHostCall(call, nullptr, false);
   }
   ++host_calls_;
@@ -160,7 +159,8 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-  if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
+  if (!plan.fault.empty())
+    AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
@@ -180,18 +180,20 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
 }
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {
-  LiveCall& live = *live_[--live_count_];
-  ImportPlan& plan = *live.plan;
+  LiveCall& live = *live_[live_count_ - 1];
+  if (live.depth != call.depth() || live.plan->function != &call.function()) {
+    return call.Proceed();
+  }
+  --live_count_;
   // It ends under the rules that it began with.
-  RulesInForce* const current =
-      std::exchange(rules_, versions_.At(call.depth()).rules.get());
-  const Disposition answer = JudgeEnd(call, live, plan);
+  RulesInForce* const current = std::exchange(rules_, live.rules);
+  const Disposition answer = JudgeEnd(call, live);
   rules_ = current;
   return answer;
 }
 
-Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
-                                 ImportPlan& plan) {
+Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
+  ImportPlan& plan = *live.plan;
   matches_.clear();
   texts_.clear();
   CallMoment moment(call, facts_, live.calls_before, options_.wall_clock,
@@ -219,10 +221,15 @@ Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
 
 void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
                            uint64_t event) {
+  // Of calls no further out that have ended without a word none goes on.
+  while (live_count_ > 0 && live_[live_count_ - 1]->depth >= call.depth()) {
+    --live_count_;
+  }
   if (live_count_ == live_.size()) {
     live_.push_back(std::make_unique<LiveCall>());
   }
   LiveCall& live = *live_[live_count_++];
+  live.rules = rules_;
   live.plan = &plan;
   live.depth = call.depth();
   live.number = event;
@@ -246,7 +253,8 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   const Policy& policy = rules_->policy(p);
   const auto denial = judge.judge.Begin(moment);
   if (!denial.ok()) {
-    AddEngineFault(&plan, denial.status().message());
+    AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                   denial.status().message());
     return;
   }
   const bool is_denied = denial->has_value();
@@ -313,7 +321,8 @@ void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
     const auto denial =
         CaptureArgument(argument.spec, *plan.function->type, call);
     if (!denial.ok()) {
-      AddEngineFault(&plan, denial.status().message());
+      AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                     denial.status().message());
       return;
     }
     if (!denial->has_value()) continue;

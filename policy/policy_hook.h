@@ -32,6 +32,7 @@
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -45,6 +46,7 @@
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/engine_fault.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
 #include "policy/policy.h"
@@ -167,6 +169,7 @@ class PolicyHook final : public CallHook {
   struct Linked {
     const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
+    TransitionSet wanted;
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
     uint64_t stopped = 0;
@@ -182,7 +185,8 @@ class PolicyHook final : public CallHook {
 
   // A host call whose end is judged, too.
   struct LiveCall {
-    ImportPlan* plan = nullptr;
+    RulesInForce* rules = nullptr;
+    ImportPlan* plan = nullptr;  // of rules
     uint32_t depth = 0;
     uint64_t number = 0;
     uint64_t calls_before = 0;
@@ -208,8 +212,7 @@ class PolicyHook final : public CallHook {
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
   Disposition LeaveHost(CallContext& call);
-  Disposition JudgeEnd(CallContext& call, const LiveCall& live,
-                       ImportPlan& plan);
+  Disposition JudgeEnd(CallContext& call, LiveCall& live);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
@@ -233,7 +236,8 @@ class PolicyHook final : public CallHook {
   bool IsStopped() const;
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
-  void AddEngineFault(const ImportPlan* plan, absl::string_view what);
+  void AddEngineFault(EngineFault fault, const ImportPlan* plan,
+                      absl::string_view what);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -304,7 +308,7 @@ class PolicyHook final : public CallHook {
   uint64_t conditions_failed_ = 0;
   uint64_t losses_ = 0;
   uint64_t calls_of_store_ = 0;
-  bool fault_reported_ = false;
+  std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;

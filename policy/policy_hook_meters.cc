@@ -19,9 +19,11 @@ class PolicyHook::Findings final : public MeterFindings {
   Findings(PolicyHook& hook, const ImportPlan& plan)
       : hook_(hook), plan_(plan) {}
 
-  void AddMatch(size_t policy, const Rule& rule, std::string message,
+  void AddMatch(size_t policy, const Rule& rule, bool is_rate_limit,
+                std::string message,
                 std::optional<absl::Duration> delay) override {
     Add(policy, rule, rule.verdict, std::move(message));
+    hook_.matches_.back().rate_limit = is_rate_limit;
     if (delay) hook_.matches_.back().delay = *delay;
   }
 

@@ -2,7 +2,6 @@
 // the engine itself, and the counts.
 
 #include <algorithm>
-#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -32,12 +31,6 @@ RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
   match.severity = rule.severity;
   match.guest_errno = verdict == Verdict::kDeny ? rule.guest_errno : 0;
   if (verdict == Verdict::kThrottle) match.delay = DelayOf(rule);
-  // Its rules are in one row.
-  const std::vector<RateLimit>& limits = rules_->policy(policy).rate_limits();
-  constexpr std::less_equal<const Rule*> kNotAfter;
-  match.rate_limit = !limits.empty() &&
-                     kNotAfter(&limits.front().rule, &rule) &&
-                     kNotAfter(&rule, &limits.back().rule);
   match.tags = rule.tags;
   match.message = message;
   match.min_severity = rules_->policy(policy).min_severity();
@@ -91,12 +84,13 @@ absl::Duration PolicyHook::DelayOf(const Rule& rule) {
 
 // --- Faults and verdicts -----------------------------------------------------
 
-void PolicyHook::AddEngineFault(const ImportPlan* plan,
+void PolicyHook::AddEngineFault(EngineFault fault, const ImportPlan* plan,
                                 absl::string_view what) {
   ++engine_faults_;
   texts_.push_back(absl::StrCat("fault of the policy engine: ", what));
-  if (!fault_reported_) {
-    fault_reported_ = true;
+  const auto kind = static_cast<size_t>(fault);
+  if (!faults_told_[kind]) {
+    faults_told_[kind] = true;
     sink_.OnEngineFault(facts_, texts_.back());
   }
   const bool answers_errno = plan != nullptr && plan->answers_errno;

@@ -58,16 +58,22 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
   std::sort(throttle_keys_.begin(), throttle_keys_.end());
 }
 
-void RulesInForce::InheritState(const RulesInForce& before) {
+void RulesInForce::InheritState(RulesInForce& before) {
   // Both in order, so that one pass finds what is in both.
-  auto their = before.throttle_keys_.begin();
-  for (const auto& [key, state] : throttle_keys_) {
-    while (their != before.throttle_keys_.end() && their->first < key) ++their;
-    if (their == before.throttle_keys_.end()) return;
-    if (their->first != key) continue;
-    state->delay = their->second->delay;
-    state->last = their->second->last;
-  }
+  const auto in_both = [](const auto& mine, const auto& theirs,
+                          const auto& inherit) {
+    auto their = theirs.begin();
+    for (const auto& [key, state] : mine) {
+      while (their != theirs.end() && their->first < key) ++their;
+      if (their == theirs.end()) return;
+      if (their->first == key) inherit(state, their->second);
+    }
+  };
+  in_both(throttle_keys_, before.throttle_keys_,
+          [](RuleState* mine, const RuleState* theirs) {
+            mine->delay = theirs->delay;
+            mine->last = theirs->last;
+          });
 }
 
 TransitionSet RulesInForce::TransitionsOf(const ImportPlan& plan) const {
@@ -197,6 +203,8 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
                                  " cannot be judged: ", why);
       continue;
     }
+    // The others have no bounds that a call could pass.
+    if (!HasLength(spec->kind)) continue;
     plan->arguments.push_back(
         {*std::move(spec),
          MatchOf(*plan, policy.rules()[arg.rule], p, Verdict::kDeny, "")});

@@ -107,8 +107,10 @@ class WasiHandleNames final : public policy::HandleNames {
     if (path.empty()) return std::nullopt;
     return path;
   }
-  void RefuseLinks() override {
-    if (context_ != nullptr) context_->RefuseLinks();
+  void RefuseLinks(const FunctionIdentity& function) override {
+    if (context_ != nullptr && function.module == wasi::kModuleName) {
+      context_->RefuseLinks(function.name);
+    }
   }
 
  private:

@@ -103,7 +103,8 @@ DirectoryWatcher::DirectoryWatcher(Options options,
   std::tie(parent_, base_) = SplitPath(options_.directory);
   // In this order: what changes in between is told.
   Watch();
-  told_ = options_.look.empty() ? LookOf(options_.directory) : options_.look;
+  told_ =
+      options_.look.has_value() ? *options_.look : LookOf(options_.directory);
   thread_ = std::thread([this] { Run(); });
 }
 

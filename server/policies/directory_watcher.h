@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -32,8 +33,8 @@ class DirectoryWatcher {
   struct Options {
     std::string directory;
     // LookOf() it when it was read last, so that what happened since is told.
-    // Empty: it is read after Start.
-    std::string look;
+    // None: it is read after Start.
+    std::optional<std::string> look;
     absl::Duration quiet = absl::Milliseconds(100);
     absl::Duration patience = absl::Seconds(1);
     // Between the end of one call of `on_change` and the next.
@@ -42,8 +43,8 @@ class DirectoryWatcher {
     absl::Duration look_every = absl::Seconds(10);
   };
 
-  // `on_change` is called on the watcher's thread. Unavailable: the kernel gives
-  // no more watchers; the message says which setting to raise.
+  // `on_change` is called on the watcher's thread. Unavailable: the kernel
+  // gives no more watchers; the message says which setting to raise.
   static absl::StatusOr<std::unique_ptr<DirectoryWatcher>> Start(
       Options options, std::function<void()> on_change);
 
