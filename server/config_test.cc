@@ -58,7 +58,8 @@ TEST(ConfigTest, TakesEveryFlag) {
              "--max-runs=4",          "--threads=5",
              "--store-idle=5m",       "--upload-stall=0.5s",
              "--wall-per-call=1h",    "--compile-time=1m",
-             "--compile-window=0.5s", "--compile-queue=7"});
+             "--compile-window=0.5s", "--compile-queue=7",
+             "--surge-rollback=3"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -77,6 +78,7 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.compile_time, absl::Minutes(1));
   EXPECT_EQ(config.compile_window, absl::Milliseconds(500));
   EXPECT_EQ(config.compile_queue, 7u);
+  EXPECT_EQ(config.surge_rollback, 3u);
 }
 
 TEST(ConfigTest, HelpAndVersionWinOverEverything) {
@@ -89,7 +91,7 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
         "--alerts", "--config", "--announce", "--drain-timeout", "--max-stores",
         "--max-runs", "--threads", "--store-idle", "--upload-stall",
         "--wall-per-call", "--compile-time", "--compile-window",
-        "--compile-queue"}) {
+        "--compile-queue", "--surge-rollback"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -146,6 +148,9 @@ INSTANTIATE_TEST_SUITE_P(
          "is not a duration; write 10s"},
         {"negative", {"--data=d", "--store-idle=-1s"}, "is not a duration"},
         {"zero", {"--data=d", "--store-idle=0s"}, "is not more than 0"},
+        {"surge_of_one",
+         {"--data=d", "--surge-rollback=1"},
+         "no single tenant may cause it"},
         {"bad_number", {"--data=d", "--max-stores=x"}, "not a whole number"},
         {"zero_stores",
          {"--data=d", "--max-stores=0"},

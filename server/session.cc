@@ -450,7 +450,7 @@ void Session::Impl::Tell(const Outcome& outcome,
                          const VerdictTally::Answered& answered) {
   const policy::PolicyHook::Counts counts = hook_.DrainCounts();
   if (config_.observer == nullptr) return;
-  CallEnd end{outcome, 0, {}, hook_.latched()};
+  CallEnd end{outcome, 0, {}, hook_.latched(), counts.conditions_failed};
   for (const auto& import : counts.imports) {
     HostCallCount calls;
     calls.module = import.function->module;

@@ -91,6 +91,8 @@ struct CallEnd {
   std::vector<HostCallCount> host_calls;
   // The verdict that ended the Session, in this call; else null.
   std::shared_ptr<const policy::PolicyViolation> ended_by;
+  // Conditions that could not be evaluated.
+  uint64_t conditions_failed = 0;
 };
 
 // Facts for events and metrics. No answers are expected.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/events/escape.h"
 #include "server/verdict_tally.h"
 
@@ -34,11 +35,12 @@ v1::EventSeverity SeverityToProto(policy::Severity severity) {
 
 StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
                            metrics::Metrics& metrics,
-                           QuarantineHandler on_quarantine)
+                           QuarantineHandler on_quarantine, DenialSurge* surge)
     : facts_(std::move(facts)),
       events_(events),
       metrics_(metrics),
-      on_quarantine_(std::move(on_quarantine)) {}
+      on_quarantine_(std::move(on_quarantine)),
+      surge_(surge) {}
 
 v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
                                  v1::EventSeverity severity) const {
@@ -72,6 +74,10 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
 
 void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
   CountMatches(decision);
+  if (surge_ != nullptr && policy::StopsCall(decision.verdict)) {
+    surge_->NoteDenial(decision.policy, facts_.tenant, facts_.module_digest,
+                       absl::Now());
+  }
   if (!decision.report) return;
   v1::Event event = NewEvent(
       decision.budget.empty() ? v1::EVENT_KIND_DECISION : v1::EVENT_KIND_BUDGET,
@@ -109,6 +115,12 @@ void StoreWatcher::OnDecisionDuration(absl::Duration duration) {
   metrics_.ObserveDecision(duration);
 }
 
+void StoreWatcher::OnRuleDuration(absl::string_view policy,
+                                  absl::string_view rule,
+                                  absl::Duration duration, uint64_t weight) {
+  metrics_.CountRuleTime(policy, rule, duration * static_cast<int64_t>(weight));
+}
+
 void StoreWatcher::OnEngineFault(const policy::StoreFacts&,
                                  absl::string_view message) {
   v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_ERROR);
@@ -132,6 +144,9 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
   const Outcome& outcome = end.outcome;
   if (end.allowed > 0) {
     metrics_.CountDecisions(facts_.tenant, "allow", "enforce", end.allowed);
+  }
+  if (end.conditions_failed > 0) {
+    metrics_.CountConditionsFailed(facts_.tenant, end.conditions_failed);
   }
   for (const HostCallCount& calls : end.host_calls) {
     // Names that no host function has, metrics counts as "other".

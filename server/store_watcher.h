@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log and metrics
-// outlive it.
+// Called on the Store's turn; any thread may read. The event log, the metrics
+// and `surge`, which may be null, outlive it.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/policy_violation.h"
+#include "server/denial_surge.h"
 #include "server/events/event_log.h"
 #include "server/metrics/metrics.h"
 #include "server/session.h"
@@ -31,10 +32,12 @@ class StoreWatcher final : public SessionObserver {
       std::function<void(const policy::PolicyViolation& violation)>;
 
   StoreWatcher(Facts facts, events::EventLog& events, metrics::Metrics& metrics,
-               QuarantineHandler on_quarantine);
+               QuarantineHandler on_quarantine, DenialSurge* surge);
 
   void OnDecision(const policy::DecisionRecord& decision) override;
   void OnDecisionDuration(absl::Duration duration) override;
+  void OnRuleDuration(absl::string_view policy, absl::string_view rule,
+                      absl::Duration duration, uint64_t weight) override;
   void OnEngineFault(const policy::StoreFacts& store,
                      absl::string_view message) override;
   void OnConditionFailed(const policy::StoreFacts& store,
@@ -54,6 +57,7 @@ class StoreWatcher final : public SessionObserver {
   events::EventLog& events_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
+  DenialSurge* const surge_;
 
   // Of the Store's turn: the policies have told of a used-up budget.
   bool budget_told_ = false;

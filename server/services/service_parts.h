@@ -8,6 +8,7 @@
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
+#include "server/denial_surge.h"
 #include "server/events/event_log.h"
 #include "server/guest_runs.h"
 #include "server/host_module.h"
@@ -32,6 +33,7 @@ struct ServiceParts {
   ModuleLibrary& modules;
   StoreRegistry& stores;
   PolicyRollout& rollout;
+  DenialSurge* surge;  // null: nobody looks for surges
   events::EventLog& events;
   metrics::Metrics& metrics;
   Timer& timer;

@@ -284,7 +284,8 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
       [parts, tenant,
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);
-      });
+      },
+      parts.surge);
   session.observer = watcher.get();
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(parts.engine, parts.host_modules, std::move(session));
