@@ -162,8 +162,9 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-  if (!plan.fault.empty())
+  if (!plan.fault.empty()) {
     AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
+  }
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
