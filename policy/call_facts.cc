@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "policy/expression/expression.h"
+#include "policy/facts_record.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
 
@@ -291,6 +292,8 @@ void DeclareUnknownArgument(absl::string_view fact, Schema* schema) {
   unknown.name = std::string(fact);
   unknown.type = TypeKind::kDyn;
   unknown.presence = Presence::kOptional;
+  // Programs over such facts look at what was kept of an event.
+  unknown.bytes_max = FactsRecord::kTextBytesMax;
   Declare(std::move(unknown), schema);
 }
 

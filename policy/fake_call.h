@@ -49,6 +49,11 @@ class FakeCall final : public CallContext {
     memory_ = memory;
     return *this;
   }
+  // Captures without a copy, for counting allocations.
+  FakeCall& InPlace() {
+    in_place_ = true;
+    return *this;
+  }
   // What Capture answers instead, if not OK.
   FakeCall& WithCaptureError(absl::Status status) {
     capture_error_ = std::move(status);
@@ -81,6 +86,10 @@ class FakeCall final : public CallContext {
     if (captured_bytes_ > kCapturedBytesMax) {
       return absl::ResourceExhaustedError("too much");
     }
+    if (in_place_) {
+      return absl::MakeConstSpan(*memory_).subspan(static_cast<size_t>(address),
+                                                   static_cast<size_t>(length));
+    }
     captured_.emplace_back(address, length);
     const auto begin = memory_->begin() + static_cast<ptrdiff_t>(address);
     copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
@@ -107,6 +116,7 @@ class FakeCall final : public CallContext {
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;
+  bool in_place_ = false;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;

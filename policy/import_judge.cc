@@ -249,7 +249,9 @@ Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
     case ArgumentPart::kIp: {
       const auto key = expression::IpKeyFromText(split.host);
       if (!key) return Value();
-      text.assign(key->begin(), key->end());
+      // Not from bytes one by one, which would make a string of its own first.
+      const absl::string_view bytes = Text(*key);
+      text.assign(bytes.data(), bytes.size());
       return Value::Ip(text);
     }
     default:

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "policy/policy_hook.h"
 
@@ -73,8 +74,8 @@ class PolicyHook::Findings final : public MeterFindings {
 
   PolicyHook& hook_;
   const ImportPlan& plan_;
-  // Empty almost always, and then without memory.
-  std::vector<Loss> losses_;
+  // Few at once; failures none at all, almost always.
+  absl::InlinedVector<Loss, 4> losses_;
   std::vector<Failure> failures_;
 };
 

@@ -167,6 +167,8 @@ class Daemon::Impl {
   std::unique_ptr<events::AlertFile> alerts_;
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<ModuleLibrary> modules_;
+  // Outlives the Stores.
+  policy::RuleStates rule_states_;
   StoreRegistry stores_;
   std::unique_ptr<PolicyRollout> rollout_;
   std::unique_ptr<SurgeRollback> surge_rollback_;  // null: not wanted
@@ -225,7 +227,8 @@ absl::Status Daemon::Impl::Start() {
           storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
-  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, metrics_);
+  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, rule_states_,
+                                             metrics_);
   if (config_.surge_rollback > 0) {
     DenialSurge::Options surge;
     surge.tenants_min = config_.surge_rollback;
@@ -265,6 +268,7 @@ absl::Status Daemon::Impl::Start() {
     engine_gauges_->Refresh();
     stores_.RefreshGauges();
     policy_gauges_.Refresh(*policies_->current(), absl::Now());
+    policy_gauges_.Refresh(rule_states_);
     modules_->RefreshGauges();
     metrics::RefreshEventGauges(events_, metrics_);
   });
@@ -295,11 +299,11 @@ absl::Status Daemon::Impl::StartServer() {
       *storage_,     *policies_,
       *modules_,     stores_,
       *rollout_,     surge_rollback_ ? &surge_rollback_->denials() : nullptr,
-      events_,       metrics_,
-      timer_,        *runs_,
-      asides_,       control_,
-      compiles_,     watchers_,
-      draining_};
+      rule_states_,  events_,
+      metrics_,      timer_,
+      *runs_,        asides_,
+      control_,      compiles_,
+      watchers_,     draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);

@@ -117,9 +117,11 @@ class WasiHandleNames final : public policy::HandleNames {
   wasi::Context* context_ = nullptr;
 };
 
-policy::PolicyHook::Options HookOptionsWith(policy::HandleNames* handles) {
+policy::PolicyHook::Options HookOptionsWith(policy::HandleNames* handles,
+                                            policy::RuleStates* states) {
   policy::PolicyHook::Options options;
   options.handles = handles;
+  options.states = states;
   return options;
 }
 
@@ -154,7 +156,8 @@ class Session::Impl {
         hook_(config_.policies,
               policy::StoreFacts{config_.store_id, config_.tenant,
                                  config_.module_digest, config_.module_name},
-              MonotonicNow, tally_, HookOptionsWith(&handle_names_)),
+              MonotonicNow, tally_,
+              HookOptionsWith(&handle_names_, config_.rule_states)),
         store_(engine, StoreLimitsUnder(budgets_)),
         turns_(
             config_.waiting_max, [this] { store_.Interrupt(); },

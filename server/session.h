@@ -12,8 +12,8 @@
 // reach a guest that runs. Observers and sinks are called on the thread that
 // runs the guest, with no lock held.
 //
-// Ownership: the Engine, the HostModules, the observer and the output sink
-// outlive the Session. stdin_fd is borrowed.
+// Ownership: the Engine, the HostModules, the rule states, the observer and the
+// output sink outlive the Session. stdin_fd is borrowed.
 //
 // Errors: a bad absl::Status means that there was no call, with a reason of
 // error_reason.h. Whatever the guest did, or the policies did to it, is an
@@ -38,6 +38,7 @@
 #include "policy/decision.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "policy/rule_states.h"
 #include "runtime/engine.h"
 #include "runtime/function_filter.h"
 #include "runtime/module.h"
@@ -134,6 +135,8 @@ struct SessionConfig {
   std::array<bool, 3> terminal{};
   // Null: output is kept and handed out with each Outcome.
   OutputSink* output = nullptr;
+  // What rules of policies remember of all Stores. Null: this one is alone.
+  policy::RuleStates* rule_states = nullptr;
   // Null: nobody is told.
   SessionObserver* observer = nullptr;
   // The guest's functions whose calls `probe_watcher` is shown; it outlives the

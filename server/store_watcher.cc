@@ -140,6 +140,18 @@ void StoreWatcher::OnConditionFailed(const policy::StoreFacts&,
   events_.Publish(std::move(event));
 }
 
+void StoreWatcher::OnRuleForgot(const policy::StoreFacts&,
+                                absl::string_view policy,
+                                absl::string_view rule) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_WARNING);
+  event.set_action("policy_rule_forgot");
+  event.set_message(
+      absl::StrCat("rule ", rule, " of policy ", policy,
+                   " may remember no more, and forgot the oldest of what it "
+                   "knew before its time"));
+  events_.Publish(std::move(event));
+}
+
 void StoreWatcher::OnCallEnded(const CallEnd& end) {
   const Outcome& outcome = end.outcome;
   if (end.allowed > 0) {

@@ -43,6 +43,8 @@ class StoreWatcher final : public SessionObserver {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+  void OnRuleForgot(const policy::StoreFacts& store, absl::string_view policy,
+                    absl::string_view rule) override;
   void OnCallEnded(const CallEnd& end) override;
 
   // A lifecycle event of this Store.

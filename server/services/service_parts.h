@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "policy/rule_states.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
@@ -34,6 +35,7 @@ struct ServiceParts {
   StoreRegistry& stores;
   PolicyRollout& rollout;
   DenialSurge* surge;  // null: nobody looks for surges
+  policy::RuleStates& rule_states;
   events::EventLog& events;
   metrics::Metrics& metrics;
   Timer& timer;

@@ -286,6 +286,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
         Quarantine(parts, tenant, digest, violation);
       },
       parts.surge);
+  session.rule_states = &parts.rule_states;
   session.observer = watcher.get();
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(parts.engine, parts.host_modules, std::move(session));
