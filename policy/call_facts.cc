@@ -145,6 +145,27 @@ absl::string_view CallFactName(CallFact fact) {
   return kCallFacts[SlotOf(fact)].name;
 }
 
+std::string FormatArgumentFact(absl::string_view argument, ArgumentPart part) {
+  absl::string_view suffix;
+  switch (part) {
+    case ArgumentPart::kValue:
+      break;
+    case ArgumentPart::kHost:
+      suffix = ".host";
+      break;
+    case ArgumentPart::kPort:
+      suffix = ".port";
+      break;
+    case ArgumentPart::kIp:
+      suffix = ".ip";
+      break;
+    case ArgumentPart::kPath:
+      suffix = ".path";
+      break;
+  }
+  return absl::StrCat(kArgs, argument, suffix);
+}
+
 bool IsFactName(absl::string_view name) {
   if (FindCallFact(name)) return true;
   const std::vector<absl::string_view> facts = ArgumentFactsAt(name);

@@ -37,6 +37,10 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
+  FakeCall& WithCaller(std::string name) {
+    caller_name_ = std::move(name);
+    return *this;
+  }
   // How the host function ended.
   FakeCall& WithResults(std::vector<RawValue> results,
                         Ending ending = Ending::kValue) {
@@ -69,7 +73,7 @@ class FakeCall final : public CallContext {
     return captured_;
   }
 
-  CallerFrame caller() override { return {7, "guest_code", ""}; }
+  CallerFrame caller() override { return {7, caller_name_, ""}; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   void Relink() override { ++relinks_; }
   int relinks() const { return relinks_; }
@@ -113,6 +117,7 @@ class FakeCall final : public CallContext {
   }
 
   Fuel own_fuel_{/*metered=*/true};
+  std::string caller_name_ = "guest_code";
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
   std::vector<uint8_t>* memory_ = nullptr;

@@ -120,6 +120,9 @@ bool ImportMeter::Holds(const Rule& rule, const SpecialisedRule& says,
                         const Event& event, std::string* why) {
   const ImportJudge::Outcome outcome =
       event.judge.Judge(says, event.moment, event.scratch);
+  if (event.findings.wants_answers()) {
+    event.findings.AddAnswer(index_, rule, outcome);
+  }
   if (outcome.answer == ImportJudge::Answer::kFailed) {
     Fail(rule, *says.when, outcome.error, event, why);
   }
@@ -131,9 +134,25 @@ bool ImportMeter::StepHolds(const Rule& rule, const SpecialisedStep& step,
   if (!step.when) return true;
   const Evaluation holds =
       event.judge.Evaluate(*step.when, event.moment, event.scratch);
+  if (event.findings.wants_answers()) {
+    ImportJudge::Outcome outcome;
+    outcome.answer = !holds.ok()             ? ImportJudge::Answer::kFailed
+                     : holds.value.as_bool() ? ImportJudge::Answer::kYes
+                                             : ImportJudge::Answer::kNo;
+    event.findings.AddAnswer(index_, rule, outcome);
+  }
   if (holds.ok()) return holds.value.as_bool();
   Fail(rule, *step.when, holds.value, event, nullptr);
   return if_failed;
+}
+
+void ImportMeter::DescribeStates(std::vector<FactText>* states) const {
+  for (const Limit& limit : limits_) {
+    states->push_back({limit.limit->rule.id, limit.state->Describe()});
+  }
+  for (const Temporal& temporal : temporal_) {
+    states->push_back({temporal.rule->rule.id, temporal.state->Describe()});
+  }
 }
 
 void ImportMeter::AddMatch(const Rule& rule, const SpecialisedRule& says,

@@ -57,9 +57,17 @@ class MeterFindings {
                         std::optional<absl::Duration> delay) = 0;
   // Something was forgotten for this call. `traps`: the rule wants to know.
   virtual void AddLoss(size_t policy, const Rule& rule, bool traps) = 0;
+  // What a condition said, of one step where there are several. Only if
+  // wants_answers().
+  virtual void AddAnswer(size_t policy, const Rule& rule,
+                         const ImportJudge::Outcome& outcome) = 0;
+  bool wants_answers() const { return wants_answers_; }
   // A condition could not be evaluated.
   virtual void AddFailure(size_t policy, const Rule& rule,
                           const std::string& why) = 0;
+
+ protected:
+  bool wants_answers_ = false;
 };
 
 class ImportMeter {
@@ -92,6 +100,9 @@ class ImportMeter {
   void Judge(const Event& event, Phase phase, bool stopped);
   // `stopped`: it does not. `after`: it has.
   void Commit(const Event& event, bool stopped, bool after);
+
+  // What the rules of this import remember now, one line each.
+  void DescribeStates(std::vector<FactText>* states) const;
 
   // Whether some state is shared with other Stores.
   bool shares() const { return shares_; }

@@ -94,9 +94,6 @@ INSTANTIATE_TEST_SUITE_P(
         {"anomaly",
          "anomaly: [{id: a}]\n",
          {"p.yaml:4:1: anomaly: not supported yet"}},
-        {"tests",
-         "tests: [{name: a}]\n",
-         {"p.yaml:4:1: tests: not supported yet"}},
         {"tenant_patterns",
          "applies_to: {tenants: [\"ac*\"]}\n",
          {"p.yaml:4:24: applies_to.tenants[0]: \"ac*\": patterns are not "
@@ -411,9 +408,9 @@ TEST(IncludeTest, RefusesCircles) {
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
   catalogue.Add("base", "anomaly: [{id: x}]\n");
-  catalogue.Add("top", "include: [base]\ntests: [{name: y}]\n");
+  catalogue.Add("top", "include: [base]\nanomaly: [{id: y}]\n");
   EXPECT_THAT(Lines(catalogue.Compile("top").problems),
-              ElementsAre("top.yaml:5:1: tests: not supported yet",
+              ElementsAre("top.yaml:5:1: anomaly: not supported yet",
                           "base.yaml:4:1: anomaly: not supported yet"));
 }
 

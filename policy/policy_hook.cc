@@ -60,7 +60,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
   Linked& linked = linked_[function.binding];
   // It may have been asked for again.
-  if (linked.function == &function) return linked.wanted;
+  if (linked.function == &function) return rules_->TransitionsOf(*linked.plan);
   linked.function = &function;
   linked.plan = &versions_.current().Link(function);
   {
@@ -71,8 +71,7 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
   if (linked.plan->reads_paths && options_.handles != nullptr) {
     options_.handles->RefuseLinks(function);
   }
-  linked.wanted = rules_->TransitionsOf(*linked.plan);
-  return linked.wanted;
+  return rules_->TransitionsOf(*linked.plan);
 }
 
 PolicyHook::Linked* PolicyHook::LinkedOf(const FunctionIdentity& function) {
@@ -115,7 +114,10 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
     }
     case Transition::kReturningFromHost:
       // The most are of no interest.
-      return live_count_ == 0 ? call.Proceed() : LeaveHost(call);
+      if (live_count_ == 0 || live_[live_count_ - 1]->depth != call.depth()) {
+        return call.Proceed();
+      }
+      return LeaveHost(call);
     case Transition::kReturningFromWasm:
       return LeaveGuest(call);
   }
@@ -156,6 +158,10 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   ImportPlan& plan = *linked.plan;
   matches_.clear();
   texts_.clear();
+  if (options_.keep_answers) {
+    answers_.clear();
+    state_texts_.clear();
+  }
   if (host_calls_ > next_host_call_mark_) AddHostCallBudgets();
   const bool over_budget = !matches_.empty();
   for (const KnownMatch& m : plan.matches) {
@@ -180,24 +186,23 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     ++linked.allowed;
     return ProceedAfter(call, absl::ZeroDuration());
   }
+  if (options_.keep_answers) DescribeFacts(call, plan, moment);
   return ConcludeHostCall(call, &linked, over_budget);
 }
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {
-  LiveCall& live = *live_[live_count_ - 1];
-  if (live.depth != call.depth() || live.plan->function != &call.function()) {
-    return call.Proceed();
-  }
-  --live_count_;
+  LiveCall& live = *live_[--live_count_];
+  ImportPlan& plan = *live.plan;
   // It ends under the rules that it began with.
-  RulesInForce* const current = std::exchange(rules_, live.rules);
-  const Disposition answer = JudgeEnd(call, live);
+  RulesInForce* const current =
+      std::exchange(rules_, versions_.At(call.depth()).rules.get());
+  const Disposition answer = JudgeEnd(call, live, plan);
   rules_ = current;
   return answer;
 }
 
-Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
-  ImportPlan& plan = *live.plan;
+Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
+                                 ImportPlan& plan) {
   matches_.clear();
   texts_.clear();
   CallMoment moment(call, facts_, live.calls_before, options_.wall_clock,
@@ -209,6 +214,7 @@ Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
   }
   if (plan.is_metered) AddMeteredAfter(plan, moment, live.number);
   if (matches_.empty()) return call.Proceed();
+  if (options_.keep_answers) DescribeFacts(call, plan, moment);
   DecisionRecord record = RecordOf(call);
   record.after = true;
   Judgement judgement = Conclude(record);
@@ -225,15 +231,10 @@ Disposition PolicyHook::JudgeEnd(CallContext& call, LiveCall& live) {
 
 void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
                            uint64_t event) {
-  // Of calls no further out that have ended without a word none goes on.
-  while (live_count_ > 0 && live_[live_count_ - 1]->depth >= call.depth()) {
-    --live_count_;
-  }
   if (live_count_ == live_.size()) {
     live_.push_back(std::make_unique<LiveCall>());
   }
   LiveCall& live = *live_[live_count_++];
-  live.rules = rules_;
   live.plan = &plan;
   live.depth = call.depth();
   live.number = event;
@@ -277,6 +278,9 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   for (const SpecialisedRule& special : judge.judge.import().allows) {
     const ImportJudge::Outcome outcome =
         Ask(judge, special, policy.rules()[special.rule], moment);
+    if (options_.keep_answers) {
+      KeepAnswer(p, policy.rules()[special.rule], outcome);
+    }
     if (outcome.answer == ImportJudge::Answer::kYes) return;
     if (MatterOf(outcome, is_denied)) {
       NoteFailure(policy.rules()[special.rule], p,
@@ -310,6 +314,7 @@ void PolicyHook::AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
     const Rule& rule = policy.rules()[special.rule];
     if (rule.runs_after != after) continue;
     const ImportJudge::Outcome outcome = Ask(judge, special, rule, moment);
+    if (options_.keep_answers) KeepAnswer(p, rule, outcome);
     if (outcome.answer == ImportJudge::Answer::kNo) continue;
     if (outcome.answer == ImportJudge::Answer::kFailed) {
       if (!MatterOf(outcome, is_denied)) continue;

@@ -40,6 +40,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -74,6 +75,10 @@ class PolicyHook final : public CallHook {
     HandleNames* handles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
+    // Keeps what conditions say, for DecisionRecord::facts, ::answers and
+    // ::state, and for TakeAnswers(). A decision that is told then costs
+    // allocations.
+    bool keep_answers = false;
     // What rules remember of other Stores. Null: there are none. Must outlive
     // the hook.
     RuleStates* states = nullptr;
@@ -143,6 +148,12 @@ class PolicyHook final : public CallHook {
   };
   void ReportUsage(const Usage& usage);
 
+  // With keep_answers: what every condition said that was asked since the last
+  // time, with views into the policies.
+  std::vector<ConditionAnswer> TakeAnswers() {
+    return std::exchange(answers_, {});
+  }
+
   // Counts since the last drain. Between calls only.
   struct ImportCount {
     // As given to OnLink; lives as long as the Store.
@@ -171,7 +182,6 @@ class PolicyHook final : public CallHook {
   struct Linked {
     const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
-    TransitionSet wanted;
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
     uint64_t stopped = 0;
@@ -187,8 +197,7 @@ class PolicyHook final : public CallHook {
 
   // A host call whose end is judged, too.
   struct LiveCall {
-    RulesInForce* rules = nullptr;
-    ImportPlan* plan = nullptr;  // of rules
+    ImportPlan* plan = nullptr;
     uint32_t depth = 0;
     uint64_t number = 0;
     uint64_t calls_before = 0;
@@ -214,7 +223,8 @@ class PolicyHook final : public CallHook {
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
   Disposition LeaveHost(CallContext& call);
-  Disposition JudgeEnd(CallContext& call, LiveCall& live);
+  Disposition JudgeEnd(CallContext& call, const LiveCall& live,
+                       ImportPlan& plan);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
@@ -234,6 +244,12 @@ class PolicyHook final : public CallHook {
   // call is, and its facts are absent.
   void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
                        CallMoment& moment, bool after, bool is_denied);
+  // With the lock of what is shared held.
+  void KeepStates(const ImportPlan& plan);
+  void KeepAnswer(size_t policy, const Rule& rule,
+                  const ImportJudge::Outcome& outcome);
+  void DescribeFacts(const CallContext& call, const ImportPlan& plan,
+                     CallMoment& moment);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   void NoteLoss(const Rule& rule, size_t policy);
   // Of matches_, the one that names the verdict; null if nothing is enforced.
@@ -319,6 +335,10 @@ class PolicyHook final : public CallHook {
   // Of the event that is being judged; kept for their capacity.
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
+  // With keep_answers.
+  std::vector<ConditionAnswer> answers_;
+  std::vector<FactText> fact_texts_;
+  std::vector<FactText> state_texts_;
 };
 
 }  // namespace callgate::policy

@@ -67,27 +67,29 @@ void PolicyHook::TakeOver() {
 void PolicyHook::Adopt(uint32_t depth) {
   std::unique_ptr<RulesVersion> next = exchange_.Take();
   if (next == nullptr) return;
-  next->rules->InheritState(*rules_);
-  versions_.Adopt(std::move(next), depth, Retirement());
-  RulesVersion& version = versions_.current();
-  rules_ = version.rules.get();
+  RulesVersion& version = *next;
+  RulesInForce& before = *rules_;
+  version.rules->InheritState(before);
   for (Linked& linked : linked_) {
     if (linked.function == nullptr) continue;
     const uint32_t binding = linked.function->binding;
+    const TransitionSet wanted = before.TransitionsOf(*linked.plan);
     // One that was linked while the version was made is not in it.
     linked.plan =
         binding < version.plans.size() && version.plans[binding] != nullptr
             ? version.plans[binding]
             : &version.Link(*linked.function);
-    const TransitionSet wanted = rules_->TransitionsOf(*linked.plan);
-    relink_due_ = relink_due_ || !Same(linked.wanted, wanted);
-    linked.wanted = wanted;
+    relink_due_ = relink_due_ ||
+                  !Same(wanted, version.rules->TransitionsOf(*linked.plan));
     if (linked.plan->reads_paths && options_.handles != nullptr) {
       options_.handles->RefuseLinks(*linked.function);
     }
   }
   if (scratch_ == nullptr) scratch_ = std::move(version.scratch);
+  rules_ = version.rules.get();
   SetOut();
+  // Last: another thread may destroy the old ones from here on.
+  versions_.Adopt(std::move(next), depth, Retirement());
 }
 
 void PolicyHook::SetOut() {

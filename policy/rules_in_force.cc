@@ -58,22 +58,16 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
   std::sort(throttle_keys_.begin(), throttle_keys_.end());
 }
 
-void RulesInForce::InheritState(RulesInForce& before) {
+void RulesInForce::InheritState(const RulesInForce& before) {
   // Both in order, so that one pass finds what is in both.
-  const auto in_both = [](const auto& mine, const auto& theirs,
-                          const auto& inherit) {
-    auto their = theirs.begin();
-    for (const auto& [key, state] : mine) {
-      while (their != theirs.end() && their->first < key) ++their;
-      if (their == theirs.end()) return;
-      if (their->first == key) inherit(state, their->second);
-    }
-  };
-  in_both(throttle_keys_, before.throttle_keys_,
-          [](RuleState* mine, const RuleState* theirs) {
-            mine->delay = theirs->delay;
-            mine->last = theirs->last;
-          });
+  auto their = before.throttle_keys_.begin();
+  for (const auto& [key, state] : throttle_keys_) {
+    while (their != before.throttle_keys_.end() && their->first < key) ++their;
+    if (their == before.throttle_keys_.end()) return;
+    if (their->first != key) continue;
+    state->delay = their->second->delay;
+    state->last = their->second->last;
+  }
 }
 
 TransitionSet RulesInForce::TransitionsOf(const ImportPlan& plan) const {

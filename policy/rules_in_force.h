@@ -122,11 +122,10 @@ class RulesInForce {
   // Which transitions of its function a plan needs to see.
   TransitionSet TransitionsOf(const ImportPlan& plan) const;
 
-  // Goes on where `before`, which these rules replace and which judges no
-  // further call, was: with the delay of every rule that is in both and says
-  // the same. What else rules remember is found by their digests. In the
-  // Store's thread; allocates nothing.
-  void InheritState(RulesInForce& before);
+  // Goes on where `before`, which these rules replace, was: with the delays of
+  // throttles that are in both and say the same. In the Store's thread;
+  // allocates nothing. The rest is in the Store's StoreStates.
+  void InheritState(const RulesInForce& before);
 
   // What a rule remembers.
   struct RuleState {
@@ -154,11 +153,10 @@ class RulesInForce {
   std::vector<std::unique_ptr<ImportPlan>> plans_;
   // The states stay where they are.
   absl::node_hash_map<const Rule*, RuleState> rule_states_;
+  // What a throttle says, in a number, and where its delay is; by the number.
+  std::vector<std::pair<uint64_t, RuleState*>> throttle_keys_;
   // By policy, as Policy::StateShapes().
   std::vector<std::vector<std::shared_ptr<policy::RuleState>>> remembered_;
-  // What a rule that throttles says, in a number, and where its delay is; by
-  // the number.
-  std::vector<std::pair<uint64_t, RuleState*>> throttle_keys_;
 };
 
 }  // namespace callgate::policy

@@ -76,6 +76,9 @@ constexpr Flag kFlags[] = {
     {"surge-rollback", "N",
      "a policy goes back if a change stops calls of N tenants at once; 0: "
      "never [0]"},
+    {"trace-mib", "N",
+     "traces of what guests do may be recorded, N MiB of them; 0: none [0]"},
+    {"trace-age", "TIME", "a trace that is older goes [24h]"},
 };
 
 const Flag* FindFlag(absl::string_view name) {
@@ -285,6 +288,9 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
                                    " is less than 1ms"));
     }
   };
+  if (given.has_trace_age()) {
+    positive("trace-age", given.trace_age(), &config->trace_age);
+  }
   a_millisecond("compile-time", config->compile_time);
   a_millisecond("compile-window", config->compile_window);
   config->compiler = given.compiler();
@@ -309,6 +315,13 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
       wrong.push_back(absl::StrCat("--surge-rollback ", config->surge_rollback,
                                    " is not 0, or between 2 and 1000: no "
                                    "single tenant may cause it"));
+    }
+  }
+  if (given.has_trace_mib()) {
+    config->trace_mib = given.trace_mib();
+    if (config->trace_mib > 1'000'000) {
+      wrong.push_back(absl::StrCat("--trace-mib ", config->trace_mib,
+                                   " is more than 1000000"));
     }
   }
   if (given.has_max_stores()) {

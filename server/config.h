@@ -41,6 +41,8 @@ struct Config {
   uint32_t compile_queue = 64;
   // Tenants whose denials must surge for a policy to go back; 0: it never does.
   uint32_t surge_rollback = 0;
+  uint32_t trace_mib = 0;  // 0: no traces
+  absl::Duration trace_age = absl::Hours(24);
 };
 
 // What the command line asks for.

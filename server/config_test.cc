@@ -59,6 +59,7 @@ TEST(ConfigTest, TakesEveryFlag) {
              "--store-idle=5m",       "--upload-stall=0.5s",
              "--wall-per-call=1h",    "--compile-time=1m",
              "--compile-window=0.5s", "--compile-queue=7",
+             "--trace-mib=5",         "--trace-age=2h",
              "--surge-rollback=3"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
@@ -79,6 +80,8 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.compile_window, absl::Milliseconds(500));
   EXPECT_EQ(config.compile_queue, 7u);
   EXPECT_EQ(config.surge_rollback, 3u);
+  EXPECT_EQ(config.trace_mib, 5u);
+  EXPECT_EQ(config.trace_age, absl::Hours(2));
 }
 
 TEST(ConfigTest, HelpAndVersionWinOverEverything) {
@@ -87,11 +90,13 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
   EXPECT_EQ(Parse({"--version"})->action, CommandLine::Action::kVersion);
   EXPECT_THAT(HelpText(), HasSubstr("Example:"));
   for (const char* flag :
-       {"--listen", "--metrics", "--data", "--policy-dir", "--allow-dir",
-        "--alerts", "--config", "--announce", "--drain-timeout", "--max-stores",
-        "--max-runs", "--threads", "--store-idle", "--upload-stall",
-        "--wall-per-call", "--compile-time", "--compile-window",
-        "--compile-queue", "--surge-rollback"}) {
+       {"--listen",       "--metrics",        "--data",
+        "--policy-dir",   "--allow-dir",      "--alerts",
+        "--config",       "--announce",       "--drain-timeout",
+        "--max-stores",   "--max-runs",       "--threads",
+        "--store-idle",   "--upload-stall",   "--wall-per-call",
+        "--compile-time", "--compile-window", "--compile-queue",
+        "--trace-mib",    "--trace-age",      "--surge-rollback"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -129,6 +134,12 @@ INSTANTIATE_TEST_SUITE_P(
         {"no_compile_queue",
          {"--data=d", "--compile-queue=0"},
          "--compile-queue 0 is not between 1 and 1000"},
+        {"too_many_traces",
+         {"--data=d", "--trace-mib=1000001"},
+         "--trace-mib 1000001 is more than 1000000"},
+        {"no_trace_age",
+         {"--data=d", "--trace-age=0s"},
+         "--trace-age 0 is not more than 0"},
         {"all_interfaces",
          {"--data=d", "--listen=0.0.0.0:50051"},
          "without TLS the daemon listens only on this machine's own addresses; "

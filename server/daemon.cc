@@ -19,6 +19,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "policy/trial/policy_tests.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
@@ -27,6 +28,7 @@
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
 #include "server/guest_runs.h"
+#include "server/known_functions.h"
 #include "server/loopback_address.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/observers.h"
@@ -41,6 +43,7 @@
 #include "server/services/policy_service.h"
 #include "server/services/service_parts.h"
 #include "server/services/store_service.h"
+#include "server/services/trial_service.h"
 #include "server/services/upload.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
@@ -84,6 +87,17 @@ metrics::MetricsOptions MetricsOptionsOf(const HostModules& host_modules) {
   options.start_time = absl::Now();
   options.known_imports = KnownImports(host_modules);
   return options;
+}
+
+// What keeps a policy out although it compiles: tests of its own that are
+// wrong, or fail.
+std::vector<policy::Problem> RunTestsOf(
+    const policy::LoadedPolicyFile& file,
+    const std::shared_ptr<const policy::Policy>& policy) {
+  policy::trial::PolicyTestReport report =
+      policy::trial::RunPolicyTests(file, policy, WasiCatalogue());
+  if (!report.problems.empty()) return std::move(report.problems);
+  return report.Failures(file.filename);
 }
 
 // Why gRPC could not have an address: it says only that it could not.
@@ -165,6 +179,8 @@ class Daemon::Impl {
   AllowedDirs allowed_dirs_;
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
+  Explanations explanations_;
+  std::unique_ptr<traces::TraceLibrary> traces_;  // null: not wanted
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<ModuleLibrary> modules_;
   // Outlives the Stores.
@@ -185,6 +201,7 @@ class Daemon::Impl {
   std::unique_ptr<StoreService> store_service_;
   std::unique_ptr<PolicyService> policy_service_;
   std::unique_ptr<EventService> event_service_;
+  std::unique_ptr<TrialService> trial_service_;
   std::unique_ptr<grpc::Server> server_;
   std::string listen_;
   std::unique_ptr<metrics::PageServer> page_server_;
@@ -210,6 +227,14 @@ absl::Status Daemon::Impl::Start() {
     if (!alerts.ok()) return alerts.status();
     alerts_ = *std::move(alerts);
   }
+  if (config_.trace_mib > 0) {
+    absl::StatusOr<std::unique_ptr<traces::TraceLibrary>> traces =
+        traces::TraceLibrary::Open({absl::StrCat(config_.data, "/traces"),
+                                    uint64_t{config_.trace_mib} << 20,
+                                    config_.trace_age});
+    if (!traces.ok()) return traces.status();
+    traces_ = *std::move(traces);
+  }
   policies::DirectoryWatcher::Options watched;
   watched.directory = config_.policy_dir;
   if (!config_.policy_dir.empty()) {
@@ -217,7 +242,7 @@ absl::Status Daemon::Impl::Start() {
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
       policies::PolicyCatalogue::Open(
-          {config_.policy_dir, nullptr,
+          {config_.policy_dir, RunTestsOf,
            [this] {
              if (rollout_) rollout_->Run();
              if (surge_rollback_) {
@@ -300,6 +325,7 @@ absl::Status Daemon::Impl::StartServer() {
       *modules_,     stores_,
       *rollout_,     surge_rollback_ ? &surge_rollback_->denials() : nullptr,
       rule_states_,  events_,
+      explanations_, traces_.get(),
       metrics_,      timer_,
       *runs_,        asides_,
       control_,      compiles_,
@@ -308,6 +334,7 @@ absl::Status Daemon::Impl::StartServer() {
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
   event_service_ = std::make_unique<EventService>(parts);
+  trial_service_ = std::make_unique<TrialService>(parts);
 
   const absl::StatusOr<LoopbackAddress> address =
       ParseLoopbackAddress("--listen", config_.listen);
@@ -323,6 +350,7 @@ absl::Status Daemon::Impl::StartServer() {
   builder.RegisterService(store_service_.get());
   builder.RegisterService(policy_service_.get());
   builder.RegisterService(event_service_.get());
+  builder.RegisterService(trial_service_.get());
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
@@ -372,6 +400,7 @@ absl::Status Daemon::Impl::Announce() {
 void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
+  if (traces_ != nullptr) traces_->Sweep(now);
   stores_.CollectReplaced();
   const absl::Duration pause =
       std::min(absl::Seconds(10),

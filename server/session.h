@@ -39,6 +39,7 @@
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "policy/rule_states.h"
+#include "policy/trial/recording_hook.h"
 #include "runtime/engine.h"
 #include "runtime/function_filter.h"
 #include "runtime/module.h"
@@ -139,6 +140,12 @@ struct SessionConfig {
   policy::RuleStates* rule_states = nullptr;
   // Null: nobody is told.
   SessionObserver* observer = nullptr;
+  // Writes down what the policies are shown and what they say, while it is
+  // recording; null: nobody will. Outlives the Session.
+  policy::trial::TraceRecorder* recorder = nullptr;
+  // Tells the observer what was known of each call that is a decision, and what
+  // each condition said (policy::DecisionRecord::facts).
+  bool keep_answers = false;
   // The guest's functions whose calls `probe_watcher` is shown; it outlives the
   // Session, and may be null if there are none.
   FunctionFilter probes;

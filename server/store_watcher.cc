@@ -35,11 +35,13 @@ v1::EventSeverity SeverityToProto(policy::Severity severity) {
 
 StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
                            metrics::Metrics& metrics,
-                           QuarantineHandler on_quarantine, DenialSurge* surge)
+                           QuarantineHandler on_quarantine,
+                           Explanations* explanations, DenialSurge* surge)
     : facts_(std::move(facts)),
       events_(events),
       metrics_(metrics),
       on_quarantine_(std::move(on_quarantine)),
+      explanations_(explanations),
       surge_(surge) {}
 
 v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
@@ -78,6 +80,7 @@ void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
     surge_->NoteDenial(decision.policy, facts_.tenant, facts_.module_digest,
                        absl::Now());
   }
+  if (explanations_ != nullptr) explanations_->Keep(decision, absl::Now());
   if (!decision.report) return;
   v1::Event event = NewEvent(
       decision.budget.empty() ? v1::EVENT_KIND_DECISION : v1::EVENT_KIND_BUDGET,

@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log, the metrics
-// and `surge`, which may be null, outlive it.
+// Called on the Store's turn; any thread may read. The event log, metrics,
+// explanations and `surge` outlive it; the last two may be null.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -14,6 +14,7 @@
 #include "policy/policy_violation.h"
 #include "server/denial_surge.h"
 #include "server/events/event_log.h"
+#include "server/explanations.h"
 #include "server/metrics/metrics.h"
 #include "server/session.h"
 
@@ -32,7 +33,9 @@ class StoreWatcher final : public SessionObserver {
       std::function<void(const policy::PolicyViolation& violation)>;
 
   StoreWatcher(Facts facts, events::EventLog& events, metrics::Metrics& metrics,
-               QuarantineHandler on_quarantine, DenialSurge* surge);
+               QuarantineHandler on_quarantine,
+               Explanations* explanations = nullptr,
+               DenialSurge* surge = nullptr);
 
   void OnDecision(const policy::DecisionRecord& decision) override;
   void OnDecisionDuration(absl::Duration duration) override;
@@ -59,7 +62,8 @@ class StoreWatcher final : public SessionObserver {
   events::EventLog& events_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
-  DenialSurge* const surge_;
+  Explanations* const explanations_;  // may be null
+  DenialSurge* const surge_;          // may be null
 
   // Of the Store's turn: the policies have told of a used-up budget.
   bool budget_told_ = false;

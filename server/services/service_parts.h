@@ -11,6 +11,7 @@
 #include "server/config.h"
 #include "server/denial_surge.h"
 #include "server/events/event_log.h"
+#include "server/explanations.h"
 #include "server/guest_runs.h"
 #include "server/host_module.h"
 #include "server/metrics/metrics.h"
@@ -20,6 +21,7 @@
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
+#include "server/traces/trace_library.h"
 #include "server/worker_pool.h"
 
 namespace callgate {
@@ -37,6 +39,9 @@ struct ServiceParts {
   DenialSurge* surge;  // null: nobody looks for surges
   policy::RuleStates& rule_states;
   events::EventLog& events;
+  Explanations& explanations;
+  // Null: the operator wants no traces.
+  traces::TraceLibrary* traces;
   metrics::Metrics& metrics;
   Timer& timer;
   // Calls into guests.
