@@ -173,6 +173,16 @@ class DecisionSink {
     static_cast<void>(duration);
   }
 
+  // How long the condition of one rule took, in a decision whose duration is
+  // told. It stands for `weight` decisions.
+  virtual void OnRuleDuration(absl::string_view policy, absl::string_view rule,
+                              absl::Duration duration, uint64_t weight) {
+    static_cast<void>(policy);
+    static_cast<void>(rule);
+    static_cast<void>(duration);
+    static_cast<void>(weight);
+  }
+
   // A fault of the engine itself, the first of each kind (engine_fault.h) that
   // a Store sees. What it did to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,

@@ -105,8 +105,11 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
         versions_.Begin(call.depth(), Retirement());
       }
       if (decisions_++ % kDecisionSampleEvery != 0) return EnterHost(call);
+      // The first of a Store stands for itself alone.
+      sample_weight_ = decisions_ == 1 ? 1 : kDecisionSampleEvery;
       const absl::Time begin = clock_();
       const Disposition answer = EnterHost(call);
+      sample_weight_ = 0;
       sink_.OnDecisionDuration(clock_() - begin);
       return answer;
     }
@@ -289,7 +292,7 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   if (!judge.no_allow) return;
   for (const SpecialisedRule& special : judge.judge.import().allows) {
     const ImportJudge::Outcome outcome =
-        judge.judge.Judge(special, moment, scratch_.get());
+        Ask(judge, special, policy.rules()[special.rule], moment);
     if (options_.keep_answers) {
       KeepAnswer(p, policy.rules()[special.rule], outcome);
     }
@@ -303,6 +306,20 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   matches_.push_back(MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
 }
 
+ImportJudge::Outcome PolicyHook::Ask(PlannedJudge& judge,
+                                     const SpecialisedRule& special,
+                                     const Rule& rule, CallMoment& moment) {
+  if (sample_weight_ == 0) {
+    return judge.judge.Judge(special, moment, scratch_.get());
+  }
+  const absl::Time begin = clock_();
+  const ImportJudge::Outcome outcome =
+      judge.judge.Judge(special, moment, scratch_.get());
+  sink_.OnRuleDuration(rules_->policy(judge.policy).name(), rule.id,
+                       clock_() - begin, sample_weight_);
+  return outcome;
+}
+
 void PolicyHook::AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
                                  CallMoment& moment, bool after,
                                  bool is_denied) {
@@ -311,8 +328,7 @@ void PolicyHook::AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
   for (const SpecialisedRule& special : judge.judge.import().restrictions) {
     const Rule& rule = policy.rules()[special.rule];
     if (rule.runs_after != after) continue;
-    const ImportJudge::Outcome outcome =
-        judge.judge.Judge(special, moment, scratch_.get());
+    const ImportJudge::Outcome outcome = Ask(judge, special, rule, moment);
     if (options_.keep_answers) KeepAnswer(p, rule, outcome);
     if (outcome.answer == ImportJudge::Answer::kNo) continue;
     if (outcome.answer == ImportJudge::Answer::kFailed) {

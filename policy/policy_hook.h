@@ -179,6 +179,8 @@ class PolicyHook final : public CallHook {
   void TakeOver();
   // Any thread: destroys what has been replaced. To be called now and then.
   void CollectReplaced() { exchange_.Collect(); }
+  // Any thread: whether what was given last waits to be taken over.
+  bool has_offer() const { return exchange_.offered(); }
 
   // The number, among all events of the tenant's Stores, of the last event of
   // this Store that looked at states which they share; 0 if there was none. Who
@@ -297,6 +299,9 @@ class PolicyHook final : public CallHook {
   // Conditions: takes the facts, then asks every rule that has one.
   void AddJudged(const ImportPlan& plan, PlannedJudge& judge,
                  CallMoment& moment);
+  // Judges by one rule, and of a sampled decision tells how long that took.
+  ImportJudge::Outcome Ask(PlannedJudge& judge, const SpecialisedRule& special,
+                           const Rule& rule, CallMoment& moment);
   // Adds what restricts now, or after the call. `is_denied`: an argument of the
   // call is, and its facts are absent.
   void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
@@ -399,6 +404,8 @@ class PolicyHook final : public CallHook {
 
   std::shared_ptr<const PolicyViolation> latched_;
   uint64_t decisions_ = 0;
+  // How many decisions the one in progress stands for; 0: it is no sample.
+  uint64_t sample_weight_ = 0;
   uint64_t records_ = 0;
   uint64_t refused_after_end_ = 0;
   uint64_t engine_faults_ = 0;

@@ -2,7 +2,6 @@
 // the engine itself, and the counts.
 
 #include <algorithm>
-#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -32,12 +31,6 @@ RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
   match.severity = rule.severity;
   match.guest_errno = verdict == Verdict::kDeny ? rule.guest_errno : 0;
   if (verdict == Verdict::kThrottle) match.delay = DelayOf(rule);
-  // Its rules are in one row.
-  const std::vector<RateLimit>& limits = rules_->policy(policy).rate_limits();
-  constexpr std::less_equal<const Rule*> kNotAfter;
-  match.rate_limit = !limits.empty() &&
-                     kNotAfter(&limits.front().rule, &rule) &&
-                     kNotAfter(&rule, &limits.back().rule);
   match.tags = rule.tags;
   match.message = message;
   match.min_severity = rules_->policy(policy).min_severity();

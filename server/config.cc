@@ -73,6 +73,9 @@ constexpr Flag kFlags[] = {
      "until a tenant's used --compile-time is there again [20m]"},
     {"compile-queue", "N",
      "modules of one tenant that may wait for the compiler [64]"},
+    {"surge-rollback", "N",
+     "a policy goes back if a change stops calls of N tenants at once; 0: "
+     "never [0]"},
     {"trace-mib", "N",
      "traces of what guests do may be recorded, N MiB of them; 0: none [0]"},
     {"trace-age", "TIME", "a trace that is older goes [24h]"},
@@ -306,6 +309,14 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
     in_range("compile-queue", given.compile_queue(), 1'000,
              &config->compile_queue);
   }
+  if (given.has_surge_rollback()) {
+    config->surge_rollback = given.surge_rollback();
+    if (config->surge_rollback == 1 || config->surge_rollback > 1'000) {
+      wrong.push_back(absl::StrCat("--surge-rollback ", config->surge_rollback,
+                                   " is not 0, or between 2 and 1000: no "
+                                   "single tenant may cause it"));
+    }
+  }
   if (given.has_trace_mib()) {
     config->trace_mib = given.trace_mib();
     if (config->trace_mib > 1'000'000) {
@@ -441,7 +452,7 @@ std::string HelpText() {
       "Times have units: 500ms, 10s, 5m, 1h.\n"
       "SIGTERM drains: calls that run may end within --drain-timeout, new ones "
       "are refused.\n"
-      "SIGHUP reads --policy-dir again.\n"
+      "SIGHUP reads --policy-dir again, as a change there does by itself.\n"
       "\n"
       "Example:\n"
       "  callgated --data ./callgate-data --policy-dir ./policies \\\n"

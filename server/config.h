@@ -39,6 +39,8 @@ struct Config {
   absl::Duration compile_time = absl::Minutes(10);
   absl::Duration compile_window = absl::Minutes(20);
   uint32_t compile_queue = 64;
+  // Tenants whose denials must surge for a policy to go back; 0: it never does.
+  uint32_t surge_rollback = 0;
   uint32_t trace_mib = 0;  // 0: no traces
   absl::Duration trace_age = absl::Hours(24);
 };

@@ -59,7 +59,8 @@ TEST(ConfigTest, TakesEveryFlag) {
              "--store-idle=5m",       "--upload-stall=0.5s",
              "--wall-per-call=1h",    "--compile-time=1m",
              "--compile-window=0.5s", "--compile-queue=7",
-             "--trace-mib=5",         "--trace-age=2h"});
+             "--trace-mib=5",         "--trace-age=2h",
+             "--surge-rollback=3"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -78,6 +79,7 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.compile_time, absl::Minutes(1));
   EXPECT_EQ(config.compile_window, absl::Milliseconds(500));
   EXPECT_EQ(config.compile_queue, 7u);
+  EXPECT_EQ(config.surge_rollback, 3u);
   EXPECT_EQ(config.trace_mib, 5u);
   EXPECT_EQ(config.trace_age, absl::Hours(2));
 }
@@ -94,7 +96,7 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
         "--max-stores",   "--max-runs",       "--threads",
         "--store-idle",   "--upload-stall",   "--wall-per-call",
         "--compile-time", "--compile-window", "--compile-queue",
-        "--trace-mib",    "--trace-age"}) {
+        "--trace-mib",    "--trace-age",      "--surge-rollback"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -157,6 +159,9 @@ INSTANTIATE_TEST_SUITE_P(
          "is not a duration; write 10s"},
         {"negative", {"--data=d", "--store-idle=-1s"}, "is not a duration"},
         {"zero", {"--data=d", "--store-idle=0s"}, "is not more than 0"},
+        {"surge_of_one",
+         {"--data=d", "--surge-rollback=1"},
+         "no single tenant may cause it"},
         {"bad_number", {"--data=d", "--max-stores=x"}, "not a whole number"},
         {"zero_stores",
          {"--data=d", "--max-stores=0"},

@@ -36,6 +36,7 @@
 #include "server/module_library.h"
 #include "server/policies/directory_watcher.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_gauges.h"
 #include "server/policy_rollout.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
@@ -46,6 +47,7 @@
 #include "server/services/upload.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
+#include "server/surge_rollback.h"
 #include "server/timer.h"
 #include "server/version.h"
 #include "server/worker_pool.h"
@@ -62,6 +64,8 @@ constexpr int kConnectionGraceMs = 10 * 60 * 1000;
 constexpr int kPingIntervalMs = 10 * 1000;
 constexpr int kPingStrikes = 3;
 constexpr size_t kNetworkBytesMax = 256 << 20;
+
+constexpr absl::Duration kSurgeLookEvery = absl::Seconds(5);
 
 constexpr size_t kControlThreads = 4;
 constexpr size_t kControlQueue = 64;
@@ -161,6 +165,7 @@ class Daemon::Impl {
   absl::Status Announce();
   void SweepIdle();
   void SweepSuppressed();
+  void WatchForSurges();
   void PublishDaemonEvent(absl::string_view action, absl::string_view message);
 
   // In this order: what stands later uses what stands before.
@@ -183,6 +188,8 @@ class Daemon::Impl {
   policy::RuleStates rule_states_;
   StoreRegistry stores_;
   std::unique_ptr<PolicyRollout> rollout_;
+  std::unique_ptr<SurgeRollback> surge_rollback_;  // null: not wanted
+  PolicyGauges policy_gauges_{metrics_};
   std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
   Timer timer_;
   std::unique_ptr<GuestRuns> runs_;
@@ -235,15 +242,26 @@ absl::Status Daemon::Impl::Start() {
     watched.look = policies::LookOf(config_.policy_dir);
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
-      policies::PolicyCatalogue::Open({config_.policy_dir, RunTestsOf,
-                                       [this] {
-                                         if (rollout_) rollout_->Run();
-                                       }},
-                                      storage_->catalogue(), events_, metrics_);
+      policies::PolicyCatalogue::Open(
+          {config_.policy_dir, RunTestsOf,
+           [this] {
+             if (rollout_) rollout_->Run();
+             if (surge_rollback_) {
+               surge_rollback_->NoteSwap(absl::Now());
+             }
+           }},
+          storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
   rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, rule_states_,
                                              metrics_);
+  if (config_.surge_rollback > 0) {
+    DenialSurge::Options surge;
+    surge.tenants_min = config_.surge_rollback;
+    surge_rollback_ =
+        std::make_unique<SurgeRollback>(surge, *policies_, events_);
+    WatchForSurges();
+  }
   if (!config_.policy_dir.empty()) {
     absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
         policies::DirectoryWatcher::Start(std::move(watched), [this] {
@@ -275,6 +293,8 @@ absl::Status Daemon::Impl::Start() {
   metrics_.BeforeScrape([this] {
     engine_gauges_->Refresh();
     stores_.RefreshGauges();
+    policy_gauges_.Refresh(*policies_->current(), absl::Now());
+    policy_gauges_.Refresh(rule_states_);
     modules_->RefreshGauges();
     metrics::RefreshEventGauges(events_, metrics_);
   });
@@ -301,11 +321,17 @@ absl::Status Daemon::Impl::Start() {
 
 absl::Status Daemon::Impl::StartServer() {
   const ServiceParts parts{
-      config_,    engine_->engine(), host_modules_, allowed_dirs_, *storage_,
-      *policies_, *modules_,         stores_,       *rollout_,     rule_states_,
-      events_,    explanations_,     traces_.get(), metrics_,      timer_,
-      *runs_,     asides_,           control_,      compiles_,     watchers_,
-      draining_};
+      config_,       engine_->engine(),
+      host_modules_, allowed_dirs_,
+      *storage_,     *policies_,
+      *modules_,     stores_,
+      *rollout_,     surge_rollback_ ? &surge_rollback_->denials() : nullptr,
+      rule_states_,  events_,
+      explanations_, traces_.get(),
+      metrics_,      timer_,
+      *runs_,        asides_,
+      control_,      compiles_,
+      watchers_,     draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
@@ -388,6 +414,14 @@ void Daemon::Impl::SweepSuppressed() {
   stores_.suppressor().Sweep();
   timer_.Schedule(absl::Now() + absl::Seconds(1),
                   [this] { SweepSuppressed(); });
+}
+
+void Daemon::Impl::WatchForSurges() {
+  const absl::Time now = absl::Now();
+  // Undoing one takes the timer's thread for longer than usual, and hardly ever
+  // happens.
+  surge_rollback_->Check(now);
+  timer_.Schedule(now + kSurgeLookEvery, [this] { WatchForSurges(); });
 }
 
 void Daemon::Impl::PublishDaemonEvent(absl::string_view action,

@@ -69,13 +69,14 @@ StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
                            EventSuppressor& suppressor,
                            metrics::Metrics& metrics,
                            QuarantineHandler on_quarantine,
-                           Explanations* explanations)
+                           Explanations* explanations, DenialSurge* surge)
     : facts_(std::move(facts)),
       events_(events),
       suppressor_(suppressor),
       metrics_(metrics),
       on_quarantine_(std::move(on_quarantine)),
-      explanations_(explanations) {}
+      explanations_(explanations),
+      surge_(surge) {}
 
 v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
                                  v1::EventSeverity severity) const {
@@ -109,6 +110,10 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
 
 void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
   CountMatches(decision);
+  if (surge_ != nullptr && policy::StopsCall(decision.verdict)) {
+    surge_->NoteDenial(decision.policy, facts_.tenant, facts_.module_digest,
+                       absl::Now());
+  }
   if (explanations_ != nullptr) explanations_->Keep(decision, absl::Now());
   if (!decision.report || !suppressor_.Tells(decision)) return;
   v1::Event event = NewEvent(
@@ -150,6 +155,12 @@ void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
 
 void StoreWatcher::OnDecisionDuration(absl::Duration duration) {
   metrics_.ObserveDecision(duration);
+}
+
+void StoreWatcher::OnRuleDuration(absl::string_view policy,
+                                  absl::string_view rule,
+                                  absl::Duration duration, uint64_t weight) {
+  metrics_.CountRuleTime(policy, rule, duration * static_cast<int64_t>(weight));
 }
 
 void StoreWatcher::OnEngineFault(const policy::StoreFacts&,

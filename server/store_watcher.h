@@ -1,7 +1,8 @@
 // What happens in one Store, told to the event log and the metrics.
 //
 // Called on the Store's turn; any thread may read. The event log, the
-// suppressor, the metrics and the explanations outlive it.
+// suppressor, the metrics, explanations and `surge` outlive it; the last two
+// may be null.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -12,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/policy_violation.h"
+#include "server/denial_surge.h"
 #include "server/event_suppressor.h"
 #include "server/events/event_log.h"
 #include "server/explanations.h"
@@ -35,10 +37,13 @@ class StoreWatcher final : public SessionObserver {
   StoreWatcher(Facts facts, events::EventLog& events,
                EventSuppressor& suppressor, metrics::Metrics& metrics,
                QuarantineHandler on_quarantine,
-               Explanations* explanations = nullptr);
+               Explanations* explanations = nullptr,
+               DenialSurge* surge = nullptr);
 
   void OnDecision(const policy::DecisionRecord& decision) override;
   void OnDecisionDuration(absl::Duration duration) override;
+  void OnRuleDuration(absl::string_view policy, absl::string_view rule,
+                      absl::Duration duration, uint64_t weight) override;
   void OnEngineFault(const policy::StoreFacts& store,
                      absl::string_view message) override;
   void OnConditionFailed(const policy::StoreFacts& store,
@@ -64,6 +69,7 @@ class StoreWatcher final : public SessionObserver {
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
   Explanations* const explanations_;  // may be null
+  DenialSurge* const surge_;          // may be null
 
   // Of the Store's turn: the policies have told of a used-up budget.
   bool budget_told_ = false;

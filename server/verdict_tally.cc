@@ -104,6 +104,12 @@ void VerdictTally::OnDecisionDuration(absl::Duration duration) {
   if (next_ != nullptr) next_->OnDecisionDuration(duration);
 }
 
+void VerdictTally::OnRuleDuration(absl::string_view policy,
+                                  absl::string_view rule,
+                                  absl::Duration duration, uint64_t weight) {
+  if (next_ != nullptr) next_->OnRuleDuration(policy, rule, duration, weight);
+}
+
 void VerdictTally::OnEngineFault(const policy::StoreFacts& store,
                                  absl::string_view message) {
   if (next_ != nullptr) next_->OnEngineFault(store, message);

@@ -32,6 +32,8 @@ class VerdictTally final : public policy::DecisionSink {
 
   void OnDecision(const policy::DecisionRecord& decision) override;
   void OnDecisionDuration(absl::Duration duration) override;
+  void OnRuleDuration(absl::string_view policy, absl::string_view rule,
+                      absl::Duration duration, uint64_t weight) override;
   void OnEngineFault(const policy::StoreFacts& store,
                      absl::string_view message) override;
   void OnConditionFailed(const policy::StoreFacts& store,

@@ -52,8 +52,11 @@ struct AllSeries {
   Histograms decision_duration{f.decision_duration_seconds, max};
   Counters rule_matches{f.rule_matches_total, max};
   Counters rate_limited{f.rate_limited_total, max};
-  Counters budget_exceeded{f.budget_exceeded_total, max};
+  Counters rule_eval_seconds{f.rule_eval_seconds_total, max};
+  Gauges rule_state_bytes{f.rule_state_bytes, max};
+  Counters rule_state_evictions{f.rule_state_evictions_total, max};
   Counters conditions_failed{f.conditions_failed_total, max};
+  Counters budget_exceeded{f.budget_exceeded_total, max};
 
   Counters host_calls{f.host_calls_total, max};
   Counters fuel_consumed{f.fuel_consumed_total, max};
@@ -80,6 +83,8 @@ struct AllSeries {
                                       max};
   Counters policy_reloads{f.policy_reloads_total, max};
   Counters policy_rollbacks{f.policy_rollbacks_total, max};
+  Gauges policy_exceptions_expired{f.policy_exceptions_expired, max};
+  Gauges policy_exceptions_expiring{f.policy_exceptions_expiring, max};
   Counters policy_store_updates{f.policy_store_updates_total, max};
 
   Counters events_emitted{f.events_emitted_total, max};
@@ -114,8 +119,11 @@ struct AllSeries {
     visit(decision_duration);
     visit(rule_matches);
     visit(rate_limited);
-    visit(budget_exceeded);
+    visit(rule_eval_seconds);
+    visit(rule_state_bytes);
+    visit(rule_state_evictions);
     visit(conditions_failed);
+    visit(budget_exceeded);
     visit(host_calls);
     visit(fuel_consumed);
     visit(invocations);
@@ -137,6 +145,8 @@ struct AllSeries {
     visit(policy_last_reload_timestamp);
     visit(policy_reloads);
     visit(policy_rollbacks);
+    visit(policy_exceptions_expired);
+    visit(policy_exceptions_expiring);
     visit(policy_store_updates);
     visit(events_emitted);
     visit(events_delivered);
@@ -208,6 +218,18 @@ class Metrics::Page final : public prometheus::Collectable {
                   family.Update(labels, [value](prometheus::Gauge& gauge) {
                     gauge.Set(value);
                   }));
+  }
+  // The family has these series afterwards and no other; what is folded
+  // together is added up.
+  using Row = std::pair<std::vector<absl::string_view>, double>;
+  void ReplaceAll(Gauges& family, const std::vector<Row>& rows) {
+    std::vector<std::vector<absl::string_view>> labels;
+    labels.reserve(rows.size());
+    for (const Row& row : rows) labels.push_back(row.first);
+    size_t next = 0;
+    CountIfFolded(family, family.Replace(labels, [&](prometheus::Gauge& gauge) {
+      gauge.Increment(rows[next++].second);
+    }));
   }
   // The family has these series afterwards and no other.
   void Replace(Gauges& family,
@@ -298,14 +320,34 @@ void Metrics::CountRateLimited(absl::string_view policy, absl::string_view rule,
              static_cast<double>(count));
 }
 
-void Metrics::CountBudgetExceeded(absl::string_view tenant,
-                                  absl::string_view budget) {
-  page_->Add(page_->series().budget_exceeded, {tenant, budget}, 1);
+void Metrics::CountRuleTime(absl::string_view policy, absl::string_view rule,
+                            absl::Duration time) {
+  page_->Add(page_->series().rule_eval_seconds, {policy, rule},
+             absl::ToDoubleSeconds(time));
 }
 
 void Metrics::CountConditionsFailed(absl::string_view tenant, uint64_t count) {
   page_->Add(page_->series().conditions_failed, {tenant},
              static_cast<double>(count));
+}
+
+void Metrics::SetRuleStates(const std::vector<RuleStateUse>& uses) {
+  std::vector<Page::Row> bytes;
+  for (const RuleStateUse& use : uses) {
+    bytes.push_back({{use.policy, use.rule}, static_cast<double>(use.bytes)});
+  }
+  page_->ReplaceAll(page_->series().rule_state_bytes, bytes);
+}
+
+void Metrics::CountRuleEvictions(absl::string_view policy,
+                                 absl::string_view rule, uint64_t count) {
+  page_->Add(page_->series().rule_state_evictions, {policy, rule},
+             static_cast<double>(count));
+}
+
+void Metrics::CountBudgetExceeded(absl::string_view tenant,
+                                  absl::string_view budget) {
+  page_->Add(page_->series().budget_exceeded, {tenant, budget}, 1);
 }
 
 void Metrics::CountHostCalls(absl::string_view import,
@@ -399,6 +441,18 @@ void Metrics::CountPolicyReload(bool success, absl::Time when) {
   page_->Add(series.policy_reloads, {success ? "success" : "failure"}, 1);
   page_->Set(series.policy_last_reload_success, {}, success ? 1 : 0);
   page_->Set(series.policy_last_reload_timestamp, {}, UnixSeconds(when));
+}
+
+void Metrics::SetPolicyExceptions(
+    const std::vector<PolicyExceptions>& policies) {
+  std::vector<Page::Row> expired;
+  std::vector<Page::Row> expiring;
+  for (const PolicyExceptions& policy : policies) {
+    expired.push_back({{policy.policy}, static_cast<double>(policy.expired)});
+    expiring.push_back({{policy.policy}, static_cast<double>(policy.expiring)});
+  }
+  page_->ReplaceAll(page_->series().policy_exceptions_expired, expired);
+  page_->ReplaceAll(page_->series().policy_exceptions_expiring, expiring);
 }
 
 void Metrics::CountPolicyRollback(absl::string_view reason) {

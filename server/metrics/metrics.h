@@ -69,9 +69,22 @@ class Metrics {
   void CountRuleMatch(const RuleMatch& match, uint64_t count);
   void CountRateLimited(absl::string_view policy, absl::string_view rule,
                         uint64_t count);
+  // Of one rule's condition, with all that a sample stands for.
+  void CountRuleTime(absl::string_view policy, absl::string_view rule,
+                     absl::Duration time);
+  void CountConditionsFailed(absl::string_view tenant, uint64_t count);
+  // What each rule remembers now.
+  struct RuleStateUse {
+    std::string policy;
+    std::string rule;
+    uint64_t bytes = 0;
+  };
+  void SetRuleStates(const std::vector<RuleStateUse>& uses);
+  // What it had to forget.
+  void CountRuleEvictions(absl::string_view policy, absl::string_view rule,
+                          uint64_t count);
   // `budget`: the policy file's word for it ("fuel_per_call").
   void CountBudgetExceeded(absl::string_view tenant, absl::string_view budget);
-  void CountConditionsFailed(absl::string_view tenant, uint64_t count);
 
   // --- Running -----------------------------------------------------------
   // `import`: "module.name". `outcome`: ran, answered (denied with an errno),
@@ -115,6 +128,13 @@ class Metrics {
   // The policies were loaded, at start, on request or by ApplyPolicy. Success:
   // all that there are is in force.
   void CountPolicyReload(bool success, absl::Time when);
+  // Of each policy in force that has exceptions.
+  struct PolicyExceptions {
+    std::string policy;
+    uint64_t expired = 0;
+    uint64_t expiring = 0;
+  };
+  void SetPolicyExceptions(const std::vector<PolicyExceptions>& policies);
   // `reason`: operator, surge.
   void CountPolicyRollback(absl::string_view reason);
   // A Store that lives was given other policies. `result`: replaced, unfit,

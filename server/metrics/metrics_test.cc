@@ -57,6 +57,11 @@ void TellAll(Metrics& metrics) {
   metrics.SetPolicies({{"baseline", std::string(64, 'a'), "enforce"}});
   metrics.CountPolicyReload(true, absl::FromUnixSeconds(1'700'000'001));
   metrics.CountPolicyRollback("operator");
+  metrics.SetPolicyExceptions({{"baseline", 1, 2}});
+  metrics.CountRuleTime("baseline", "exfil", absl::Milliseconds(1500));
+  metrics.SetRuleStates({{"baseline", "exfil", 4096}});
+  metrics.CountRuleEvictions("baseline", "exfil", 3);
+  metrics.CountConditionsFailed("acme", 4);
   metrics.CountPolicyStoreUpdate("replaced");
   metrics.CountEventEmitted("decision");
   metrics.CountEventsDelivered("watch", 5);
@@ -170,6 +175,17 @@ INSTANTIATE_TEST_SUITE_P(
         {"policy",
          R"(callgate_policy_info{policy="baseline",version="aaaaaaaaaaaa",mode="enforce"} 1)"},
         {"reload", "callgate_policy_last_reload_success 1"},
+        {"expired",
+         R"(callgate_policy_exceptions_expired{policy="baseline"} 1)"},
+        {"expiring",
+         R"(callgate_policy_exceptions_expiring{policy="baseline"} 2)"},
+        {"rule_time",
+         R"(callgate_rule_eval_seconds_total{policy="baseline",rule="exfil"} 1.5)"},
+        {"rule_state",
+         R"(callgate_rule_state_bytes{policy="baseline",rule="exfil"} 4096)"},
+        {"rule_evictions",
+         R"(callgate_rule_state_evictions_total{policy="baseline",rule="exfil"} 3)"},
+        {"conditions", R"(callgate_conditions_failed_total{tenant="acme"} 4)"},
         {"store_update",
          R"(callgate_policy_store_updates_total{result="replaced"} 1)"},
         {"rollback", R"(callgate_policy_rollbacks_total{reason="operator"} 1)"},

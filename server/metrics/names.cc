@@ -109,20 +109,41 @@ Families MakeFamilies() {
                           {{"policy", {}}, {"rule", {}}},
                           {},
                           {}};
+  f.rule_eval_seconds_total = {
+      "callgate_rule_eval_seconds_total",
+      "Time that conditions of rules took, estimated from one decision in "
+      "1024.",
+      Kind::kCounter,
+      {{"policy", {}}, {"rule", {}}},
+      {},
+      {}};
+  f.rule_state_bytes = {"callgate_rule_state_bytes",
+                        "What a rule remembers now, for all that share it.",
+                        Kind::kGauge,
+                        {{"policy", {}}, {"rule", {}}},
+                        {},
+                        {}};
+  f.rule_state_evictions_total = {
+      "callgate_rule_state_evictions_total",
+      "Things that a rule had to forget before their time.",
+      Kind::kCounter,
+      {{"policy", {}}, {"rule", {}}},
+      {},
+      {}};
+  f.conditions_failed_total = {
+      "callgate_conditions_failed_total",
+      "Conditions that could not be evaluated. A rule that restricts counted "
+      "as true, one that allows as false.",
+      Kind::kCounter,
+      {{"tenant", {}}},
+      {},
+      {}};
   f.budget_exceeded_total = {"callgate_budget_exceeded_total",
                              "Times a budget was used up.",
                              Kind::kCounter,
                              {{"tenant", {}}, {"budget", kBudgets}},
                              {},
                              {}};
-  f.conditions_failed_total = {
-      "callgate_conditions_failed_total",
-      "Conditions of rules that could not be evaluated: they counted as true "
-      "where the rule restricts and as false where it allows.",
-      Kind::kCounter,
-      {{"tenant", {}}},
-      {},
-      {}};
 
   f.host_calls_total = {
       "callgate_host_calls_total",
@@ -278,6 +299,20 @@ Families MakeFamilies() {
                             {{"result", {"success", "failure"}}},
                             {},
                             Each({"success", "failure"})};
+  f.policy_exceptions_expired = {
+      "callgate_policy_exceptions_expired",
+      "Exceptions of a policy in force that have ended and have no effect.",
+      Kind::kGauge,
+      {{"policy", {}}},
+      {},
+      {}};
+  f.policy_exceptions_expiring = {
+      "callgate_policy_exceptions_expiring",
+      "Exceptions of a policy in force that end within fourteen days.",
+      Kind::kGauge,
+      {{"policy", {}}},
+      {},
+      {}};
   f.policy_store_updates_total = {
       "callgate_policy_store_updates_total",
       "Stores that were given other policies while they lived. unfit: some "
@@ -453,8 +488,11 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.decision_duration_seconds,
       &f.rule_matches_total,
       &f.rate_limited_total,
-      &f.budget_exceeded_total,
+      &f.rule_eval_seconds_total,
+      &f.rule_state_bytes,
+      &f.rule_state_evictions_total,
       &f.conditions_failed_total,
+      &f.budget_exceeded_total,
       &f.host_calls_total,
       &f.fuel_consumed_total,
       &f.invocations_total,
@@ -476,6 +514,8 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.policy_last_reload_timestamp_seconds,
       &f.policy_reloads_total,
       &f.policy_rollbacks_total,
+      &f.policy_exceptions_expired,
+      &f.policy_exceptions_expiring,
       &f.policy_store_updates_total,
       &f.events_emitted_total,
       &f.events_delivered_total,

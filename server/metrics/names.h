@@ -45,8 +45,11 @@ struct Families {
   Family decision_duration_seconds;
   Family rule_matches_total;
   Family rate_limited_total;
-  Family budget_exceeded_total;
+  Family rule_eval_seconds_total;
+  Family rule_state_bytes;
+  Family rule_state_evictions_total;
   Family conditions_failed_total;
+  Family budget_exceeded_total;
 
   Family host_calls_total;
   Family fuel_consumed_total;
@@ -72,6 +75,8 @@ struct Families {
   Family policy_last_reload_timestamp_seconds;
   Family policy_reloads_total;
   Family policy_rollbacks_total;
+  Family policy_exceptions_expired;
+  Family policy_exceptions_expiring;
   Family policy_store_updates_total;
 
   Family events_emitted_total;

@@ -9,6 +9,7 @@
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
+#include "server/denial_surge.h"
 #include "server/events/event_log.h"
 #include "server/explanations.h"
 #include "server/guest_runs.h"
@@ -35,6 +36,7 @@ struct ServiceParts {
   ModuleLibrary& modules;
   StoreRegistry& stores;
   PolicyRollout& rollout;
+  DenialSurge* surge;  // null: nobody looks for surges
   policy::RuleStates& rule_states;
   events::EventLog& events;
   Explanations& explanations;

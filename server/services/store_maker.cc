@@ -285,7 +285,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);
       },
-      &parts.explanations);
+      &parts.explanations, parts.surge);
   session.rule_states = &parts.rule_states;
   session.observer = watcher.get();
   session.keep_answers = true;
