@@ -34,9 +34,10 @@ class CallProfileTest : public testing::Test {
     function.probe = probe;
     return function;
   }
+  static CallerFrame NoCaller() { return {}; }
   void Enter(CallProfile& profile, const ProbedFunction& function) {
     const std::vector<RawValue> args = {RawValue::I32(7), RawValue::F64(0.5)};
-    profile.OnEnter({function, args, ++depth_});
+    profile.OnEnter({function, args, ++depth_, NoCaller, 0, 0});
   }
   void Leave(CallProfile& profile, const ProbedFunction& function,
              FunctionEnding ending = FunctionEnding::kReturn) {
@@ -111,7 +112,7 @@ TEST_F(CallProfileTest, TracesEachCall) {
   Enter(profile, inner_);
   Leave(profile, inner_, FunctionEnding::kTailCall);
   const std::vector<RawValue> args(20, RawValue::I32(1));
-  profile.OnEnter({nameless_, args, ++depth_});
+  profile.OnEnter({nameless_, args, ++depth_, NoCaller, 0, 0});
   Leave(profile, nameless_);
   Leave(profile, outer_, FunctionEnding::kExit);
   EXPECT_THAT(
