@@ -75,6 +75,11 @@ class GuestFrames {
   // The frames of this activation, newest first, at most `max_frames`.
   virtual std::vector<RawFrame> Frames(size_t max_frames) = 0;
 
+  // As CallContext's functions of these names.
+  virtual size_t CallChain(absl::Span<uint64_t> words) = 0;
+  virtual size_t ChainFunctions(absl::Span<const uint64_t> words,
+                                absl::Span<uint32_t> functions) = 0;
+
  protected:
   ~GuestFrames() = default;
 };

@@ -122,6 +122,16 @@ class HookCall final : public CallContext {
     return store_.FramesBelow(max_frames);
   }
 
+  size_t CallChain(absl::Span<uint64_t> words) override {
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
+    return host_call_->frames->CallChain(words);
+  }
+  size_t ChainFunctions(absl::Span<const uint64_t> words,
+                        absl::Span<uint32_t> functions) override {
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
+    return host_call_->frames->ChainFunctions(words, functions);
+  }
+
   uint64_t MemoryBytes() override {
     return host_call_ == nullptr ? 0 : store_.CallerMemory(*host_call_).size();
   }

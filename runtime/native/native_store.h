@@ -226,6 +226,10 @@ class NativeStore final : public backend::Store {
   std::vector<backend::RawFrame> FramesFrom(
       const void* frame, size_t max_frames,
       const backend::RawFrame* newest = nullptr) const;
+  // CallContext::CallChain and ChainFunctions, from such a frame.
+  size_t ChainFrom(const void* frame, absl::Span<uint64_t> words) const;
+  size_t FunctionsOf(absl::Span<const uint64_t> words,
+                     absl::Span<uint32_t> functions) const;
   // Greater for what is further in.
   uint64_t PlaceOnStack(uint64_t address) const {
     return stack_->top() - address;
@@ -262,6 +266,8 @@ class NativeStore final : public backend::Store {
 
   std::vector<CodeRange> ranges_;  // by address
   mutable size_t last_range_ = 0;
+  // How often code that was there has made way for other code.
+  uint16_t code_generation_ = 0;
   uint64_t publications_seen_ = 0;
 
   Running* running_ = nullptr;    // the innermost

@@ -235,6 +235,22 @@ class Interpreter::ThreadView final : public backend::GuestFrames {
     return interpreter_.FramesOf(thread_.*Get(wabt_private::ThreadFrames()),
                                  max_frames);
   }
+  // A word is an instance's number and a function's index.
+  size_t CallChain(absl::Span<uint64_t> words) override {
+    const std::vector<backend::RawFrame> frames = Frames(words.size());
+    for (size_t i = 0; i < frames.size(); ++i) {
+      words[i] = uint64_t{frames[i].instance} << 32 | frames[i].func_index;
+    }
+    return frames.size();
+  }
+  size_t ChainFunctions(absl::Span<const uint64_t> words,
+                        absl::Span<uint32_t> functions) override {
+    const size_t count = std::min(words.size(), functions.size());
+    for (size_t i = 0; i < count; ++i) {
+      functions[i] = static_cast<uint32_t>(words[i]);
+    }
+    return count;
+  }
 
  private:
   const Interpreter& interpreter_;
