@@ -32,17 +32,15 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
-#include "policy/import_judge.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
-#include "policy/token_bucket.h"
+#include "policy/rules_in_force.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
 
@@ -83,9 +81,9 @@ class PolicyHook final : public CallHook {
 
   const StoreFacts& facts() const { return facts_; }
   // The budgets that somebody must hold; see budgets.h.
-  const EffectiveBudgets& budgets() const { return budgets_; }
+  const EffectiveBudgets& budgets() const { return rules_->budgets(); }
   // kEnforce if any policy is enforced.
-  Mode mode() const { return mode_; }
+  Mode mode() const { return rules_->mode(); }
 
   // The verdict that ended the Store, or null while it is usable.
   const std::shared_ptr<const PolicyViolation>& latched() const {
@@ -134,8 +132,13 @@ class PolicyHook final : public CallHook {
   Counts DrainCounts();
 
  private:
-  struct Plan;
-  struct PlanJudge;
+  // A host function of the Store.
+  struct Linked {
+    ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
+    uint64_t allowed = 0;
+    uint64_t allowed_with_record = 0;
+    uint64_t stopped = 0;
+  };
 
   // A host call budget of one policy.
   struct HostCallLimit {
@@ -145,28 +148,29 @@ class PolicyHook final : public CallHook {
     bool recorded = false;  // in this call from outside; for audit
   };
 
-  Mode ModeOf(const Rule& rule, size_t policy) const;
   RuleMatch MatchOf(const Rule& rule, size_t policy, Verdict verdict, Mode mode,
                     absl::string_view message);
-  Plan* PlanOf(const FunctionIdentity& function);
+  // Null for a function that was never linked.
+  Linked* LinkedOf(const FunctionIdentity& function);
 
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
-  Disposition JudgeHostCall(CallContext& call, Plan& plan);
+  Disposition JudgeHostCall(CallContext& call, Linked& linked);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
   void AddHostCallBudgets();
   // Takes a token of every bucket of the plan, and adds those that had none.
-  void AddRateLimits(Plan& plan);
-  void AddArguments(CallContext& call, const Plan& plan);
+  void AddRateLimits(ImportPlan& plan);
+  void AddArguments(CallContext& call, const ImportPlan& plan);
   // Conditions: takes the facts, then asks every rule that has one.
-  void AddConditions(CallContext& call, Plan& plan);
-  void AddJudged(const Plan& plan, PlanJudge& judge, CallMoment& moment);
+  void AddConditions(CallContext& call, ImportPlan& plan);
+  void AddJudged(const ImportPlan& plan, PlannedJudge& judge,
+                 CallMoment& moment);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
-  void AddEngineFault(const Plan* plan, absl::string_view what);
+  void AddEngineFault(const ImportPlan* plan, absl::string_view what);
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -178,39 +182,25 @@ class PolicyHook final : public CallHook {
     std::shared_ptr<const PolicyViolation> violation;
   };
   Judgement Conclude(DecisionRecord record);
-  // `plan` is null for a function that was never linked.
-  Disposition ConcludeHostCall(CallContext& call, Plan* plan, bool over_budget);
+  // `linked` is null for a function that was never linked.
+  Disposition ConcludeHostCall(CallContext& call, Linked* linked,
+                               bool over_budget);
   void ConcludeCallEnd(Budget budget, uint32_t depth, Judgement* judgement);
   void RecordAuditBudget(DecisionRecord::Subject subject, size_t policy,
                          Budget budget, uint64_t used);
   void AuditGrowth(const GrowthEvent& event);
 
   // Constant after construction.
-  const std::vector<std::shared_ptr<const Policy>> policies_;
   const StoreFacts facts_;
   const MonotonicClock clock_;
   DecisionSink& sink_;
   const Options options_;
-  EffectiveBudgets budgets_;
-  std::vector<Mode> modes_;  // by policy, under the cap
-  Mode mode_ = Mode::kAudit;
-  bool can_end_store_ = false;
 
-  // By binding; null for numbers that nothing was linked under.
-  std::vector<std::unique_ptr<Plan>> plans_;
-  // What rules remember.
-  struct RuleState {
-    bool failure_told = false;
-    // For throttles.
-    absl::Duration delay;
-    absl::Time last = absl::InfinitePast();
-  };
-  absl::flat_hash_map<const Rule*, RuleState> rule_states_;
+  std::unique_ptr<RulesInForce> rules_;
+  // By binding.
+  std::vector<Linked> linked_;
   // Made when the first import has a condition.
   std::unique_ptr<expression::Scratch> scratch_;
-  // Of all policies in a row; first_bucket_[policy] is where one's begin.
-  std::vector<TokenBucket> buckets_;
-  std::vector<size_t> first_bucket_;
 
   // The call from outside that is live.
   Arming arming_;

@@ -28,7 +28,7 @@ void PolicyHook::AddHostCallBudgets() {
     // Enforced: every call over it is refused, should the guest go on.
     if (limit.mode == Mode::kAudit && limit.recorded) continue;
     limit.recorded = true;
-    const Policy& policy = *policies_[limit.policy];
+    const Policy& policy = rules_->policy(limit.policy);
     texts_.push_back(absl::StrCat(
         "more host calls in one call than host_calls_per_call, ", limit.max));
     matches_.push_back(
@@ -67,7 +67,7 @@ Disposition PolicyHook::LeaveGuest(CallContext& call) {
     default:
       break;
   }
-  if (!budget || !budgets_[*budget] ||
+  if (!budget || !budgets()[*budget] ||
       (budgets_recorded_ & Bit(*budget)) != 0) {
     return call.Proceed();
   }
@@ -81,9 +81,9 @@ Disposition PolicyHook::LeaveGuest(CallContext& call) {
 
 void PolicyHook::ConcludeCallEnd(Budget budget, uint32_t depth,
                                  Judgement* judgement) {
-  const EffectiveBudgets::Entry& entry = *budgets_[budget];
+  const EffectiveBudgets::Entry& entry = *budgets()[budget];
   size_t policy = 0;
-  while (policies_[policy].get() != entry.policy) ++policy;
+  while (&rules_->policy(policy) != entry.policy) ++policy;
   matches_.clear();
   texts_.clear();
   texts_.push_back(absl::StrCat("the call used up ", BudgetName(budget), ", ",
@@ -112,22 +112,22 @@ bool PolicyHook::OnGrowth(const GrowthEvent& event) {
   const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
   Budget budget = Budget::kMemoryBytesTotal;
   if (is_memory) {
-    const auto max = budgets_.Max(budget);
+    const auto max = budgets().Max(budget);
     if (!max || event.store_bytes + (event.desired - event.current) <= *max) {
       return true;
     }
   } else {
-    if (budgets_[Budget::kTableElementsTotal]) {
+    if (budgets()[Budget::kTableElementsTotal]) {
       budget = Budget::kTableElementsTotal;
     }
-    if (!budgets_[budget]) return true;
+    if (!budgets()[budget]) return true;
   }
   if ((budgets_recorded_ & Bit(budget)) != 0) return true;
   budgets_recorded_ |= Bit(budget);
 
-  const EffectiveBudgets::Entry& entry = *budgets_[budget];
+  const EffectiveBudgets::Entry& entry = *budgets()[budget];
   size_t policy = 0;
-  while (policies_[policy].get() != entry.policy) ++policy;
+  while (&rules_->policy(policy) != entry.policy) ++policy;
   matches_.clear();
   texts_.clear();
   texts_.push_back(absl::StrCat(
@@ -157,9 +157,9 @@ void PolicyHook::AuditGrowth(const GrowthEvent& event) {
   const uint64_t used =
       is_memory ? event.store_bytes + (event.desired - event.current)
                 : event.desired;
-  for (size_t p = 0; p < policies_.size(); ++p) {
-    const auto max = policies_[p]->budgets()[budget];
-    if (modes_[p] != Mode::kAudit || !max || used <= *max) continue;
+  for (size_t p = 0; p < rules_->policies().size(); ++p) {
+    const auto max = rules_->policy(p).budgets()[budget];
+    if (rules_->mode_of(p) != Mode::kAudit || !max || used <= *max) continue;
     audit_growth_recorded_ |= Bit(budget);
     RecordAuditBudget(is_memory ? DecisionRecord::Subject::kMemoryGrow
                                 : DecisionRecord::Subject::kTableGrow,
@@ -176,10 +176,10 @@ void PolicyHook::ReportUsage(const Usage& usage) {
        static_cast<uint64_t>(
            std::max(int64_t{0}, absl::ToInt64Nanoseconds(usage.wall)))},
   };
-  for (size_t p = 0; p < policies_.size(); ++p) {
-    if (modes_[p] != Mode::kAudit) continue;
+  for (size_t p = 0; p < rules_->policies().size(); ++p) {
+    if (rules_->mode_of(p) != Mode::kAudit) continue;
     for (const auto& [budget, amount] : used) {
-      const auto max = policies_[p]->budgets()[budget];
+      const auto max = rules_->policy(p).budgets()[budget];
       if (max && amount > *max) {
         RecordAuditBudget(DecisionRecord::Subject::kCallEnd, p, budget, amount);
       }
@@ -190,7 +190,7 @@ void PolicyHook::ReportUsage(const Usage& usage) {
 void PolicyHook::RecordAuditBudget(DecisionRecord::Subject subject,
                                    size_t policy, Budget budget,
                                    uint64_t used) {
-  const Policy& of = *policies_[policy];
+  const Policy& of = rules_->policy(policy);
   matches_.clear();
   texts_.clear();
   texts_.push_back(absl::StrCat("used ", ShowBudget(budget, used), ", and ",

@@ -1,0 +1,151 @@
+// What all the policies that apply to one Store come to, worked out: their
+// modes, the budgets that somebody must hold, and for each function that the
+// Store links a plan, which holds every match that is known beforehand and
+// whatever has to be asked at a call.
+//
+// The policy hook judges by one of these. What judging keeps from one call to
+// the next for the rules' own sake (buckets, throttles) is here too, so that a
+// set of rules and its state are replaced together.
+//
+// Build: the constructor, then Link() for each function. A plan's address is
+// the same for ever. One thread at a time, the Store's once the hook has it; it
+// may be built and destroyed on another. Shares the policies.
+
+#ifndef CALLGATE_POLICY_RULES_IN_FORCE_H_
+#define CALLGATE_POLICY_RULES_IN_FORCE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "policy/argument.h"
+#include "policy/budgets.h"
+#include "policy/import_judge.h"
+#include "policy/policy.h"
+#include "policy/token_bucket.h"
+#include "policy/verdict.h"
+#include "runtime/call_hook.h"
+#include "runtime/value.h"
+
+namespace callgate::policy {
+
+// A match whose verdict and sentence are known before any call.
+struct KnownMatch {
+  size_t policy = 0;  // into RulesInForce::policies()
+  const Rule* rule = nullptr;
+  Verdict verdict = Verdict::kAllow;
+  Mode mode = Mode::kEnforce;
+  std::string message;
+};
+
+// What one policy's conditions have to say of an import.
+struct PlannedJudge {
+  size_t policy = 0;
+  ImportJudge judge;
+  // No entry allows the import always: what to say if none does now.
+  std::optional<KnownMatch> no_allow;
+};
+
+// What is to be done when a function is called.
+struct ImportPlan {
+  struct Bucket {
+    size_t bucket;
+    KnownMatch match;
+  };
+  struct Argument {
+    ArgSpec spec;
+    KnownMatch match;  // its message comes from the call
+  };
+
+  const FunctionIdentity* function = nullptr;
+  // Nothing below has anything to say.
+  bool quiet = false;
+  // Some rule reads what a path leads to.
+  bool reads_paths = false;
+  // Whether deny can be answered, and with what; the errno goes first.
+  bool answers_errno = false;
+  std::vector<RawValue> answer;
+
+  std::vector<KnownMatch> matches;
+  std::vector<Bucket> buckets;
+  std::vector<PlannedJudge> judges;
+  std::vector<Argument> arguments;
+  // Why the plan could not be made; empty if it could.
+  std::string fault;
+};
+
+// The sentence of a match where the rule's file says none: `what`.
+std::string SentenceOf(const Rule& rule, absl::string_view what);
+
+// "not allowed", "slowed down": what happens to an import's call.
+absl::string_view PastParticiple(Verdict verdict);
+
+class RulesInForce {
+ public:
+  // At least one policy. None is enforced above `mode_cap`.
+  RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
+               Mode mode_cap);
+  RulesInForce(const RulesInForce&) = delete;
+  RulesInForce& operator=(const RulesInForce&) = delete;
+
+  const std::vector<std::shared_ptr<const Policy>>& policies() const {
+    return policies_;
+  }
+  const Policy& policy(size_t p) const { return *policies_[p]; }
+  // Under the cap.
+  Mode mode_of(size_t policy) const { return modes_[policy]; }
+  Mode ModeOf(const Rule& rule, size_t policy) const {
+    return std::min(rule.mode, modes_[policy]);
+  }
+  // kEnforce if any policy is enforced.
+  Mode mode() const { return mode_; }
+  // Whether some verdict ends the Store.
+  bool can_end_store() const { return can_end_store_; }
+  const EffectiveBudgets& budgets() const { return budgets_; }
+
+  // Works out the plan of `function`, which has a binding and a type and
+  // outlives this.
+  ImportPlan& Link(const FunctionIdentity& function);
+
+  // Which transitions of a linked function the plans need to see.
+  TransitionSet Transitions() const;
+
+  TokenBucket& bucket(size_t index) { return buckets_[index]; }
+
+  // What a rule remembers.
+  struct RuleState {
+    bool failure_told = false;
+    // For throttles.
+    absl::Duration delay;
+    absl::Time last = absl::InfinitePast();
+  };
+  // There is one for every rule that a plan can ask.
+  RuleState& StateOf(const Rule& rule) { return rule_states_[&rule]; }
+
+ private:
+  // What `rule` comes to on the plan's function.
+  KnownMatch MatchOf(const ImportPlan& plan, const Rule& rule, size_t policy,
+                     Verdict verdict, std::string message) const;
+  void LinkOne(size_t policy, ImportPlan* plan);
+
+  const std::vector<std::shared_ptr<const Policy>> policies_;
+  const EffectiveBudgets budgets_;
+  std::vector<Mode> modes_;  // by policy
+  Mode mode_ = Mode::kAudit;
+  bool can_end_store_ = false;
+
+  std::vector<std::unique_ptr<ImportPlan>> plans_;
+  absl::flat_hash_map<const Rule*, RuleState> rule_states_;
+  // Of all policies in a row; first_bucket_[policy] is where one's begin.
+  std::vector<TokenBucket> buckets_;
+  std::vector<size_t> first_bucket_;
+};
+
+}  // namespace callgate::policy
+
+#endif  // CALLGATE_POLICY_RULES_IN_FORCE_H_
