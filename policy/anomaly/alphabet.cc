@@ -53,8 +53,7 @@ uint32_t Alphabet::FindImport(absl::string_view module,
 }
 
 uint32_t Alphabet::FindSite(absl::Span<const uint32_t> functions) const {
-  const auto at =
-      site_of_.find(SiteKey(functions.begin(), functions.end()));
+  const auto at = site_of_.find(SiteKey(functions.begin(), functions.end()));
   return at == site_of_.end() ? kNone : at->second;
 }
 
@@ -70,10 +69,9 @@ std::string Alphabet::Describe(uint16_t letter) const {
   const LetterKey& key = letters_[letter];
   const ImportName& import = imports_[key.import];
   const SiteKey& site = sites_[key.site];
-  return absl::StrCat(
-      FormatImportName(import.module, import.name),
-      site.empty() ? "" : "@", absl::StrJoin(site, "<"), ":",
-      ErrnoClassName(key.errno_class));
+  return absl::StrCat(FormatImportName(import.module, import.name),
+                      site.empty() ? "" : "@", absl::StrJoin(site, "<"), ":",
+                      ErrnoClassName(key.errno_class));
 }
 
 }  // namespace callgate::policy::anomaly

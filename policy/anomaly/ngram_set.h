@@ -55,8 +55,7 @@ class NgramSet {
   // until they are mixed.
   size_t Place(uint64_t key) const {
     const uint64_t mixed = (key ^ (key >> 29)) * 0x9e3779b97f4a7c15;
-    return static_cast<size_t>(
-        (static_cast<unsigned __int128>(mixed) * slots_.size()) >> 64);
+    return static_cast<size_t>(((mixed >> 32) * slots_.size()) >> 32);
   }
 
   size_t max_;
