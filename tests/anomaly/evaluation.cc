@@ -1,0 +1,310 @@
+#include "tests/anomaly/evaluation.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "policy/anomaly/profile.h"
+#include "policy/anomaly/profile_bytes.h"
+#include "runtime/check.h"
+
+namespace callgate::anomaly_test {
+namespace {
+
+using policy::anomaly::LearningRule;
+using policy::anomaly::Profile;
+using policy::anomaly::Score;
+using policy::anomaly::Shape;
+using policy::anomaly::Stream;
+
+constexpr size_t kNgramsMax = 20'000;
+// Of a run that an attack is hidden in.
+constexpr size_t kBaseCallsMax = 3000;
+constexpr int kDonorTraces = 40;
+
+// Seeds of the three parts are never the same.
+enum class Part : uint64_t { kTraining, kValidation, kTest };
+uint64_t SeedOf(uint64_t seed, Part part, uint64_t number) {
+  return (seed * 3 + static_cast<uint64_t>(part)) * 1'000'000'007 + number;
+}
+
+bool IsAlert(const Score& score, size_t f, size_t s) {
+  return score.frame >= kFrameThresholds[f] ||
+         score.share_z >= kShareThresholds[s];
+}
+
+// Counts, for every pair of thresholds, how often an alert begins.
+class AlertCounter final : public ScoreWatcher {
+ public:
+  void OnScore(const Score& score) override {
+    if (score.frame == last_.frame && score.share_z == last_.share_z) return;
+    last_ = score;
+    for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
+      for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+        const bool alert = IsAlert(score, f, s);
+        alerts[f][s] += alert && !on_[f][s] ? 1u : 0u;
+        on_[f][s] = alert;
+      }
+    }
+  }
+  // Between runs.
+  void BeginRun() {
+    last_ = Score();
+    on_ = {};
+  }
+  ByThreshold<uint64_t> alerts{};
+
+ private:
+  Score last_;
+  ByThreshold<bool> on_{};
+};
+
+class MaxScore final : public ScoreWatcher {
+ public:
+  void OnScore(const Score& score) override {
+    max.frame = std::max(max.frame, score.frame);
+    max.share_z = std::max(max.share_z, score.share_z);
+  }
+  Score max;
+};
+
+class ProgramTest {
+ public:
+  ProgramTest(const Program& program, const Shape& shape,
+              const std::string& corpus, const std::string& scratch,
+              uint64_t seed)
+      : runner_(program, corpus, scratch),
+        seed_(seed),
+        profile_(shape, kNgramsMax) {
+    result.name = program.name;
+  }
+
+  void Learn(const Sizes& sizes) {
+    LearningRule rule;
+    rule.mode = LearningRule::Mode::kOn;
+    const uint64_t runs = sizes.training_runs + sizes.training_long_runs;
+    for (uint64_t i = 0; i < runs; ++i) {
+      Stream::Options options;
+      options.shape = profile_.shape();
+      options.record_ngrams_max = kNgramsMax;
+      Stream stream(options);
+      runner_.Run(
+          MakeJob(Part::kTraining, i,
+                  i < sizes.training_runs ? JobSize::kUsual : JobSize::kLong),
+          stream, nullptr);
+      const auto added =
+          profile_.Add(stream.record(), "run", absl::UnixEpoch(), rule);
+      CALLGATE_CHECK(added.ok(), added.status().ToString().c_str());
+    }
+    for (uint64_t i = 0; i < kDonorTraces; ++i) {
+      donors_.Learn(runner_.Record(MakeJob(Part::kTraining, i, JobSize::kUsual),
+                                   kBaseCallsMax));
+    }
+    model_ = profile_.MakeModel();
+    result.training_runs = runs;
+    result.training_calls = profile_.calls();
+    result.ngrams = profile_.ngram_count();
+    result.letters = profile_.alphabet().letters().size() - 2;
+    result.profile_bytes = SerialiseProfile(profile_).size();
+  }
+
+  // `runs` usual ones, then long ones until there are `calls`. The calls that
+  // there were.
+  uint64_t RunClean(Part part, uint64_t runs, uint64_t calls,
+                    AlertCounter* counter, uint64_t* runs_done) {
+    uint64_t done = 0;
+    for (uint64_t i = 0; i < runs || done < calls; ++i) {
+      Stream stream = Judged();
+      counter->BeginRun();
+      done += runner_.Run(
+          MakeJob(part, i, i < runs ? JobSize::kUsual : JobSize::kLong), stream,
+          counter);
+      ++*runs_done;
+    }
+    return done;
+  }
+
+  std::vector<AttackResult> RunAttacks(Part part, uint64_t of_each) {
+    std::vector<AttackResult> results;
+    Random random(SeedOf(seed_, part, 77));
+    for (size_t k = 0; k < kAttackKinds; ++k) {
+      for (uint64_t i = 0; i < of_each; ++i) {
+        const auto kind = static_cast<AttackKind>(k);
+        const Attack attack =
+            MakeAttack(kind, BaseTrace(part, kind, random), donors_, random);
+        Stream stream = Judged();
+        const std::vector<Score> scores = ScoresOf(attack.trace, stream);
+        AttackResult found;
+        found.program = result.name;
+        found.kind = kind;
+        found.what = attack.what;
+        const size_t end = std::min(scores.size(), attack.last + kFrame + 1);
+        for (size_t c = attack.first; c < end; ++c) {
+          found.frame = std::max(found.frame, scores[c].frame);
+          found.share_z = std::max(found.share_z, scores[c].share_z);
+        }
+        results.push_back(std::move(found));
+      }
+    }
+    return results;
+  }
+
+  std::vector<AttackResult> RunScripts(Part part) {
+    std::vector<AttackResult> results;
+    for (const ScriptAttack& attack : ScriptAttacks(SeedOf(seed_, part, 99))) {
+      Stream stream = Judged();
+      MaxScore score;
+      runner_.Run(attack.job, stream, &score);
+      AttackResult found;
+      found.program = result.name;
+      found.kind = attack.kind;
+      found.is_script = true;
+      found.what = attack.what;
+      found.frame = score.max.frame;
+      found.share_z = score.max.share_z;
+      results.push_back(std::move(found));
+    }
+    return results;
+  }
+
+  ProgramResult result;
+
+ private:
+  Job MakeJob(Part part, uint64_t number, JobSize size) const {
+    return runner_.program().make_job(SeedOf(seed_, part, number), size);
+  }
+  Stream Judged() const {
+    Stream::Options options;
+    options.shape = profile_.shape();
+    options.frame = kFrame;
+    options.model = model_;
+    return Stream(options);
+  }
+  // A clean run of jobs that nothing else is made of.
+  Trace BaseTrace(Part part, AttackKind kind, Random& random) {
+    const bool is_long = kind == AttackKind::kDrip ||
+                         (kind == AttackKind::kBurst && random.OneIn(2));
+    const size_t calls_min = kind == AttackKind::kDrip ? 200 : kBaseCallsMin;
+    Trace trace;
+    for (int tries = 0; tries < 200 && trace.calls.size() < calls_min;
+         ++tries) {
+      trace = runner_.Record(
+          MakeJob(part, 500'000 + base_++,
+                  is_long && tries < 50 ? JobSize::kLong : JobSize::kUsual),
+          kBaseCallsMax);
+    }
+    return trace;
+  }
+
+  GuestRunner runner_;
+  const uint64_t seed_;
+  Profile profile_;
+  std::shared_ptr<const policy::anomaly::Model> model_;
+  Donors donors_;
+  uint64_t base_ = 0;
+};
+
+template <typename Results>
+void CountFound(const Results& attacks, ByThreshold<uint64_t>* found) {
+  for (const AttackResult& attack : attacks) {
+    Score score;
+    score.frame = attack.frame;
+    score.share_z = attack.share_z;
+    for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
+      for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+        (*found)[f][s] += IsAlert(score, f, s) ? 1u : 0u;
+      }
+    }
+  }
+}
+
+// Of those without a false alert the ones that find most, and of equals the
+// highest; the last of each, never reached, is without one.
+Thresholds Choose(const ByThreshold<uint64_t>& false_alerts,
+                  const ByThreshold<uint64_t>& found) {
+  Thresholds best = {kFrameThresholds.size() - 1, kShareThresholds.size() - 1};
+  for (size_t f = kFrameThresholds.size(); f-- > 0;) {
+    for (size_t s = kShareThresholds.size(); s-- > 0;) {
+      if (false_alerts[f][s] == 0 &&
+          found[f][s] > found[best.frame][best.share]) {
+        best = {f, s};
+      }
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
+                    const std::string& corpus, const std::string& scratch) {
+  Evaluation result;
+  result.shape = shape;
+  result.sizes = sizes;
+  result.seed = seed;
+  std::vector<std::unique_ptr<ProgramTest>> tests;
+  for (const Program& program : Programs()) {
+    tests.push_back(
+        std::make_unique<ProgramTest>(program, shape, corpus, scratch, seed));
+    tests.back()->Learn(sizes);
+    std::fprintf(stderr, "learned %s: %llu n-grams\n", program.name.c_str(),
+                 static_cast<unsigned long long>(tests.back()->result.ngrams));
+  }
+
+  AlertCounter validation;
+  ByThreshold<uint64_t> validation_found{};
+  uint64_t validation_runs = 0;
+  const uint64_t count = tests.size();
+  for (const auto& test : tests) {
+    result.validation_calls += test->RunClean(
+        Part::kValidation, sizes.validation_runs,
+        sizes.validation_calls / count, &validation, &validation_runs);
+    const auto attacks = test->RunAttacks(Part::kValidation, sizes.attacks);
+    result.validation_attacks += attacks.size();
+    CountFound(attacks, &validation_found);
+    std::fprintf(stderr, "validated %s\n", test->result.name.c_str());
+  }
+  result.chosen = Choose(validation.alerts, validation_found);
+  result.validation_found =
+      validation_found[result.chosen.frame][result.chosen.share];
+
+  // From here on nothing is chosen any more.
+  for (const auto& test : tests) {
+    AlertCounter counter;
+    ProgramResult& program = test->result;
+    program.test_calls =
+        test->RunClean(Part::kTest, sizes.test_runs, sizes.test_calls / count,
+                       &counter, &program.test_runs);
+    program.false_alerts = counter.alerts;
+    result.test_calls += program.test_calls;
+    result.test_runs += program.test_runs;
+    for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
+      for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+        result.false_alerts[f][s] += counter.alerts[f][s];
+      }
+    }
+    std::vector<AttackResult> attacks =
+        test->RunAttacks(Part::kTest, sizes.attacks);
+    if (program.name == "lua") {
+      std::vector<AttackResult> scripts = test->RunScripts(Part::kTest);
+      std::move(scripts.begin(), scripts.end(), std::back_inserter(attacks));
+    }
+    for (AttackResult& attack : attacks) {
+      Score score;
+      score.frame = attack.frame;
+      score.share_z = attack.share_z;
+      attack.found = IsAlert(score, result.chosen.frame, result.chosen.share);
+    }
+    CountFound(attacks, &result.found);
+    std::move(attacks.begin(), attacks.end(),
+              std::back_inserter(result.attacks));
+    std::fprintf(stderr, "tested %s: %llu calls\n", program.name.c_str(),
+                 static_cast<unsigned long long>(program.test_calls));
+    result.programs.push_back(program);
+  }
+  return result;
+}
+
+}  // namespace callgate::anomaly_test

@@ -1,0 +1,220 @@
+#include "tests/anomaly/report.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace callgate::anomaly_test {
+namespace {
+
+std::string Share(uint64_t part, uint64_t whole) {
+  return absl::StrFormat("%.1f %%", whole == 0
+                                        ? 0.0
+                                        : 100.0 * static_cast<double>(part) /
+                                              static_cast<double>(whole));
+}
+
+std::string FrameText(size_t f) {
+  return f + 1 == kFrameThresholds.size()
+             ? "never"
+             : absl::StrCat("score.frame >= ", kFrameThresholds[f]);
+}
+std::string ShareText(size_t s) {
+  return s + 1 == kShareThresholds.size()
+             ? "never"
+             : absl::StrCat("score.share_z >= ", kShareThresholds[s]);
+}
+
+}  // namespace
+
+double PerTenMillion(uint64_t alerts, uint64_t calls) {
+  return calls == 0
+             ? 0
+             : static_cast<double>(alerts) * 1e7 / static_cast<double>(calls);
+}
+
+std::string ReportText(const Evaluation& e) {
+  const size_t f = e.chosen.frame;
+  const size_t s = e.chosen.share;
+  std::string text =
+      "# What anomaly detection finds\n\n"
+      "Made by `CALLGATE_CORPUS=... bazel run -c opt //tests/anomaly:evaluate "
+      "-- --out=$PWD/tests/anomaly`; inputs and seeds are fixed, so that it "
+      "comes out the same each time.\n\n"
+      "Normal work is real programs of the corpus, run on the native engine "
+      "for every call that is counted here, over inputs that a seed makes "
+      "(`workload.cc`). Training, validation and test have seeds of their own. "
+      "Thresholds are those that found most validation attacks without an "
+      "alert on validation runs; they were fixed before the first test run.\n\n"
+      "Attacks marked *script* are Lua scripts, really run. All others are "
+      "made from the trace of a real run, at the hook (`attacks.cc`): nobody "
+      "took the program over, but its calls are as if somebody had.\n\n";
+  absl::StrAppend(
+      &text, "An n-gram has ", e.shape.ngram, " letters of (import, ",
+      e.shape.site_functions,
+      " innermost functions, errno class); the locality frame has ", kFrame,
+      " calls; shares weigh a call ",
+      absl::StrFormat("%.3f",
+                      static_cast<double>(e.shape.share_weight) / 65536),
+      ".\n\n");
+  absl::StrAppend(&text, "**Chosen:** alert when `", FrameText(f), "` or `",
+                  ShareText(s), "`. Validation: ", e.validation_found, " of ",
+                  e.validation_attacks, " attacks found, no alert in ",
+                  e.validation_calls, " clean calls.\n\n");
+  const uint64_t found = e.found[f][s];
+  absl::StrAppend(
+      &text, "**Reached on the test set:** ", found, " of ", e.attacks.size(),
+      " attacks found (", Share(found, e.attacks.size()), "), ",
+      e.false_alerts[f][s], " false alerts in ", e.test_calls,
+      " clean calls of ", e.test_runs, " runs: ",
+      absl::StrFormat("%.2f",
+                      PerTenMillion(e.false_alerts[f][s], e.test_calls)),
+      " per 10^7 calls. The aim is 95 % at 1.\n\n");
+
+  text += "| kind | attacks | found | |\n|---|---:|---:|---:|\n";
+  for (size_t k = 0; k < kAttackKinds; ++k) {
+    uint64_t all = 0;
+    uint64_t hit = 0;
+    for (const AttackResult& attack : e.attacks) {
+      if (static_cast<size_t>(attack.kind) != k) continue;
+      ++all;
+      hit += attack.found ? 1 : 0;
+    }
+    absl::StrAppend(&text, "| ", AttackKindName(static_cast<AttackKind>(k)),
+                    " | ", all, " | ", hit, " | ", Share(hit, all), " |\n");
+  }
+
+  text +=
+      "\n| program | training runs | calls | letters | n-grams | profile bytes "
+      "| test runs | test calls | false alerts | per 10^7 "
+      "|\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+  for (const ProgramResult& p : e.programs) {
+    absl::StrAppend(
+        &text, "| ", p.name, " | ", p.training_runs, " | ", p.training_calls,
+        " | ", p.letters, " | ", p.ngrams, " | ", p.profile_bytes, " | ",
+        p.test_runs, " | ", p.test_calls, " | ", p.false_alerts[f][s], " | ",
+        absl::StrFormat("%.2f",
+                        PerTenMillion(p.false_alerts[f][s], p.test_calls)),
+        " |\n");
+  }
+
+  text += "\n## Missed\n\n";
+  bool any = false;
+  for (const AttackResult& attack : e.attacks) {
+    if (attack.found) continue;
+    any = true;
+    absl::StrAppend(
+        &text, "- ", attack.program, ", ", AttackKindName(attack.kind),
+        attack.is_script ? " (script)" : "", ": ", attack.what,
+        ". Highest frame score ", attack.frame,
+        absl::StrFormat(", highest share %.1f deviations.\n", attack.share_z));
+  }
+  if (!any) text += "None.\n";
+
+  text +=
+      "\n## All thresholds\n\n![found over false alerts](roc.svg)\n\n"
+      "Attacks found, and false alerts per 10^7 calls, on the test set, with "
+      "the chosen threshold of shares and without shares:\n\n"
+      "| score.frame at least | found | false | found, no shares | false, no "
+      "shares |\n|---:|---:|---:|---:|---:|\n";
+  const size_t no_shares = kShareThresholds.size() - 1;
+  for (size_t i = 0; i < kFrameThresholds.size(); ++i) {
+    absl::StrAppend(
+        &text, "| ",
+        i + 1 == kFrameThresholds.size() ? std::string("never")
+                                         : absl::StrCat(kFrameThresholds[i]),
+        " | ", Share(e.found[i][s], e.attacks.size()), " | ",
+        absl::StrFormat("%.2f",
+                        PerTenMillion(e.false_alerts[i][s], e.test_calls)),
+        " | ", Share(e.found[i][no_shares], e.attacks.size()), " | ",
+        absl::StrFormat(
+            "%.2f", PerTenMillion(e.false_alerts[i][no_shares], e.test_calls)),
+        " |\n");
+  }
+
+  text +=
+      "\n## Every attack\n\n| program | kind | what | frame | share | found "
+      "|\n|---|---|---|---:|---:|---|\n";
+  for (const AttackResult& attack : e.attacks) {
+    absl::StrAppend(
+        &text, "| ", attack.program, " | ", AttackKindName(attack.kind),
+        attack.is_script ? " (script)" : "", " | ", attack.what, " | ",
+        attack.frame, " | ", absl::StrFormat("%.1f", attack.share_z), " | ",
+        attack.found ? "yes" : "**no**", " |\n");
+  }
+  return text;
+}
+
+std::string RocSvg(const Evaluation& e) {
+  constexpr double kWidth = 640;
+  constexpr double kHeight = 400;
+  constexpr double kLeft = 60;
+  constexpr double kBottom = 350;
+  constexpr double kTop = 30;
+  constexpr double kRight = 620;
+  // Logarithmic from 0.1, where 0 is put, to 10^5.
+  const auto x_of = [&](double false_alerts) {
+    const double octave = std::log10(std::max(false_alerts, 0.1)) + 1;
+    return kLeft + (kRight - kLeft) * std::min(octave / 6, 1.0);
+  };
+  const auto y_of = [&](double found) {
+    return kBottom - (kBottom - kTop) * found;
+  };
+  std::string svg = absl::StrFormat(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" "
+      "font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<rect width=\"%g\" height=\"%g\" fill=\"white\"/>\n",
+      kWidth, kHeight, kWidth, kHeight);
+  for (int i = 0; i <= 6; ++i) {
+    const double x = x_of(std::pow(10, i - 1));
+    absl::StrAppendFormat(
+        &svg,
+        "<line x1=\"%.1f\" y1=\"%g\" x2=\"%.1f\" y2=\"%g\" "
+        "stroke=\"#ddd\"/><text x=\"%.1f\" y=\"%g\" "
+        "text-anchor=\"middle\">%s</text>\n",
+        x, kTop, x, kBottom, x, kBottom + 18,
+        i == 0 ? "0" : absl::StrFormat("%g", std::pow(10, i - 1)));
+  }
+  for (int i = 0; i <= 10; i += 2) {
+    const double y = y_of(i / 10.0);
+    absl::StrAppendFormat(&svg,
+                          "<line x1=\"%g\" y1=\"%.1f\" x2=\"%g\" y2=\"%.1f\" "
+                          "stroke=\"#ddd\"/><text x=\"%g\" y=\"%.1f\" "
+                          "text-anchor=\"end\">%d %%</text>\n",
+                          kLeft, y, kRight, y, kLeft - 6, y + 4, i * 10);
+  }
+  const auto curve = [&](size_t s, const char* colour, const char* name,
+                         double legend) {
+    std::string points;
+    for (size_t f = kFrameThresholds.size(); f-- > 0;) {
+      absl::StrAppendFormat(
+          &points, "%.1f,%.1f ",
+          x_of(PerTenMillion(e.false_alerts[f][s], e.test_calls)),
+          y_of(static_cast<double>(e.found[f][s]) /
+               static_cast<double>(std::max<size_t>(e.attacks.size(), 1))));
+    }
+    absl::StrAppendFormat(
+        &svg,
+        "<polyline points=\"%s\" fill=\"none\" stroke=\"%s\" "
+        "stroke-width=\"2\"/><text x=\"%g\" y=\"%g\" fill=\"%s\">%s</text>\n",
+        points, colour, kRight - 220, legend, colour, name);
+  };
+  curve(e.chosen.share, "#06c", "with the chosen share threshold",
+        kBottom - 40);
+  curve(kShareThresholds.size() - 1, "#c60", "n-grams alone", kBottom - 20);
+  absl::StrAppendFormat(
+      &svg,
+      "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"#06c\"/>\n"
+      "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">false alerts per 10^7 "
+      "calls</text>\n<text x=\"%g\" y=\"18\">attacks found</text>\n</svg>\n",
+      x_of(PerTenMillion(e.false_alerts[e.chosen.frame][e.chosen.share],
+                         e.test_calls)),
+      y_of(static_cast<double>(e.found[e.chosen.frame][e.chosen.share]) /
+           static_cast<double>(std::max<size_t>(e.attacks.size(), 1))),
+      (kLeft + kRight) / 2, kHeight - 10, kLeft);
+  return svg;
+}
+
+}  // namespace callgate::anomaly_test
