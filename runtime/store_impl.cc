@@ -149,43 +149,21 @@ class HookCall final : public CallContext {
           "bytes [", address, ", +", length, ") are outside the memory of ",
           memory.size(), " bytes"));
     }
-    if (length > kCapturedBytesMax - host_call_->captured_bytes) {
+    CapturedArguments& captured = store_.CapturesOf(*host_call_);
+    if (length > kCapturedBytesMax - captured.bytes()) {
       return absl::ResourceExhaustedError(absl::StrCat(
-          "capturing ", length, " bytes more than the ",
-          host_call_->captured_bytes, " captured already is over the limit of ",
-          kCapturedBytesMax, " bytes for one host call"));
+          "capturing ", length, " bytes more than the ", captured.bytes(),
+          " captured already is over the limit of ", kCapturedBytesMax,
+          " bytes for one host call"));
     }
-    StoreImpl::CapturedRange range;
-    range.address = address;
-    const absl::Span<const uint8_t> live = memory.subspan(
-        static_cast<size_t>(address), static_cast<size_t>(length));
-    range.bytes.assign(live.begin(), live.end());
-    // Bytes captured before keep the value they were judged with.
-    for (const StoreImpl::CapturedRange& other : host_call_->captured) {
-      Overlay(other, address, absl::MakeSpan(range.bytes));
-    }
-    host_call_->captured_bytes += length;
-    host_call_->captured.push_back(std::move(range));
-    return absl::MakeConstSpan(host_call_->captured.back().bytes);
+    return captured.Add(address, memory.subspan(static_cast<size_t>(address),
+                                                static_cast<size_t>(length)));
   }
 
   // The hook's answer, for the Store.
   absl::Duration delay() const { return delay_; }
   const std::vector<RawValue>& answer() const { return answer_; }
   ErrorRef TakeError() { return std::move(error_); }
-
-  // Copies what `range` holds of [address, address + out.size()) into `out`.
-  static void Overlay(const StoreImpl::CapturedRange& range, uint64_t address,
-                      absl::Span<uint8_t> out) {
-    const uint64_t begin = std::max(address, range.address);
-    const uint64_t end =
-        std::min(address + out.size(), range.address + range.bytes.size());
-    if (begin >= end) return;
-    std::copy_n(range.bytes.begin() +
-                    static_cast<std::ptrdiff_t>(begin - range.address),
-                end - begin,
-                out.begin() + static_cast<std::ptrdiff_t>(begin - address));
-  }
 
  private:
   StoreImpl& store_;
@@ -225,9 +203,7 @@ class HostCaller final : public Caller {
     if (!Charge(out.size())) return Access::kOverBudget;
     std::copy_n(memory.begin() + static_cast<std::ptrdiff_t>(address),
                 out.size(), out.begin());
-    for (const StoreImpl::CapturedRange& range : call_.captured) {
-      HookCall::Overlay(range, address, out);
-    }
+    if (call_.captured != nullptr) call_.captured->CopyTo(address, out);
     return Access::kOk;
   }
 
@@ -239,15 +215,7 @@ class HostCaller final : public Caller {
     if (!Charge(bytes.size())) return Access::kOverBudget;
     std::copy(bytes.begin(), bytes.end(),
               memory.begin() + static_cast<std::ptrdiff_t>(address));
-    // What the host itself writes, it reads back.
-    StoreImpl::CapturedRange written;
-    written.address = address;
-    if (!call_.captured.empty()) {
-      written.bytes.assign(bytes.begin(), bytes.end());
-      for (StoreImpl::CapturedRange& range : call_.captured) {
-        HookCall::Overlay(written, range.address, absl::MakeSpan(range.bytes));
-      }
-    }
+    if (call_.captured != nullptr) call_.captured->Overwrite(address, bytes);
     return Access::kOk;
   }
 
@@ -405,8 +373,8 @@ StoreImpl::RunHost(const Binding& binding, TransitionSet wanted,
   state.args = args;
   host_call_ = &state;
   std::optional<backend::Stop> stop =
-      wanted.empty() ? RunBody(binding, state, args, results)
-                     : RunWatched(binding, wanted, state, results);
+      IsWatched(wanted) ? RunWatched(binding, wanted, state, results)
+                        : RunBody(binding, state, args, results);
   host_call_ = state.outer;
   --depth_;
   return stop;
@@ -443,6 +411,7 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
         answered = true;
         break;
       case Reply::kRefused:
+        GiveBack(state);
         return said;
       case Reply::kFailed:
         stop = std::move(said);
@@ -454,9 +423,30 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
   }
   if (Wants(wanted, Transition::kReturningFromHost) &&
       (!stop.has_value() || !IsWasmi())) {
-    return LeaveHost(question, answered, std::move(stop));
+    stop = LeaveHost(question, answered, std::move(stop));
   }
+  // The hook may have looked at them to the end.
+  GiveBack(state);
   return stop;
+}
+
+CapturedArguments& StoreImpl::CapturesOf(HostCallState& state) {
+  if (state.captured == nullptr) {
+    if (captures_.empty()) {
+      state.captured = std::make_unique<CapturedArguments>().release();
+    } else {
+      state.captured = captures_.back().release();
+      captures_.pop_back();
+    }
+  }
+  return *state.captured;
+}
+
+void StoreImpl::GiveBack(HostCallState& state) {
+  if (state.captured == nullptr) return;
+  state.captured->Clear();
+  captures_.emplace_back(state.captured);
+  state.captured = nullptr;
 }
 
 std::optional<backend::Stop> StoreImpl::LeaveHost(
@@ -534,6 +524,7 @@ std::optional<backend::Stop> StoreImpl::RunRuntimeCall(
   if (!refused && Wants(wanted, Transition::kReturningFromHost)) {
     stop = LeaveHost(question, /*answered=*/false, std::move(stop));
   }
+  GiveBack(state);
   host_call_ = state.outer;
   --depth_;
   return stop;
@@ -606,7 +597,7 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
 
 void StoreImpl::LinkToHook(Binding& binding) {
   binding.wanted = TransitionSet::None();
-  if (hook_ != nullptr) {
+  if (HasHook()) {
     const TransitionSet asked = hook_->OnLink(binding.identity);
     for (const Transition t :
          {Transition::kCallingHost, Transition::kReturningFromHost}) {
@@ -644,7 +635,7 @@ backend::Growth StoreImpl::Growing(GrowthEvent::Kind kind, uint32_t index,
                   ? limiter_->MemoryGrowing(current, desired)
                   : limiter_->TableGrowing(current, desired);
   }
-  if (hook_ != nullptr && !in_hook_) {
+  if (HasHook() && !in_hook_) {
     GrowthEvent event;
     event.kind = kind;
     event.index = index;

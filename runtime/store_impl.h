@@ -27,6 +27,7 @@
 #include "runtime/backend.h"
 #include "runtime/call_hook.h"
 #include "runtime/caller.h"
+#include "runtime/captured_arguments.h"
 #include "runtime/fuel.h"
 #include "runtime/instance.h"
 #include "runtime/limits.h"
@@ -40,6 +41,14 @@ namespace callgate {
 // Gives a leaf function the body of any other, for when it is called as one.
 // The message of its error goes on after the function's name.
 absl::Status Complete(HostDefinition& definition);
+
+// False in the one build that shows what the hook costs while there is none
+// (tests/bench/hook_cost): no code asks for it then, and none can be installed.
+#ifdef CALLGATE_WITHOUT_CALL_HOOK
+inline constexpr bool kCallHookIsCompiledIn = false;
+#else
+inline constexpr bool kCallHookIsCompiledIn = true;
+#endif
 
 class StoreImpl final : public backend::Host {
  public:
@@ -103,20 +112,14 @@ class StoreImpl final : public backend::Host {
     uint32_t backend_id = 0;
   };
 
-  // Bytes that the hook asked to see during the host call in progress.
-  struct CapturedRange {
-    uint64_t address = 0;
-    std::vector<uint8_t> bytes;
-  };
-
   // A host call in progress: what HookCall and HostCaller look at.
   struct HostCallState {
     HostCallState* outer = nullptr;          // the one this one is nested in
     const Binding* binding = nullptr;        // null: a runtime call
     backend::GuestFrames* frames = nullptr;  // null: the embedder called
     absl::Span<const RawValue> args;
-    std::vector<CapturedRange> captured;
-    uint64_t captured_bytes = 0;
+    // What the hook asked to see; null: nothing. Given back by GiveBack().
+    CapturedArguments* captured = nullptr;
   };
 
   // A probed function, and how to find its type when it is first called.
@@ -214,10 +217,19 @@ class StoreImpl final : public backend::Host {
     // go on, but since the hook did not refuse it, its leave fires.
     kFailed,
   };
+  bool HasHook() const { return kCallHookIsCompiledIn && hook_ != nullptr; }
   // Whether a hook is there that wants it.
   bool Wants(TransitionSet wanted, Transition transition) const {
-    return hook_ != nullptr && !in_hook_ && wanted.Contains(transition);
+    return HasHook() && !in_hook_ && wanted.Contains(transition);
   }
+  // Whether any transition of the host function may be wanted.
+  static bool IsWatched(TransitionSet wanted) {
+    return kCallHookIsCompiledIn && !wanted.empty();
+  }
+  // Where the hook's copies of a host call's arguments go, and where they are
+  // left for the next call.
+  CapturedArguments& CapturesOf(HostCallState& state);
+  void GiveBack(HostCallState& state);
   // Asks the hook. `stop` is set by kRefused and kFailed.
   Reply Ask(const Question& question, backend::Stop& stop);
 
@@ -230,7 +242,7 @@ class StoreImpl final : public backend::Host {
   void LeaveDownTo(size_t open, FunctionEnding ending, const Trap* trap);
   void LeaveStopped(size_t open, Ending ending, const Trap& trap);
   // Not while the hook itself runs a guest.
-  bool TellsProbes() const { return hook_ != nullptr && !in_hook_; }
+  bool TellsProbes() const { return HasHook() && !in_hook_; }
 
   // Stays where it is for as long as the Store.
   const FunctionIdentity& IdentityOf(uint32_t func,
@@ -267,6 +279,8 @@ class StoreImpl final : public backend::Host {
   CallHook* hook_ = nullptr;
   HookOptions hook_options_;
   bool in_hook_ = false;
+  // Those of calls that have ended; as many as calls were nested.
+  std::vector<std::unique_ptr<CapturedArguments>> captures_;
   bool in_probe_ = false;  // then in_hook_, too
 
   std::deque<Probe> probes_;  // by number; they have the hook's life

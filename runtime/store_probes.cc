@@ -75,6 +75,10 @@ void StoreImpl::AddProbes(const InstanceState& instance,
 
 absl::Status StoreImpl::InstallHook(CallHook* hook,
                                     const HookOptions& options) {
+  if (!kCallHookIsCompiledIn && hook != nullptr) {
+    return absl::UnimplementedError(
+        "this build has no call hook: it measures what one costs");
+  }
   std::vector<std::pair<uint32_t, backend::Probes>> all;
   uint32_t count = 0;
   for (const InstanceState& instance : instances_) {
