@@ -4,6 +4,7 @@
 #ifndef CALLGATE_POLICY_FAKE_CALL_H_
 #define CALLGATE_POLICY_FAKE_CALL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -36,6 +37,17 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
+  FakeCall& WithResults(std::vector<RawValue> results) {
+    held_results_ = std::move(results);
+    results_ = held_results_;
+    ending_ = Ending::kValue;
+    return *this;
+  }
+  // The functions that led to the call, the caller first.
+  FakeCall& WithChain(std::vector<uint64_t> chain) {
+    chain_ = std::move(chain);
+    return *this;
+  }
   FakeCall& WithMemory(std::vector<uint8_t>* memory) {
     memory_ = memory;
     return *this;
@@ -57,6 +69,19 @@ class FakeCall final : public CallContext {
 
   CallerFrame caller() override { return {7, "guest_code", ""}; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
+  size_t CallChain(absl::Span<uint64_t> words) override {
+    const size_t count = std::min(words.size(), chain_.size());
+    std::copy_n(chain_.begin(), count, words.begin());
+    return count;
+  }
+  size_t ChainFunctions(absl::Span<const uint64_t> words,
+                        absl::Span<uint32_t> functions) override {
+    const size_t count = std::min(words.size(), functions.size());
+    for (size_t i = 0; i < count; ++i) {
+      functions[i] = static_cast<uint32_t>(words[i]);
+    }
+    return count;
+  }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
@@ -83,6 +108,8 @@ class FakeCall final : public CallContext {
 
   Fuel own_fuel_{/*metered=*/true};
   std::vector<RawValue> held_args_;
+  std::vector<RawValue> held_results_;
+  std::vector<uint64_t> chain_ = {7};
   std::vector<uint8_t>* memory_ = nullptr;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;

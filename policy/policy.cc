@@ -56,6 +56,15 @@ bool Policy::CanEndStore() const {
   return std::any_of(content_.rules.begin(), content_.rules.end(), ends) ||
          std::any_of(content_.rate_limits.begin(), content_.rate_limits.end(),
                      [&](const RateLimit& l) { return ends(l.rule); }) ||
+         std::any_of(content_.anomaly.begin(), content_.anomaly.end(),
+                     [&](const AnomalyRule& a) {
+                       return (a.frequency && ends(a.frequency->rule)) ||
+                              std::any_of(a.thresholds.begin(),
+                                          a.thresholds.end(),
+                                          [&](const auto& threshold) {
+                                            return ends(threshold.rule);
+                                          });
+                     }) ||
          ends(content_.unlisted_import) || ends(content_.on_engine_error) ||
          EndsStore(content_.budgets.on_exceed);
 }

@@ -15,41 +15,19 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "policy/anomaly_rule.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
 #include "policy/condition.h"
 #include "policy/guest_errno.h"
 #include "policy/import_name.h"
 #include "policy/problem.h"
+#include "policy/rule.h"
 #include "policy/verdict.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/value.h"
 
 namespace callgate::policy {
-
-// Something that can match an event and have a say.
-struct Rule {
-  // The file's `id`, or one that the engine gives and no file can: with a colon
-  // in it, as "import:net.send", "default:unlisted_import".
-  std::string id;
-  Verdict verdict = Verdict::kDeny;
-  Mode mode = Mode::kEnforce;
-  Severity severity = Severity::kWarning;
-  uint32_t guest_errno = kErrnoNotCapable;
-  // Replaces the usual sentence where not empty.
-  std::string message;
-  // The same with values of facts in it; none if there are no such.
-  std::vector<MessagePart> message_parts;
-  std::vector<std::string> tags;
-  // When it matches; empty: always.
-  Condition when;
-  std::vector<RuleException> exceptions;
-  // For kThrottle.
-  ThrottleSpec throttle;
-  // Where the rule stands: its own file, which may be an included one.
-  std::string file;
-  SourcePosition position;
-};
 
 struct RateLimit {
   Rule rule;
@@ -113,6 +91,7 @@ struct PolicyContent {
   // Into `rules`: those of the section `rules`, which are about every import.
   std::vector<uint32_t> call_rules;
   std::vector<RateLimit> rate_limits;
+  std::vector<AnomalyRule> anomaly;
   std::vector<ImportPolicy> imports;
   Vocabulary vocabulary;
   // What the engine itself says in this policy's name.
@@ -157,6 +136,7 @@ class Policy {
   const std::vector<RateLimit>& rate_limits() const {
     return content_.rate_limits;
   }
+  const std::vector<AnomalyRule>& anomaly() const { return content_.anomaly; }
   const Rule& unlisted_import() const { return content_.unlisted_import; }
   const Rule& no_allow() const { return content_.no_allow; }
   const Rule& on_engine_error() const { return content_.on_engine_error; }

@@ -49,6 +49,7 @@ CompileResult CompilePolicy(const LoadedPolicyFile& root,
     CompileImports(*file, c);
     CompileRules(*file, c);
     CompileRateLimits(*file, c);
+    CompileAnomaly(*file, c);
   }
   for (const LoadedPolicyFile* file : graph.parents_first) {
     CompileExceptions(*file, c);

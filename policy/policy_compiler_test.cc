@@ -94,7 +94,6 @@ INSTANTIATE_TEST_SUITE_P(
         {"temporal",
          "temporal: [{id: a}]\n",
          {"p.yaml:4:1: temporal: not supported yet"}},
-        {"anomaly",
          "anomaly: [{id: a}]\n",
          {"p.yaml:4:1: anomaly: not supported yet"}},
         {"tests",

@@ -23,7 +23,8 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       sink_(sink),
       options_(options),
       rules_(std::make_unique<RulesInForce>(std::move(policies),
-                                            options.mode_cap)) {
+                                            options.mode_cap)),
+      anomaly_(AnomalyWatch::Make(*rules_, facts_, options.profiles)) {
   for (size_t p = 0; p < rules_->policies().size(); ++p) {
     const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];
     if (!max) continue;
@@ -88,6 +89,7 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
       return answer;
     }
     case Transition::kReturningFromHost:
+      if (anomaly_ != nullptr) anomaly_->Returned(call);
       return call.Proceed();
     case Transition::kReturningFromWasm:
       return LeaveGuest(call);
@@ -115,7 +117,12 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   }
   ++host_calls_;
   ++calls_of_store_;
-  if (linked->plan->quiet && host_calls_ <= next_host_call_mark_) {
+  if (anomaly_ != nullptr) {
+    findings_.clear();
+    anomaly_->Calling(call, &findings_);
+  }
+  if (linked->plan->quiet && findings_.empty() &&
+      host_calls_ <= next_host_call_mark_) {
     ++linked->allowed;
     return call.Proceed();
   }
@@ -135,17 +142,51 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   AddRateLimits(plan);
   if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
   if (!plan.judges.empty()) AddConditions(call, plan);
+  if (anomaly_ != nullptr) AddAnomalies(plan);
   const bool stopped =
       std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
         return m.mode == Mode::kEnforce && StopsCall(m.verdict);
       });
   // What does not happen needs no copies.
   if (!stopped) AddArguments(call, plan);
+  if (anomaly_ != nullptr && anomaly_->teaches()) NoteAlertsOfOthers();
   if (matches_.empty()) {
     ++linked.allowed;
     return call.Proceed();
   }
   return ConcludeHostCall(call, &linked, over_budget);
+}
+
+void PolicyHook::AddAnomalies(const ImportPlan& plan) {
+  for (const AnomalyWatch::Finding& finding : findings_) {
+    const Rule& rule = *finding.rule;
+    if (!finding.failure.empty()) {
+      NoteFailure(rule, finding.policy, finding.failure);
+    }
+    texts_.push_back(finding.message);
+    const Verdict verdict =
+        rule.verdict == Verdict::kDeny && !plan.answers_errno ? Verdict::kTrap
+                                                              : rule.verdict;
+    matches_.push_back(
+        MatchOf(rule, finding.policy, verdict, finding.mode, texts_.back()));
+  }
+}
+
+// A Store in which anything else was found is nothing to learn from.
+void PolicyHook::NoteAlertsOfOthers() {
+  const auto all = std::count_if(
+      matches_.begin(), matches_.end(),
+      [](const RuleMatch& m) { return m.verdict >= Verdict::kAlert; });
+  const auto own = std::count_if(findings_.begin(), findings_.end(),
+                                 [](const AnomalyWatch::Finding& f) {
+                                   return f.rule->verdict >= Verdict::kAlert;
+                                 });
+  if (all > own) anomaly_->NoteAlert();
+}
+
+std::vector<absl::Status> PolicyHook::FinishLearning() {
+  if (anomaly_ == nullptr) return {};
+  return anomaly_->Finish(options_.wall_clock());
 }
 
 void PolicyHook::AddConditions(CallContext& call, ImportPlan& plan) {

@@ -34,6 +34,8 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "policy/anomaly/profile_book.h"
+#include "policy/anomaly_watch.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
 #include "policy/expression/scratch.h"
@@ -56,6 +58,9 @@ class PolicyHook final : public CallHook {
     Mode mode_cap = Mode::kEnforce;
     // For facts about paths. Null: there are no such. Must outlive the hook.
     HandleNames* handles = nullptr;
+    // Where profiles are, for rules about anomalies. Null: there are none, and
+    // nothing is learned. Must outlive the hook.
+    anomaly::ProfileBook* profiles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
   };
@@ -109,6 +114,11 @@ class PolicyHook final : public CallHook {
     absl::Duration wall;
   };
   void ReportUsage(const Usage& usage);
+
+  // Lets profiles learn from the Store, which is to make no call any more, if
+  // nothing was found wrong with it: what the book said, of each rule that
+  // records. Once; may wait for the disk.
+  std::vector<absl::Status> FinishLearning();
 
   // Counts since the last drain. Between calls only.
   struct ImportCount {
@@ -171,6 +181,8 @@ class PolicyHook final : public CallHook {
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
   void AddEngineFault(const ImportPlan* plan, absl::string_view what);
+  void AddAnomalies(const ImportPlan& plan);
+  void NoteAlertsOfOthers();
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -197,6 +209,8 @@ class PolicyHook final : public CallHook {
   const Options options_;
 
   std::unique_ptr<RulesInForce> rules_;
+  // Null without rules about anomalies.
+  std::unique_ptr<AnomalyWatch> anomaly_;
   // By binding.
   std::vector<Linked> linked_;
   // Made when the first import has a condition.
@@ -222,6 +236,7 @@ class PolicyHook final : public CallHook {
   uint64_t calls_of_store_ = 0;
   bool fault_reported_ = false;
   // Of the event that is being judged; kept for their capacity.
+  std::vector<AnomalyWatch::Finding> findings_;
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
 };

@@ -72,6 +72,10 @@ void PolicyHook::AddEngineFault(const ImportPlan* plan,
 
 PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
   CALLGATE_DCHECK(!matches_.empty(), "a decision has a reason");
+  if (anomaly_ != nullptr &&
+      record.subject != DecisionRecord::Subject::kHostCall) {
+    anomaly_->NoteAlert();
+  }
   // The most severe; of equals the smaller rule id, then policy name.
   const auto names_it = [](const RuleMatch& a, const RuleMatch& b) {
     if (a.verdict != b.verdict) return a.verdict > b.verdict;

@@ -37,6 +37,14 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
     modes_.push_back(std::min(policy->mode(), mode_cap));
     mode_ = std::max(mode_, modes_.back());
     can_end_store_ = can_end_store_ || policy->CanEndStore();
+    watches_order_ = watches_order_ || !policy->anomaly().empty();
+    for (const AnomalyRule& rule : policy->anomaly()) {
+      rule_states_[&rule.rule];
+      for (const AnomalyRule::Threshold& threshold : rule.thresholds) {
+        rule_states_[&threshold.rule];
+      }
+      if (rule.frequency) rule_states_[&rule.frequency->rule];
+    }
     first_bucket_.push_back(buckets_.size());
     for (const RateLimit& limit : policy->rate_limits()) {
       buckets_.emplace_back(limit.refill_per_second, limit.burst);
@@ -46,9 +54,10 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
 
 TransitionSet RulesInForce::Transitions() const {
   // A Store that has been ended must not go on, not even after a host function
-  // that was in flight.
-  return can_end_store_ ? TransitionSet::HostCalls()
-                        : TransitionSet::None().With(Transition::kCallingHost);
+  // that was in flight. What is usual depends on how calls end.
+  return can_end_store_ || watches_order_
+             ? TransitionSet::HostCalls()
+             : TransitionSet::None().With(Transition::kCallingHost);
 }
 
 ImportPlan& RulesInForce::Link(const FunctionIdentity& function) {

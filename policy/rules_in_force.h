@@ -138,6 +138,7 @@ class RulesInForce {
   std::vector<Mode> modes_;  // by policy
   Mode mode_ = Mode::kAudit;
   bool can_end_store_ = false;
+  bool watches_order_ = false;
 
   std::vector<std::unique_ptr<ImportPlan>> plans_;
   absl::flat_hash_map<const Rule*, RuleState> rule_states_;

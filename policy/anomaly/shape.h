@@ -48,7 +48,7 @@ inline constexpr uint32_t kNgramMax = 8;
 // Functions of a call site.
 inline constexpr uint32_t kSiteFunctionsMax = 8;
 // Calls of a locality frame.
-inline constexpr uint32_t kFrameMax = 64;
+inline constexpr uint32_t kFrameMax = 63;
 
 struct Shape {
   uint32_t ngram = 6;

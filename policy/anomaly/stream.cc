@@ -17,8 +17,7 @@ Stream::Stream(const Options& options)
     : shape_(options.shape),
       letter_bits_(shape_.letter_bits()),
       key_mask_(shape_.key_mask()),
-      frame_mask_(options.frame >= 64 ? ~uint64_t{0}
-                                      : (uint64_t{1} << options.frame) - 1),
+      frame_mask_((uint64_t{1} << options.frame) - 1),
       model_(options.model),
       names_(shape_) {
   CALLGATE_CHECK(

@@ -23,6 +23,7 @@ void CompileBudgets(const LoadedPolicyFile& file, Compilation& c);
 void CompileImports(const LoadedPolicyFile& file, Compilation& c);
 void CompileRules(const LoadedPolicyFile& file, Compilation& c);
 void CompileRateLimits(const LoadedPolicyFile& file, Compilation& c);
+void CompileAnomaly(const LoadedPolicyFile& file, Compilation& c);
 
 // After the rules of all files.
 void CompileExceptions(const LoadedPolicyFile& file, Compilation& c);

@@ -169,6 +169,8 @@ class ProgramTest {
     return results;
   }
 
+  uint64_t percent() const { return runner_.program().percent; }
+
   ProgramResult result;
 
  private:
@@ -256,11 +258,11 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
   AlertCounter validation;
   ByThreshold<uint64_t> validation_found{};
   uint64_t validation_runs = 0;
-  const uint64_t count = tests.size();
   for (const auto& test : tests) {
-    result.validation_calls += test->RunClean(
-        Part::kValidation, sizes.validation_runs,
-        sizes.validation_calls / count, &validation, &validation_runs);
+    result.validation_calls +=
+        test->RunClean(Part::kValidation, sizes.validation_runs,
+                       sizes.validation_calls * test->percent() / 100,
+                       &validation, &validation_runs);
     const auto attacks = test->RunAttacks(Part::kValidation, sizes.attacks);
     result.validation_attacks += attacks.size();
     CountFound(attacks, &validation_found);
@@ -274,9 +276,9 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
   for (const auto& test : tests) {
     AlertCounter counter;
     ProgramResult& program = test->result;
-    program.test_calls =
-        test->RunClean(Part::kTest, sizes.test_runs, sizes.test_calls / count,
-                       &counter, &program.test_runs);
+    program.test_calls = test->RunClean(
+        Part::kTest, sizes.test_runs, sizes.test_calls * test->percent() / 100,
+        &counter, &program.test_runs);
     program.false_alerts = counter.alerts;
     result.test_calls += program.test_calls;
     result.test_runs += program.test_runs;

@@ -150,7 +150,10 @@ std::string GuestRunner::RunOnce(const Job& job, const std::string& stdin_bytes,
     auto context = wasi::Context::Create(std::move(options));
     if (!context.ok()) Die(context.status().ToString());
     Linker linker;
-    Store store(*engine_, Limits());
+    Limits limits;
+    limits.bytes_total = uint64_t{1} << 30;
+    limits.host_bytes_per_call = uint64_t{1} << 40;
+    Store store(*engine_, limits);
     absl::Status status = wasi::AddToLinker(linker, *std::move(context));
     if (status.ok() && hook != nullptr) status = store.SetCallHook(*hook);
     if (!status.ok()) Die(status.ToString());

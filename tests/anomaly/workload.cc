@@ -319,15 +319,16 @@ Job YamlJob(uint64_t seed, JobSize size) {
 
 const std::vector<Program>& Programs() {
   static const auto* const programs = new std::vector<Program>{
-      {"lua", "apps/deb-lua.wasm", "/", LuaJob},
-      {"tinyscheme", "apps/deb-tinyscheme.wasm", ".", SchemeJob,
+      {"lua", "apps/deb-lua.wasm", "/", LuaJob, 40},
+      {"tinyscheme", "apps/deb-tinyscheme.wasm", ".", SchemeJob, 6,
        "apps/deb-tinyscheme.dir/init.scm"},
-      {"ent", "apps/deb-ent.wasm", "/", EntJob},
-      {"json-reformat", "apps/deb-json-reformat.wasm", "/", JsonJob},
-      {"cmark", "apps/deb-cmark.wasm", "/", CmarkJob},
-      {"minigzip", "apps/deb-minigzip.wasm", "/", MinigzipJob},
-      {"bzip2", "apps/deb-bzip2.wasm", "/", Bzip2Job},
-      {"yaml-parser", "apps/deb-yaml-run-parser-test-suite.wasm", "/", YamlJob},
+      {"ent", "apps/deb-ent.wasm", "/", EntJob, 20},
+      {"json-reformat", "apps/deb-json-reformat.wasm", "/", JsonJob, 4},
+      {"cmark", "apps/deb-cmark.wasm", "/", CmarkJob, 20},
+      {"minigzip", "apps/deb-minigzip.wasm", "/", MinigzipJob, 1},
+      {"bzip2", "apps/deb-bzip2.wasm", "/", Bzip2Job, 0},
+      {"yaml-parser", "apps/deb-yaml-run-parser-test-suite.wasm", "/", YamlJob,
+       9},
   };
   return *programs;
 }

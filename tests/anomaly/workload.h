@@ -39,6 +39,9 @@ struct Program {
   std::string file;       // in the corpus
   std::string directory;  // what the guest calls its directory
   Job (*make_job)(uint64_t seed, JobSize size) = nullptr;
+  // How many of each hundred calls of the test are its; the rest of its work is
+  // usual runs.
+  uint64_t percent = 0;
   // A file of the corpus that lies in the directory, too; empty: none.
   std::string library = "";
 };
