@@ -94,8 +94,6 @@ INSTANTIATE_TEST_SUITE_P(
         {"temporal",
          "temporal: [{id: a}]\n",
          {"p.yaml:4:1: temporal: not supported yet"}},
-         "anomaly: [{id: a}]\n",
-         {"p.yaml:4:1: anomaly: not supported yet"}},
         {"tests",
          "tests: [{name: a}]\n",
          {"p.yaml:4:1: tests: not supported yet"}},
