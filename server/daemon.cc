@@ -19,6 +19,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "policy/anomaly/profile_book.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
@@ -33,9 +34,11 @@
 #include "server/metrics/page_server.h"
 #include "server/module_library.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/profiles/stored_profiles.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
 #include "server/services/policy_service.h"
+#include "server/services/profile_service.h"
 #include "server/services/service_parts.h"
 #include "server/services/store_service.h"
 #include "server/services/upload.h"
@@ -159,6 +162,8 @@ class Daemon::Impl {
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
   std::unique_ptr<policies::PolicyCatalogue> policies_;
+  std::unique_ptr<StoredProfiles> stored_profiles_;
+  std::unique_ptr<policy::anomaly::ProfileBook> profiles_;
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
   Timer timer_;
@@ -171,6 +176,7 @@ class Daemon::Impl {
   std::unique_ptr<ModuleService> module_service_;
   std::unique_ptr<StoreService> store_service_;
   std::unique_ptr<PolicyService> policy_service_;
+  std::unique_ptr<ProfileService> profile_service_;
   std::unique_ptr<EventService> event_service_;
   std::unique_ptr<grpc::Server> server_;
   std::string listen_;
@@ -202,6 +208,11 @@ absl::Status Daemon::Impl::Start() {
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
+  stored_profiles_ = std::make_unique<StoredProfiles>(storage_->catalogue());
+  profiles_ =
+      std::make_unique<policy::anomaly::ProfileBook>(stored_profiles_.get());
+  const absl::Status loaded = stored_profiles_->LoadInto(*profiles_);
+  if (!loaded.ok()) return loaded;
   HostedEngineOptions engine;
   engine.service.worker_path = config_.compiler;
   engine.service.account_queue_max = config_.compile_queue;
@@ -248,15 +259,16 @@ absl::Status Daemon::Impl::Start() {
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{
-      config_,   engine_->engine(), host_modules_, allowed_dirs_,
-      *storage_, *policies_,        *modules_,     stores_,
-      events_,   metrics_,          timer_,        *runs_,
-      asides_,   control_,          compiles_,     watchers_,
-      draining_};
+  const ServiceParts parts{config_,       engine_->engine(), host_modules_,
+                           allowed_dirs_, *storage_,         *policies_,
+                           *profiles_,    *modules_,         stores_,
+                           events_,       metrics_,          timer_,
+                           *runs_,        asides_,           control_,
+                           compiles_,     watchers_,         draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
+  profile_service_ = std::make_unique<ProfileService>(parts);
   event_service_ = std::make_unique<EventService>(parts);
 
   const absl::StatusOr<LoopbackAddress> address =
@@ -272,6 +284,7 @@ absl::Status Daemon::Impl::StartServer() {
   builder.RegisterService(module_service_.get());
   builder.RegisterService(store_service_.get());
   builder.RegisterService(policy_service_.get());
+  builder.RegisterService(profile_service_.get());
   builder.RegisterService(event_service_.get());
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);

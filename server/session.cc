@@ -115,9 +115,11 @@ class WasiHandleNames final : public policy::HandleNames {
   wasi::Context* context_ = nullptr;
 };
 
-policy::PolicyHook::Options HookOptionsWith(policy::HandleNames* handles) {
+policy::PolicyHook::Options HookOptionsWith(
+    policy::HandleNames* handles, policy::anomaly::ProfileBook* profiles) {
   policy::PolicyHook::Options options;
   options.handles = handles;
+  options.profiles = profiles;
   return options;
 }
 
@@ -152,13 +154,17 @@ class Session::Impl {
         hook_(config_.policies,
               policy::StoreFacts{config_.store_id, config_.tenant,
                                  config_.module_digest, config_.module_name},
-              MonotonicNow, tally_, HookOptionsWith(&handle_names_)),
+              MonotonicNow, tally_,
+              HookOptionsWith(&handle_names_, config_.profiles)),
         store_(engine, StoreLimitsUnder(budgets_)),
         turns_(
             config_.waiting_max, [this] { store_.Interrupt(); },
             [this] { store_.ResetInterrupt(); }) {
     facts_.last_used = absl::Now();
   }
+  ~Impl() { FinishLearning(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   absl::Status Prepare(const HostModules& host_modules);
 
@@ -208,6 +214,8 @@ class Session::Impl {
   void TakeOutput(Outcome& outcome);
   void Tell(const Outcome& outcome, const VerdictTally::Answered& answered);
   void End(SessionState state, std::string why);
+  // When no call is to come any more.
+  void FinishLearning();
 
   absl::StatusOr<Memory> FindMemory(absl::string_view name) const;
 
@@ -347,6 +355,14 @@ void Session::Impl::End(SessionState state, std::string why) {
   if (config_.output != nullptr) config_.output->OnSessionEnded();
 }
 
+void Session::Impl::FinishLearning() {
+  for (const absl::Status& status : hook_.FinishLearning()) {
+    // A profile that has become stable meanwhile is nothing to tell of.
+    if (status.ok() || absl::IsFailedPrecondition(status)) continue;
+    if (config_.observer != nullptr) config_.observer->OnNotLearned(status);
+  }
+}
+
 void Session::Impl::Classify(const Armed& armed, const Ended& ended,
                              Outcome& outcome) {
   using FuelCeiling = policy::PolicyHook::Arming::Fuel;
@@ -469,6 +485,7 @@ Outcome Session::Impl::Conclude(const Armed& armed, Ended ended) {
   const VerdictTally::Answered answered = tally_.TakeAnswered();
   tally_.Take(outcome);
   Tell(outcome, answered);
+  if (!outcome.store_usable) FinishLearning();
   return outcome;
 }
 

@@ -45,6 +45,7 @@ class StoreWatcher final : public SessionObserver {
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
   void OnCallEnded(const CallEnd& end) override;
+  void OnNotLearned(const absl::Status& why) override;
 
   // A lifecycle event of this Store.
   void PublishLifecycle(absl::string_view action, v1::EventSeverity severity,

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "policy/anomaly/profile_book.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
@@ -28,6 +29,7 @@ struct ServiceParts {
   const AllowedDirs& allowed_dirs;
   storage::Storage& storage;
   policies::PolicyCatalogue& policies;
+  policy::anomaly::ProfileBook& profiles;
   ModuleLibrary& modules;
   StoreRegistry& stores;
   events::EventLog& events;

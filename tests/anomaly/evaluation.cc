@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <utility>
 
@@ -28,6 +29,13 @@ constexpr int kDonorTraces = 40;
 enum class Part : uint64_t { kTraining, kValidation, kTest };
 uint64_t SeedOf(uint64_t seed, Part part, uint64_t number) {
   return (seed * 3 + static_cast<uint64_t>(part)) * 1'000'000'007 + number;
+}
+
+// For whoever waits: what has been done, and in how much time.
+void Tell(const char* what, const std::string& program, uint64_t calls) {
+  std::fprintf(stderr, "%s %s: %llu calls, %.1f s of CPU time so far\n", what,
+               program.c_str(), static_cast<unsigned long long>(calls),
+               static_cast<double>(std::clock()) / CLOCKS_PER_SEC);
 }
 
 bool IsAlert(const Score& score, size_t f, size_t s) {
@@ -251,8 +259,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     tests.push_back(
         std::make_unique<ProgramTest>(program, shape, corpus, scratch, seed));
     tests.back()->Learn(sizes);
-    std::fprintf(stderr, "learned %s: %llu n-grams\n", program.name.c_str(),
-                 static_cast<unsigned long long>(tests.back()->result.ngrams));
+    Tell("learned", program.name, tests.back()->result.training_calls);
   }
 
   AlertCounter validation;
@@ -266,7 +273,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     const auto attacks = test->RunAttacks(Part::kValidation, sizes.attacks);
     result.validation_attacks += attacks.size();
     CountFound(attacks, &validation_found);
-    std::fprintf(stderr, "validated %s\n", test->result.name.c_str());
+    Tell("validated", test->result.name, result.validation_calls);
   }
   result.chosen = Choose(validation.alerts, validation_found);
   result.validation_found =
@@ -302,8 +309,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     CountFound(attacks, &result.found);
     std::move(attacks.begin(), attacks.end(),
               std::back_inserter(result.attacks));
-    std::fprintf(stderr, "tested %s: %llu calls\n", program.name.c_str(),
-                 static_cast<unsigned long long>(program.test_calls));
+    Tell("tested", program.name, program.test_calls);
     result.programs.push_back(program);
   }
   return result;
