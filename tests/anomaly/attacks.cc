@@ -126,27 +126,28 @@ class Maker {
   void Reorder() {
     const size_t length =
         std::min<size_t>(4 + random_.Below(9), calls().size() / 2);
+    const auto name = [this](const Trace::Call& call) -> const std::string& {
+      return attack_.trace.sites[call.site].name;
+    };
+    const auto at_place = [this](size_t place) {
+      return calls().begin() + static_cast<ptrdiff_t>(place);
+    };
+    // Of calls of one import there is one order alone.
     const auto different = [&](size_t from) {
-      return std::any_of(
-          calls().begin() + static_cast<ptrdiff_t>(from),
-          calls().begin() + static_cast<ptrdiff_t>(from + length),
-          [&](const Trace::Call& call) {
-            return call.site != calls()[from].site;
-          });
+      return std::any_of(at_place(from), at_place(from + length),
+                         [&](const Trace::Call& call) {
+                           return name(call) != name(calls()[from]);
+                         });
     };
     size_t at = SomePlace(length);
-    // Of equal calls there is one order alone.
     for (size_t i = 0; i < calls().size() && !different(at); ++i) {
       at = (at + 1) % (calls().size() - length);
     }
-    const std::vector<Trace::Call> before(
-        calls().begin() + static_cast<ptrdiff_t>(at),
-        calls().begin() + static_cast<ptrdiff_t>(at + length));
+    const std::vector<Trace::Call> before(at_place(at), at_place(at + length));
     const auto same = [&] {
-      return std::equal(before.begin(), before.end(),
-                        calls().begin() + static_cast<ptrdiff_t>(at),
-                        [](const Trace::Call& a, const Trace::Call& b) {
-                          return a.site == b.site;
+      return std::equal(before.begin(), before.end(), at_place(at),
+                        [&](const Trace::Call& a, const Trace::Call& b) {
+                          return name(a) == name(b);
                         });
     };
     for (int tries = 0; tries < 100 && (tries == 0 || same()); ++tries) {

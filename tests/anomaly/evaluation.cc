@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <functional>
+#include <iterator>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -177,8 +180,6 @@ class ProgramTest {
     return results;
   }
 
-  uint64_t percent() const { return runner_.program().percent; }
-
   ProgramResult result;
 
  private:
@@ -215,6 +216,14 @@ class ProgramTest {
   Donors donors_;
   uint64_t base_ = 0;
 };
+
+void Add(const ByThreshold<uint64_t>& more, ByThreshold<uint64_t>* sum) {
+  for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
+    for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+      (*sum)[f][s] += more[f][s];
+    }
+  }
+}
 
 template <typename Results>
 void CountFound(const Results& attacks, ByThreshold<uint64_t>* found) {
@@ -254,62 +263,81 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
   result.shape = shape;
   result.sizes = sizes;
   result.seed = seed;
-  std::vector<std::unique_ptr<ProgramTest>> tests;
-  for (const Program& program : Programs()) {
-    tests.push_back(
-        std::make_unique<ProgramTest>(program, shape, corpus, scratch, seed));
-    tests.back()->Learn(sizes);
-    Tell("learned", program.name, tests.back()->result.training_calls);
-  }
+  const std::vector<Program>& programs = Programs();
+  std::vector<std::unique_ptr<ProgramTest>> tests(programs.size());
+  // A thread for each program; what one does depends on none of the others.
+  const auto for_each = [&](const std::function<void(size_t)>& work) {
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < programs.size(); ++i) {
+      threads.emplace_back([&work, i] { work(i); });
+    }
+    for (std::thread& thread : threads) thread.join();
+  };
+  for_each([&](size_t i) {
+    tests[i] = std::make_unique<ProgramTest>(programs[i], shape, corpus,
+                                             scratch, seed);
+    tests[i]->Learn(sizes);
+    Tell("learned", programs[i].name, tests[i]->result.training_calls);
+  });
 
-  AlertCounter validation;
+  struct Validated {
+    AlertCounter alerts;
+    uint64_t calls = 0;
+    uint64_t runs = 0;
+    std::vector<AttackResult> attacks;
+  };
+  std::vector<Validated> validated(programs.size());
+  for_each([&](size_t i) {
+    Validated& v = validated[i];
+    v.calls = tests[i]->RunClean(
+        Part::kValidation, sizes.validation_runs,
+        sizes.validation_calls * programs[i].percent / 100, &v.alerts, &v.runs);
+    v.attacks = tests[i]->RunAttacks(Part::kValidation, sizes.attacks);
+    Tell("validated", programs[i].name, v.calls);
+  });
+  ByThreshold<uint64_t> validation_alerts{};
   ByThreshold<uint64_t> validation_found{};
-  uint64_t validation_runs = 0;
-  for (const auto& test : tests) {
-    result.validation_calls +=
-        test->RunClean(Part::kValidation, sizes.validation_runs,
-                       sizes.validation_calls * test->percent() / 100,
-                       &validation, &validation_runs);
-    const auto attacks = test->RunAttacks(Part::kValidation, sizes.attacks);
-    result.validation_attacks += attacks.size();
-    CountFound(attacks, &validation_found);
-    Tell("validated", test->result.name, result.validation_calls);
+  for (const Validated& v : validated) {
+    result.validation_calls += v.calls;
+    result.validation_attacks += v.attacks.size();
+    Add(v.alerts.alerts, &validation_alerts);
+    CountFound(v.attacks, &validation_found);
   }
-  result.chosen = Choose(validation.alerts, validation_found);
+  result.chosen = Choose(validation_alerts, validation_found);
   result.validation_found =
       validation_found[result.chosen.frame][result.chosen.share];
 
   // From here on nothing is chosen any more.
-  for (const auto& test : tests) {
+  std::vector<std::vector<AttackResult>> attacks(programs.size());
+  for_each([&](size_t i) {
     AlertCounter counter;
-    ProgramResult& program = test->result;
-    program.test_calls = test->RunClean(
-        Part::kTest, sizes.test_runs, sizes.test_calls * test->percent() / 100,
-        &counter, &program.test_runs);
+    ProgramResult& program = tests[i]->result;
+    program.test_calls =
+        tests[i]->RunClean(Part::kTest, sizes.test_runs,
+                           sizes.test_calls * programs[i].percent / 100,
+                           &counter, &program.test_runs);
     program.false_alerts = counter.alerts;
+    attacks[i] = tests[i]->RunAttacks(Part::kTest, sizes.attacks);
+    if (program.name == "lua") {
+      std::vector<AttackResult> scripts = tests[i]->RunScripts(Part::kTest);
+      std::move(scripts.begin(), scripts.end(), std::back_inserter(attacks[i]));
+    }
+    Tell("tested", program.name, program.test_calls);
+  });
+  for (size_t i = 0; i < programs.size(); ++i) {
+    const ProgramResult& program = tests[i]->result;
     result.test_calls += program.test_calls;
     result.test_runs += program.test_runs;
-    for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
-      for (size_t s = 0; s < kShareThresholds.size(); ++s) {
-        result.false_alerts[f][s] += counter.alerts[f][s];
-      }
-    }
-    std::vector<AttackResult> attacks =
-        test->RunAttacks(Part::kTest, sizes.attacks);
-    if (program.name == "lua") {
-      std::vector<AttackResult> scripts = test->RunScripts(Part::kTest);
-      std::move(scripts.begin(), scripts.end(), std::back_inserter(attacks));
-    }
-    for (AttackResult& attack : attacks) {
+    Add(program.false_alerts, &result.false_alerts);
+    for (AttackResult& attack : attacks[i]) {
       Score score;
       score.frame = attack.frame;
       score.share_z = attack.share_z;
       attack.found = IsAlert(score, result.chosen.frame, result.chosen.share);
     }
-    CountFound(attacks, &result.found);
-    std::move(attacks.begin(), attacks.end(),
+    CountFound(attacks[i], &result.found);
+    std::move(attacks[i].begin(), attacks[i].end(),
               std::back_inserter(result.attacks));
-    Tell("tested", program.name, program.test_calls);
     result.programs.push_back(program);
   }
   return result;

@@ -35,13 +35,13 @@ inline constexpr std::array<double, 6> kShareThresholds = {4,  6,  9,
 
 struct Sizes {
   // Runs of each program.
-  uint64_t training_runs = 800;
-  uint64_t training_long_runs = 40;
-  uint64_t validation_runs = 400;
+  uint64_t training_runs = 1000;
+  uint64_t training_long_runs = 12;
+  uint64_t validation_runs = 600;
   uint64_t test_runs = 800;
   // Of all programs together, at least; what usual runs leave open is made up
   // by long ones.
-  uint64_t validation_calls = 6'000'000;
+  uint64_t validation_calls = 8'000'000;
   uint64_t test_calls = 32'000'000;
   // Of each kind against each program.
   uint64_t attacks = 2;

@@ -319,16 +319,16 @@ Job YamlJob(uint64_t seed, JobSize size) {
 
 const std::vector<Program>& Programs() {
   static const auto* const programs = new std::vector<Program>{
-      {"lua", "apps/deb-lua.wasm", "/", LuaJob, 40},
-      {"tinyscheme", "apps/deb-tinyscheme.wasm", ".", SchemeJob, 6,
+      {"lua", "apps/deb-lua.wasm", "/", LuaJob, 55},
+      {"tinyscheme", "apps/deb-tinyscheme.wasm", ".", SchemeJob, 1,
        "apps/deb-tinyscheme.dir/init.scm"},
-      {"ent", "apps/deb-ent.wasm", "/", EntJob, 20},
-      {"json-reformat", "apps/deb-json-reformat.wasm", "/", JsonJob, 4},
-      {"cmark", "apps/deb-cmark.wasm", "/", CmarkJob, 20},
-      {"minigzip", "apps/deb-minigzip.wasm", "/", MinigzipJob, 1},
+      {"ent", "apps/deb-ent.wasm", "/", EntJob, 5},
+      {"json-reformat", "apps/deb-json-reformat.wasm", "/", JsonJob, 0},
+      {"cmark", "apps/deb-cmark.wasm", "/", CmarkJob, 1},
+      {"minigzip", "apps/deb-minigzip.wasm", "/", MinigzipJob, 0},
       {"bzip2", "apps/deb-bzip2.wasm", "/", Bzip2Job, 0},
       {"yaml-parser", "apps/deb-yaml-run-parser-test-suite.wasm", "/", YamlJob,
-       9},
+       38},
   };
   return *programs;
 }
