@@ -9,9 +9,9 @@
 
 namespace callgate::policy {
 
-std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(const RulesInForce& rules,
-                                                 const StoreFacts& facts,
-                                                 anomaly::ProfileBook* book) {
+std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
+    const RulesInForce& rules, const StoreFacts& facts,
+    anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before) {
   std::unique_ptr<AnomalyWatch> watch;
   for (size_t p = 0; p < rules.policies().size(); ++p) {
     for (const AnomalyRule& rule : rules.policy(p).anomaly()) {
@@ -27,13 +27,19 @@ std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(const RulesInForce& rules,
       if (rule.no_profile != AnomalyRule::NoProfile::kLearn) {
         learning.mode = anomaly::LearningRule::Mode::kOff;
       }
-      if (book != nullptr) {
+      Watched* const same =
+          before == nullptr ? nullptr : before->FindSame(rule);
+      if (same != nullptr) {
+        watched.lease = std::move(same->lease);
+        watched.stream = std::move(same->stream);
+        watched.sites = std::move(same->sites);
+      } else if (book != nullptr) {
         watched.lease = book->Begin(watched.id, learning, rule.ngrams_max);
       }
       watched.is_denied = watched.lease.model == nullptr &&
                           rule.no_profile == AnomalyRule::NoProfile::kDeny;
-      if (watched.lease.model != nullptr ||
-          watched.lease.record_ngrams_max > 0) {
+      if (watched.stream == nullptr && (watched.lease.model != nullptr ||
+                                        watched.lease.record_ngrams_max > 0)) {
         anomaly::Stream::Options options;
         options.shape = rule.shape;
         options.frame = rule.frame;
@@ -50,7 +56,26 @@ std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(const RulesInForce& rules,
       watch->watched_.push_back(std::move(watched));
     }
   }
+  // A Store that taught nothing before has nothing to teach now; and one whose
+  // first calls nobody recorded would teach a beginning that is none.
+  if (watch != nullptr && before != nullptr) watch->teaches_ = before->teaches_;
   return watch;
+}
+
+AnomalyWatch::Watched* AnomalyWatch::FindSame(const AnomalyRule& rule) {
+  for (Watched& watched : watched_) {
+    const AnomalyRule& old = *watched.rule;
+    if (watched.stream != nullptr && old.rule.id == rule.rule.id &&
+        old.shape == rule.shape && old.frame == rule.frame &&
+        old.ngrams_max == rule.ngrams_max &&
+        old.no_profile == rule.no_profile &&
+        old.learning.mode == rule.learning.mode &&
+        old.learning.require_approval == rule.learning.require_approval &&
+        old.learning.freeze_on_stable == rule.learning.freeze_on_stable) {
+      return &watched;
+    }
+  }
+  return nullptr;
 }
 
 void AnomalyWatch::Calling(CallContext& call, std::vector<Finding>* findings) {

@@ -43,9 +43,11 @@ class AnomalyWatch {
  public:
   // Null if no policy has a rule about anomalies. `book` may be null: nothing
   // has a profile then, and nothing is learned. `rules` outlives the watch.
-  static std::unique_ptr<AnomalyWatch> Make(const RulesInForce& rules,
-                                            const StoreFacts& facts,
-                                            anomaly::ProfileBook* book);
+  // `before` is the watch that this one replaces, or null: what it has of a
+  // rule that watches the same way, the Store's calls so far, goes on.
+  static std::unique_ptr<AnomalyWatch> Make(
+      const RulesInForce& rules, const StoreFacts& facts,
+      anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before);
 
   struct Finding {
     size_t policy = 0;
@@ -88,6 +90,8 @@ class AnomalyWatch {
                anomaly::ProfileBook* book)
       : rules_(rules), store_id_(std::move(store_id)), book_(book) {}
 
+  // The one whose stream goes on under `rule`; null if there is none.
+  Watched* FindSame(const AnomalyRule& rule);
   void Judge(Watched& watched, const anomaly::Score& score,
              std::vector<Finding>* findings);
   // Whether a rule whose condition is `now` true speaks.

@@ -44,6 +44,7 @@ bool Fits(ArgKind kind, ValType type) {
     case ArgKind::kPointer:
     case ArgKind::kHandle:
     case ArgKind::kSockaddr:
+    case ArgKind::kAddrsOut:
       return IsInteger(type);
   }
   return false;
@@ -163,6 +164,7 @@ bool HasLength(ArgKind kind) {
     case ArgKind::kIovecOut:
     case ArgKind::kBytesOut:
     case ArgKind::kSockaddr:
+    case ArgKind::kAddrsOut:
       return true;
     default:
       return false;
@@ -247,6 +249,20 @@ std::optional<ArgSpec> ResolveArgument(const ArgumentRule& rule,
   return arg;
 }
 
+bool ReadBackArgument(const ArgSpec& arg, const FuncType& type,
+                      CallContext& call, std::vector<uint8_t>* bytes) {
+  bytes->clear();
+  const absl::Span<const RawValue> args = call.args();
+  if (arg.index >= args.size() || arg.len_index >= args.size()) return false;
+  const uint64_t length = Unsigned(type, args, arg.len_index);
+  // As at the call, unless somebody changes specs on the way.
+  if (length > arg.max_bytes) return false;
+  bytes->resize(static_cast<size_t>(length));
+  if (length == 0) return true;
+  return call.ReadBack(Unsigned(type, args, arg.index), absl::MakeSpan(*bytes))
+      .ok();
+}
+
 Outcome CaptureArgument(const ArgSpec& arg, const FuncType& type,
                         CallContext& call, CapturedArgument* captured) {
   if (!HasLength(arg.kind)) return std::nullopt;
@@ -262,7 +278,7 @@ Outcome CaptureArgument(const ArgSpec& arg, const FuncType& type,
     return CaptureIovec(arg, address, length, call, captured);
   }
   if (length > arg.max_bytes) return TooLong(arg, length);
-  if (arg.kind == ArgKind::kBytesOut) {
+  if (arg.kind == ArgKind::kBytesOut || arg.kind == ArgKind::kAddrsOut) {
     return CheckRange(arg, address, length, call);
   }
   absl::Span<const uint8_t> bytes;

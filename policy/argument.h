@@ -75,6 +75,12 @@ absl::StatusOr<std::optional<ArgumentDenial>> CaptureArgument(
     const ArgSpec& arg, const FuncType& type, CallContext& call,
     CapturedArgument* captured = nullptr);
 
+// What the host function has written to a kBytesOut or kAddrsOut, at
+// kReturningFromHost: the whole buffer, as it is in the guest's memory. False
+// if it cannot be read.
+bool ReadBackArgument(const ArgSpec& arg, const FuncType& type,
+                      CallContext& call, std::vector<uint8_t>* bytes);
+
 }  // namespace callgate::policy
 
 #endif  // CALLGATE_POLICY_ARGUMENT_H_

@@ -23,6 +23,34 @@ using expression::TypeKind;
 using expression::Value;
 
 constexpr absl::string_view kArgs = "args.";
+constexpr absl::string_view kResult = "result.";
+
+struct CallFactRow {
+  absl::string_view name;
+  TypeKind type;
+  Presence presence;
+};
+// In the order of CallFact.
+constexpr CallFactRow kCallFacts[] = {
+    {"call.import", TypeKind::kString, Presence::kAlways},
+    {"call.module", TypeKind::kString, Presence::kAlways},
+    {"call.name", TypeKind::kString, Presence::kAlways},
+    {"call.site", TypeKind::kInt, Presence::kLazy},
+    {"call.caller", TypeKind::kString, Presence::kLazy},
+    {"call.depth", TypeKind::kInt, Presence::kAlways},
+    {"call.seq", TypeKind::kInt, Presence::kAlways},
+    {"store.id", TypeKind::kString, Presence::kAlways},
+    {"store.calls", TypeKind::kInt, Presence::kAlways},
+    {"tenant", TypeKind::kString, Presence::kAlways},
+    {"module.digest", TypeKind::kString, Presence::kAlways},
+    {"module.name", TypeKind::kString, Presence::kAlways},
+    {"now", TypeKind::kTimestamp, Presence::kLazy},
+    {"call.denied", TypeKind::kBool, Presence::kAlways},
+    {"result.errno", TypeKind::kInt, Presence::kOptional},
+    {"result.value", TypeKind::kDyn, Presence::kOptional},
+};
+static_assert(sizeof(kCallFacts) / sizeof(kCallFacts[0]) == kCallFactCount,
+              "every fact");
 
 bool IsWordByte(char c) {
   return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
@@ -59,13 +87,76 @@ std::string StringLiteral(absl::string_view text) {
   return literal;
 }
 
+size_t WordEnd(absl::string_view source, size_t at) {
+  if (at < source.size() &&
+      absl::ascii_isdigit(static_cast<unsigned char>(source[at]))) {
+    return at;
+  }
+  while (at < source.size() && IsWordByte(source[at])) ++at;
+  return at;
+}
+
+void AddSorted(absl::string_view name, std::vector<std::string>* names) {
+  const auto at = std::lower_bound(names->begin(), names->end(), name);
+  if (at != names->end() && *at == name) return;
+  names->insert(at, std::string(name));
+}
+
+// Calls `found` with where the rest begins of each "<prefix>rest" in which the
+// prefix is not the end of another word.
+template <typename Found>
+void ForEachAfter(absl::string_view prefix, absl::string_view source,
+                  const Found& found) {
+  size_t at = 0;
+  while ((at = source.find(prefix, at)) != absl::string_view::npos) {
+    const bool inside = at > 0 && IsWordByte(source[at - 1]);
+    at += prefix.size();
+    if (!inside) found(at);
+  }
+}
+
+// "args.x" and, with a part, "args.x.ip"; "result.x". Nothing for other texts.
+std::vector<absl::string_view> ArgumentFactsAt(absl::string_view text) {
+  const bool is_result = absl::StartsWith(text, kResult);
+  if (!is_result && !absl::StartsWith(text, kArgs)) return {};
+  const size_t begin = is_result ? kResult.size() : kArgs.size();
+  const size_t end = WordEnd(text, begin);
+  if (end == begin) return {};
+  std::vector<absl::string_view> facts = {text.substr(0, end)};
+  if (is_result || end >= text.size() || text[end] != '.') return facts;
+  const size_t part_end = WordEnd(text, end + 1);
+  if (PartFromName(text.substr(end + 1, part_end - end - 1))) {
+    facts.push_back(text.substr(0, part_end));
+  }
+  return facts;
+}
+
+std::optional<CallFact> FindCallFact(absl::string_view name) {
+  for (uint32_t i = 0; i < kCallFactCount; ++i) {
+    if (kCallFacts[i].name == name) return static_cast<CallFact>(i);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
+absl::string_view CallFactName(CallFact fact) {
+  return kCallFacts[SlotOf(fact)].name;
+}
+
+bool IsFactName(absl::string_view name) {
+  if (FindCallFact(name)) return true;
+  const std::vector<absl::string_view> facts = ArgumentFactsAt(name);
+  return !facts.empty() && facts.back() == name;
+}
+
 ArgumentFactName SplitArgumentFact(absl::string_view fact) {
-  CALLGATE_CHECK(absl::StartsWith(fact, kArgs), "an argument's fact");
-  fact.remove_prefix(kArgs.size());
-  const size_t dot = fact.find('.');
   ArgumentFactName split;
+  split.is_result = absl::StartsWith(fact, kResult);
+  CALLGATE_CHECK(split.is_result || absl::StartsWith(fact, kArgs),
+                 "an argument's fact");
+  fact.remove_prefix(split.is_result ? kResult.size() : kArgs.size());
+  const size_t dot = fact.find('.');
   split.argument = std::string(fact.substr(0, dot));
   if (dot != absl::string_view::npos) {
     split.part = PartFromName(fact.substr(dot + 1)).value_or(split.part);
@@ -75,34 +166,31 @@ ArgumentFactName SplitArgumentFact(absl::string_view fact) {
 
 void FindArgumentFacts(absl::string_view source,
                        std::vector<std::string>* names) {
-  const auto add = [names](absl::string_view name) {
-    const auto at = std::lower_bound(names->begin(), names->end(), name);
-    if (at != names->end() && *at == name) return;
-    names->insert(at, std::string(name));
-  };
-  size_t at = 0;
-  while ((at = source.find(kArgs, at)) != absl::string_view::npos) {
-    const bool inside = at > 0 && IsWordByte(source[at - 1]);
-    const size_t word = at + kArgs.size();
-    size_t end = word;
-    while (end < source.size() && IsWordByte(source[end])) ++end;
-    if (inside || end == word ||
-        absl::ascii_isdigit(static_cast<unsigned char>(source[word]))) {
-      at = word;
-      continue;
-    }
-    add(source.substr(at, end - at));
-    if (end < source.size() && source[end] == '.') {
-      size_t part_end = end + 1;
-      while (part_end < source.size() && IsWordByte(source[part_end])) {
-        ++part_end;
+  for (const absl::string_view prefix : {kArgs, kResult}) {
+    ForEachAfter(prefix, source, [&](size_t after) {
+      for (const absl::string_view fact :
+           ArgumentFactsAt(source.substr(after - prefix.size()))) {
+        if (!FindCallFact(fact)) AddSorted(fact, names);
       }
-      if (PartFromName(source.substr(end + 1, part_end - end - 1))) {
-        add(source.substr(at, part_end - at));
-      }
-    }
-    at = end;
+    });
   }
+}
+
+void FindFactsOf(absl::string_view event, absl::string_view source,
+                 std::vector<std::string>* facts) {
+  ForEachAfter(absl::StrCat(event, "."), source, [&](size_t after) {
+    const absl::string_view rest = source.substr(after);
+    for (const absl::string_view fact : ArgumentFactsAt(rest)) {
+      AddSorted(fact, facts);
+    }
+    for (const CallFactRow& row : kCallFacts) {
+      if (absl::StartsWith(rest, row.name) &&
+          (rest.size() == row.name.size() ||
+           !IsWordByte(rest[row.name.size()]))) {
+        AddSorted(row.name, facts);
+      }
+    }
+  });
 }
 
 std::optional<Type> TypeOfArgument(const ArgSpec& arg, ArgumentPart part,
@@ -145,43 +233,76 @@ std::optional<Type> TypeOfArgument(const ArgSpec& arg, ArgumentPart part,
       return Type(TypeKind::kString);
     case ArgKind::kBytesOut:
     case ArgKind::kIovecOut:
+    case ArgKind::kAddrsOut:
       return std::nullopt;
   }
   return std::nullopt;
 }
 
+std::optional<Type> TypeOfResult(const ArgSpec& arg) {
+  switch (arg.kind) {
+    case ArgKind::kBytesOut:
+      return Type(TypeKind::kBytes);
+    case ArgKind::kAddrsOut:
+      return Type::List(TypeKind::kIp);
+    default:
+      return std::nullopt;
+  }
+}
+
 void DeclareCallFacts(const ImportNames* names, Schema* schema) {
-  const auto declare = [schema](absl::string_view name, Type type,
-                                Presence presence = Presence::kAlways,
-                                const std::string* constant = nullptr) {
+  for (uint32_t i = 0; i < kCallFactCount; ++i) {
+    const CallFactRow& row = kCallFacts[i];
     Fact fact;
-    fact.name = std::string(name);
-    fact.type = type;
-    fact.presence = presence;
-    if (constant != nullptr) fact.constant = Value::String(*constant);
+    fact.name = std::string(row.name);
+    fact.type = row.type;
+    fact.presence = row.presence;
+    if (names != nullptr) {
+      switch (static_cast<CallFact>(i)) {
+        case CallFact::kImport:
+          fact.constant = Value::String(names->import);
+          break;
+        case CallFact::kModule:
+          fact.constant = Value::String(names->module);
+          break;
+        case CallFact::kName:
+          fact.constant = Value::String(names->name);
+          break;
+        case CallFact::kErrno:
+          if (!names->answers_errno) fact.presence = Presence::kNever;
+          break;
+        case CallFact::kResultValue:
+          if (names->result) {
+            fact.type = *names->result;
+          } else {
+            fact.presence = Presence::kNever;
+          }
+          break;
+        default:
+          break;
+      }
+    }
     Declare(std::move(fact), schema);
-  };
-  const auto known = [names](const std::string ImportNames::*member) {
-    return names == nullptr ? nullptr : &(names->*member);
-  };
-  // In the order of CallFact.
-  declare("call.import", TypeKind::kString, Presence::kAlways,
-          known(&ImportNames::import));
-  declare("call.module", TypeKind::kString, Presence::kAlways,
-          known(&ImportNames::module));
-  declare("call.name", TypeKind::kString, Presence::kAlways,
-          known(&ImportNames::name));
-  declare("call.site", TypeKind::kInt, Presence::kLazy);
-  declare("call.caller", TypeKind::kString, Presence::kLazy);
-  declare("call.depth", TypeKind::kInt);
-  declare("call.seq", TypeKind::kInt);
-  declare("store.id", TypeKind::kString);
-  declare("store.calls", TypeKind::kInt);
-  declare("tenant", TypeKind::kString);
-  declare("module.digest", TypeKind::kString);
-  declare("module.name", TypeKind::kString);
-  declare("now", TypeKind::kTimestamp, Presence::kLazy);
-  CALLGATE_CHECK(schema->facts().size() == kCallFactCount, "every fact");
+  }
+}
+
+void DeclareUnknownArgument(absl::string_view fact, Schema* schema) {
+  Fact unknown;
+  unknown.name = std::string(fact);
+  unknown.type = TypeKind::kDyn;
+  unknown.presence = Presence::kOptional;
+  Declare(std::move(unknown), schema);
+}
+
+void DeclareFactOf(absl::string_view name, absl::string_view fact,
+                   uint32_t bytes_max, Schema* schema) {
+  Fact past;
+  past.name = std::string(name);
+  const std::optional<CallFact> known = FindCallFact(fact);
+  past.type = known ? kCallFacts[SlotOf(*known)].type : TypeKind::kDyn;
+  past.presence = Presence::kOptional;
+  past.bytes_max = bytes_max;
+  Declare(std::move(past), schema);
 }
 
 void DeclareMissingArgument(absl::string_view fact, Schema* schema) {

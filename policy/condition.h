@@ -35,6 +35,8 @@ struct NamedList {
   std::shared_ptr<const expression::GlobList> globs;
   std::shared_ptr<const expression::CidrList> networks;
   std::shared_ptr<const expression::PatternList> patterns;
+  // Of all that it consists of.
+  std::string fingerprint;
 };
 
 struct Macro {
@@ -48,6 +50,9 @@ struct MessagePart {
   Condition value;   // empty in the last part
   bool raw = false;  // without quotes, but still escaped
 };
+
+// The longest delay of one call.
+inline constexpr absl::Duration kDelayMax = absl::Minutes(1);
 
 // How long a throttled call waits. Grows from one match to the next and begins
 // anew after `cool_down` without any.

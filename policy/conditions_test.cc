@@ -72,8 +72,10 @@ class Names final : public HandleNames {
     if (handle == 4) return "/scratch/x/..";
     return std::nullopt;
   }
-  void RefuseLinks() override { refused = true; }
-  bool refused = false;
+  void RefuseLinks(const FunctionIdentity& function) override {
+    refused.push_back(std::string(function.name));
+  }
+  std::vector<std::string> refused;
 };
 
 absl::Time g_wall = absl::UnixEpoch();
@@ -187,8 +189,10 @@ TEST_F(ConditionsTest, Point1MistakesHaveLineColumnAndCaret) {
                          .problems),
             "p.yaml:7:3: rules[0].when: 1:1: there is no fact "
             "\"call.nmae\"; did you mean call.name? Allowed here: "
-            "call.caller, call.depth, call.import, call.module, call.name, "
+            "call.caller, call.denied, call.depth, call.import, call.module, "
+            "call.name, "
             "call.seq, call.site, module.digest, module.name, now, "
+            "result.errno, result.value, "
             "store.calls, store.id, tenant\n"
             "  call.nmae == \"x\"\n"
             "  ^");
@@ -301,7 +305,8 @@ TEST_F(ConditionsTest, Point8PathsAreThoseOfTheGuest) {
       "lists: [{name: secret, kind: glob, items: ['/config/secrets/**']}]\n"
       "rules: [{id: r, when: 'call.name == \"open\" && args.path in "
       "list(\"secret\")', action: deny}]\n")});
-  EXPECT_TRUE(names_.refused);
+  // In the calls that are judged by them, and in no others.
+  EXPECT_THAT(names_.refused, ElementsAre("open"));
   EXPECT_EQ(Open(3, "secrets/db"), kAnswer);
   EXPECT_EQ(Open(3, "./x/..//secrets/db"), kAnswer);
   EXPECT_EQ(Open(3, "public"), kProceed);
@@ -316,7 +321,7 @@ TEST_F(ConditionsTest, Point8WithoutPathRulesLinksAreNobodysBusiness) {
   Load({absl::StrCat(kAllowAll,
                      "rules: [{id: r, when: 'call.depth > 99', "
                      "action: deny}]\n")});
-  EXPECT_FALSE(names_.refused);
+  EXPECT_THAT(names_.refused, IsEmpty());
 }
 
 TEST_F(ConditionsTest, Point10TheMostSevereVerdictWinsInAnyOrder) {

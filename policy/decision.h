@@ -37,6 +37,8 @@ struct RuleMatch {
   uint32_t guest_errno = 0;
   // For kThrottle: how long the call waits for it.
   absl::Duration delay;
+  // It is one of `rate_limits`.
+  bool rate_limit = false;
   absl::Span<const std::string> tags;
   // One line, escaped.
   absl::string_view message;
@@ -69,6 +71,10 @@ struct DecisionRecord {
   // Whether it reaches defaults.min_severity of a policy that matched. Counted
   // either way, an event only if so.
   bool report = true;
+
+  // For kHostCall: the host function has returned, and its results were judged.
+  // A call can so have two decisions. A throttle then delays the next call.
+  bool after = false;
 
   // The rule that names the verdict, or the would-be verdict under audit: one
   // of `matches`.
@@ -111,8 +117,8 @@ class DecisionSink {
     static_cast<void>(duration);
   }
 
-  // A fault of the engine itself, the first time a Store sees it. What it did
-  // to the call comes as a decision, each time.
+  // A fault of the engine itself, the first of each kind (engine_fault.h) that a
+  // Store sees. What it did to the call comes as a decision, each time.
   virtual void OnEngineFault(const StoreFacts& store,
                              absl::string_view message) = 0;
 
@@ -127,6 +133,16 @@ class DecisionSink {
     static_cast<void>(policy);
     static_cast<void>(rule);
     static_cast<void>(message);
+  }
+
+  // A rule had to forget something before its time, since it may remember no
+  // more, the first time that a Store's call is the reason: what it says from
+  // now on may be less than it should be.
+  virtual void OnRuleForgot(const StoreFacts& store, absl::string_view policy,
+                            absl::string_view rule) {
+    static_cast<void>(store);
+    static_cast<void>(policy);
+    static_cast<void>(rule);
   }
 };
 

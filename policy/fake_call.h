@@ -37,10 +37,12 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
-  FakeCall& WithResults(std::vector<RawValue> results) {
+  // How the host function ended.
+  FakeCall& WithResults(std::vector<RawValue> results,
+                        Ending ending = Ending::kValue) {
     held_results_ = std::move(results);
     results_ = held_results_;
-    ending_ = Ending::kValue;
+    ending_ = ending;
     return *this;
   }
   // The functions that led to the call, the caller first.
@@ -82,6 +84,8 @@ class FakeCall final : public CallContext {
     }
     return count;
   }
+  void Relink() override { ++relinks_; }
+  int relinks() const { return relinks_; }
   uint64_t MemoryBytes() override {
     return memory_ == nullptr ? 0 : memory_->size();
   }
@@ -100,6 +104,17 @@ class FakeCall final : public CallContext {
     copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
     return absl::MakeConstSpan(copies_.back());
   }
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost) {
+      return absl::FailedPreconditionError("not yet");
+    }
+    if (address > MemoryBytes() || out.size() > MemoryBytes() - address) {
+      return absl::OutOfRangeError("not in memory");
+    }
+    std::copy_n(memory_->begin() + static_cast<ptrdiff_t>(address), out.size(),
+                out.begin());
+    return absl::OkStatus();
+  }
 
  private:
   static bool EntersGuest(Transition t) {
@@ -115,6 +130,7 @@ class FakeCall final : public CallContext {
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;
   uint64_t captured_bytes_ = 0;
+  int relinks_ = 0;
 };
 
 }  // namespace callgate::policy

@@ -17,15 +17,16 @@ class HandleNames {
  public:
   virtual ~HandleNames() = default;
 
-  // The guest's path of what `handle` is to `function`; nothing if it is not
-  // open or has none. Valid until the hook returns.
+  // The guest's path of what `handle` is to `function`: a directory's is where
+  // it is now, by whatever name or link it was opened. Nothing if it is not open
+  // or has none. Valid until the hook returns.
   virtual std::optional<absl::string_view> PathOf(
       const FunctionIdentity& function, uint64_t handle) = 0;
 
-  // Calls are judged by their paths, so from now on no path of this guest may
-  // follow a symbolic link to somewhere else: neither in the call that is
-  // judged nor in one that opened its directory.
-  virtual void RefuseLinks() = 0;
+  // Calls of `function` are judged by their paths, so from now on none of their
+  // paths may follow a symbolic link to somewhere else. Calls of others may,
+  // and open directories through them: PathOf says where these are in truth.
+  virtual void RefuseLinks(const FunctionIdentity& function) = 0;
 };
 
 }  // namespace callgate::policy

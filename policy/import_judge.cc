@@ -25,6 +25,36 @@ absl::string_view Text(absl::Span<const uint8_t> bytes) {
                            bytes.size());
 }
 
+size_t TextBytes(const Value& value) {
+  switch (value.kind()) {
+    case expression::ValueKind::kString:
+    case expression::ValueKind::kBytes:
+    case expression::ValueKind::kIp:
+      return value.size();
+    default:
+      return 0;
+  }
+}
+
+// The addresses of an addrs_out. False if one is none, or if there are too
+// many: some of them are not all.
+bool ReadAddresses(absl::string_view text,
+                   std::vector<expression::IpKey>* keys) {
+  constexpr absl::string_view kBetween = ", \t\r\n";
+  keys->clear();
+  text = text.substr(0, text.find('\0'));
+  while (true) {
+    const size_t begin = text.find_first_not_of(kBetween);
+    if (begin == absl::string_view::npos) return true;
+    text.remove_prefix(begin);
+    const absl::string_view word = text.substr(0, text.find_first_of(kBetween));
+    text.remove_prefix(word.size());
+    const auto key = expression::IpKeyFromText(word);
+    if (!key || keys->size() == kResultItemsMax) return false;
+    keys->push_back(*key);
+  }
+}
+
 // "host:port", "[::1]:443".
 struct HostAndPort {
   absl::string_view host;
@@ -74,7 +104,8 @@ ImportJudge::ImportJudge(SpecialisedImport import, const FuncType& type)
       type_(&type),
       facts_(import_.fact_count),
       captured_(import_.arguments.size()),
-      texts_(import_.argument_facts.size()) {
+      texts_(import_.argument_facts.size()),
+      written_(import_.result_facts.size()) {
   for (size_t i = 0; i < import_.argument_facts.size(); ++i) {
     const ArgumentFact& fact = import_.argument_facts[i];
     const ArgKind kind = import_.arguments[fact.argument].kind;
@@ -96,6 +127,15 @@ absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
     facts_[static_cast<uint32_t>(fact)] = value;
   };
   const CallContext& call = moment.call();
+  set(CallFact::kImport, Value::String(import_.names.import));
+  set(CallFact::kModule, Value::String(import_.names.module));
+  set(CallFact::kName, Value::String(import_.names.name));
+  set(CallFact::kDenied, Value::Bool(false));
+  set(CallFact::kErrno, Value());
+  set(CallFact::kResultValue, Value());
+  for (const ResultFact& fact : import_.result_facts) {
+    facts_[fact.slot] = Value();
+  }
   set(CallFact::kSite, Value::Lazy());
   set(CallFact::kCaller, Value::Lazy());
   set(CallFact::kNow, Value::Lazy());
@@ -189,6 +229,7 @@ Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
       break;
     case ArgKind::kBytesOut:
     case ArgKind::kIovecOut:
+    case ArgKind::kAddrsOut:
       return Value();
   }
   const absl::string_view address = Text(captured.bytes);
@@ -216,6 +257,118 @@ Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
   }
 }
 
+Value ImportJudge::FactAt(uint32_t slot, CallMoment& moment) const {
+  const Value& value = facts_[slot];
+  return value.kind() == expression::ValueKind::kLazy ? moment.Compute(slot)
+                                                      : value;
+}
+
+void ImportJudge::Keep(Kept* kept) const {
+  kept->values.assign(facts_.begin(), facts_.end());
+  // What arguments point to goes; a copy of what will be read stays.
+  for (const ArgumentFact& fact : import_.argument_facts) {
+    if (TextBytes(kept->values[fact.slot]) > 0) {
+      kept->values[fact.slot] = Value();
+    }
+  }
+  size_t bytes = 0;
+  for (const uint32_t slot : import_.kept_slots) {
+    bytes += TextBytes(facts_[slot]);
+  }
+  kept->text.resize(bytes);
+  size_t at = 0;
+  for (const uint32_t slot : import_.kept_slots) {
+    const Value& value = facts_[slot];
+    const size_t size = TextBytes(value);
+    if (size == 0) continue;
+    value.as_string().copy(&kept->text[at], size);
+    const absl::string_view text(&kept->text[at], size);
+    at += size;
+    kept->values[slot] =
+        value.kind() == expression::ValueKind::kBytes ? Value::Bytes(text)
+        : value.kind() == expression::ValueKind::kIp  ? Value::Ip(text)
+                                                      : Value::String(text);
+  }
+}
+
+void ImportJudge::Resume(const Kept& kept, CallMoment& moment) {
+  std::copy(kept.values.begin(), kept.values.end(), facts_.begin());
+  SetResults(moment);
+}
+
+void ImportJudge::SetRefused(int64_t guest_errno) {
+  facts_[SlotOf(CallFact::kDenied)] = Value::Bool(true);
+  if (import_.names.answers_errno) {
+    facts_[SlotOf(CallFact::kErrno)] = Value::Int(guest_errno);
+  }
+}
+
+void ImportJudge::SetResults(CallMoment& moment) {
+  CallContext& call = moment.call();
+  const bool is_value =
+      call.ending() == Ending::kValue || call.ending() == Ending::kAnswered;
+  int64_t guest_errno = -1;
+  if (is_value && !call.results().empty()) {
+    const RawValue raw = call.results()[0];
+    Value value;
+    switch (type_->results[0]) {
+      case ValType::kI32:
+        value = Value::Int(static_cast<int32_t>(raw.u32()));
+        break;
+      case ValType::kI64:
+        value = Value::Int(static_cast<int64_t>(raw.u64()));
+        break;
+      case ValType::kF32:
+        value = Value::Double(static_cast<double>(raw.f32()));
+        break;
+      case ValType::kF64:
+        value = Value::Double(raw.f64());
+        break;
+      default:
+        break;
+    }
+    facts_[SlotOf(CallFact::kResultValue)] = value;
+    if (import_.names.answers_errno) guest_errno = raw.u32();
+  }
+  if (import_.names.answers_errno) {
+    facts_[SlotOf(CallFact::kErrno)] = Value::Int(guest_errno);
+  }
+  // A function that failed has written nothing that means anything.
+  const bool has_written = call.ending() == Ending::kValue &&
+                           (!import_.names.answers_errno || guest_errno == 0);
+  for (size_t i = 0; i < import_.result_facts.size(); ++i) {
+    const ResultFact& fact = import_.result_facts[i];
+    Written& written = written_[i];
+    Value& value = facts_[fact.slot];
+    value = Value();
+    if (!has_written ||
+        !ReadBackArgument(fact.argument, *type_, call, &written.bytes)) {
+      continue;
+    }
+    const absl::string_view text = Text(written.bytes);
+    if (fact.argument.kind == ArgKind::kBytesOut) {
+      value = Value::Bytes(text);
+    } else if (ReadAddresses(text, &written.keys)) {
+      written.items.clear();
+      for (const expression::IpKey& key : written.keys) {
+        written.items.push_back(Value::Ip(Text(key)));
+      }
+      value = Value::List(written.items);
+    }
+  }
+}
+
+bool ImportJudge::IsExcepted(const SpecialisedRule& rule, CallMoment& moment,
+                             expression::Scratch* scratch) const {
+  for (const SpecialisedException& exception : rule.exceptions) {
+    if (moment.Now() >= exception.exception->expires) continue;
+    // One that fails is not known to hold.
+    const Evaluation holds = exception.holds.Evaluate(facts_, scratch, &moment);
+    if (holds.ok() && holds.value.as_bool()) return true;
+  }
+  return false;
+}
+
 ImportJudge::Outcome ImportJudge::Judge(const SpecialisedRule& rule,
                                         CallMoment& moment,
                                         expression::Scratch* scratch) const {
@@ -232,14 +385,8 @@ ImportJudge::Outcome ImportJudge::Judge(const SpecialisedRule& rule,
       outcome.error = holds.value;
     }
   }
-  for (const SpecialisedException& exception : rule.exceptions) {
-    if (moment.Now() >= exception.exception->expires) continue;
-    // One that fails is not known to hold.
-    const Evaluation holds = exception.holds.Evaluate(facts_, scratch, &moment);
-    if (holds.ok() && holds.value.as_bool()) {
-      outcome.answer = Answer::kNo;
-      return outcome;
-    }
+  if (!rule.exceptions.empty() && IsExcepted(rule, moment, scratch)) {
+    outcome.answer = Answer::kNo;
   }
   return outcome;
 }

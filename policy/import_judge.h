@@ -2,8 +2,10 @@
 //
 // For each call: Begin() takes the facts, copying the arguments that conditions
 // read, and the rest evaluates against them. The bytes that are judged are the
-// bytes that the host function will use. Nothing is allocated once the buffers
-// have their size, but for messages.
+// bytes that the host function will use. What is judged when the call is over
+// sees the same facts again: Keep() them, since the same import may be called
+// meanwhile, then Resume() with what the host function came to. Nothing is
+// allocated once the buffers have their size, but for messages.
 //
 // One thread, the Store's.
 
@@ -17,9 +19,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "policy/argument.h"
 #include "policy/decision.h"
 #include "policy/expression/expression.h"
+#include "policy/expression/ip_address.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
 #include "policy/specialised_import.h"
@@ -68,12 +72,36 @@ class ImportJudge {
   // status is a fault of ours.
   absl::StatusOr<std::optional<ArgumentDenial>> Begin(CallMoment& moment);
 
+  // Facts of a call that goes on.
+  struct Kept {
+    std::vector<expression::Value> values;
+    std::string text;
+  };
+  void Keep(Kept* kept) const;
+  // At kReturningFromHost.
+  void Resume(const Kept& kept, CallMoment& moment);
+  // The call does not happen; the guest gets this errno, or -1 if it gets none.
+  void SetRefused(int64_t guest_errno);
+
+  // The facts by slot; behind those of the import, room for others.
+  absl::Span<expression::Value> facts() { return absl::MakeSpan(facts_); }
+  // A fact, read if that has not been done yet.
+  expression::Value FactAt(uint32_t slot, CallMoment& moment) const;
+  expression::Evaluation Evaluate(const expression::Program& program,
+                                  CallMoment& moment,
+                                  expression::Scratch* scratch) const {
+    return program.Evaluate(facts_, scratch, &moment);
+  }
+
   enum class Answer : uint8_t { kNo, kYes, kFailed };
   struct Outcome {
     Answer answer = Answer::kNo;
     // Of kFailed, until the scratch is used again.
     expression::Value error;
   };
+  // Whether an exception holds.
+  bool IsExcepted(const SpecialisedRule& rule, CallMoment& moment,
+                  expression::Scratch* scratch) const;
   // Whether the rule matches, exceptions considered.
   Outcome Judge(const SpecialisedRule& rule, CallMoment& moment,
                 expression::Scratch* scratch) const;
@@ -83,6 +111,14 @@ class ImportJudge {
 
  private:
   expression::Value ValueOf(const ArgumentFact& fact, CallMoment& moment);
+  void SetResults(CallMoment& moment);
+
+  // The buffers of what a host function wrote.
+  struct Written {
+    std::vector<uint8_t> bytes;
+    std::vector<expression::IpKey> keys;
+    std::vector<expression::Value> items;
+  };
 
   SpecialisedImport import_;
   const FuncType* type_;
@@ -90,6 +126,7 @@ class ImportJudge {
   std::vector<expression::Value> facts_;
   std::vector<CapturedArgument> captured_;  // by argument
   std::vector<std::string> texts_;          // by argument fact
+  std::vector<Written> written_;            // by result fact
 };
 
 }  // namespace callgate::policy

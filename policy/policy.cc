@@ -65,8 +65,21 @@ bool Policy::CanEndStore() const {
                                             return ends(threshold.rule);
                                           });
                      }) ||
+         std::any_of(content_.temporal.begin(), content_.temporal.end(),
+                     [&](const TemporalRule& t) { return ends(t.rule); }) ||
          ends(content_.unlisted_import) || ends(content_.on_engine_error) ||
          EndsStore(content_.budgets.on_exceed);
+}
+
+std::vector<const StateShape*> Policy::StateShapes() const {
+  std::vector<const StateShape*> shapes;
+  for (const RateLimit& limit : content_.rate_limits) {
+    shapes.push_back(&limit.state);
+  }
+  for (const TemporalRule& rule : content_.temporal) {
+    shapes.push_back(&rule.state);
+  }
+  return shapes;
 }
 
 LinkFindings Policy::CheckAgainst(
@@ -100,16 +113,21 @@ LinkFindings Policy::CheckAgainst(
         warn_of_trap(content_.rules[r], "denies");
       }
     }
-    Specialise(*this, import, &out.problems);
+    const SpecialisedImport special = Specialise(*this, import, &out.problems);
+    for (const SpecialisedLimit& limit : special.limits) {
+      warn_of_trap(content_.rate_limits[limit.limit].rule, "denies");
+    }
+    for (const SpecialisedTemporal& temporal : special.temporal) {
+      if (temporal.can_fire) {
+        warn_of_trap(content_.temporal[temporal.rule].rule, "denies");
+      }
+    }
     for (const uint32_t r : content_.call_rules) {
       if (content_.rules[r].when.empty()) {
         warn_of_trap(content_.rules[r], "denies");
       }
     }
     if (policy == nullptr) continue;
-    for (const uint32_t l : policy->rate_limits) {
-      warn_of_trap(content_.rate_limits[l].rule, "denies");
-    }
     for (const ArgumentRule& arg : policy->args) {
       std::string why;
       if (!ResolveArgument(arg, *import.type, import.spec, &why)) {

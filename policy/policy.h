@@ -6,7 +6,9 @@
 #ifndef CALLGATE_POLICY_POLICY_H_
 #define CALLGATE_POLICY_POLICY_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,20 +21,85 @@
 #include "policy/argument.h"
 #include "policy/budgets.h"
 #include "policy/condition.h"
+#include "policy/expression/expression.h"
 #include "policy/guest_errno.h"
 #include "policy/import_name.h"
 #include "policy/problem.h"
 #include "policy/rule.h"
+#include "policy/state_shape.h"
 #include "policy/verdict.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/value.h"
 
 namespace callgate::policy {
 
+// A token bucket over calls.
 struct RateLimit {
   Rule rule;
-  double refill_per_second = 0;
-  double burst = 1;
+  // The one import whose calls it counts; nothing: all that `rule.when` says.
+  std::optional<ImportName> import;
+  Condition cost;  // empty: one token
+  // Facts; the state's scope and bounds are made of them.
+  std::vector<Condition> key;
+  StateShape state;
+  // A throttled call waits until its tokens are there, and not by
+  // `rule.throttle`.
+  bool owes = false;
+};
+
+// A judgement over what happened before.
+struct TemporalRule {
+  enum class Pattern : uint8_t { kSequence, kRequire, kCount, kDistinct, kSum };
+
+  struct Step {
+    std::string as;
+    Condition when;
+    // Calls that are denied are looked at, too.
+    bool attempts = false;
+    // It reads result.*.
+    bool runs_after = false;
+    // It reads facts of other steps.
+    bool reads_past = false;
+  };
+  // A fact of one step that something about a later one reads:
+  // "<as>.<fact>".
+  struct PastFact {
+    uint32_t step = 0;
+    std::string fact;
+  };
+
+  Pattern pattern = Pattern::kCount;
+  // `rule.when` is the pattern's own, where it has one. `rule.runs_after`: so
+  // does what it reads.
+  Rule rule;
+  // Of a sequence.
+  std::vector<Step> steps;
+  std::vector<Step> unless;
+  std::vector<PastFact> past;
+  // Of require.
+  std::optional<Step> formerly;
+  // What `formerly` says if it compares the past event with the present one:
+  // over an array of `late_facts` facts, of which these are filled from the two
+  // events. Null: it can be judged when the past event happens.
+  struct LateFact {
+    uint32_t slot = 0;
+    std::string fact;
+  };
+  std::shared_ptr<const expression::Program> late;
+  size_t late_facts = 0;
+  std::vector<LateFact> late_past;
+  std::vector<LateFact> late_current;
+  // Of distinct and sum.
+  Condition value;
+  bool count_in_flight = false;
+  // Of count, distinct and sum.
+  std::vector<Condition> key;
+  // It reads call.denied.
+  bool reads_denied = false;
+
+  StateShape state;
+  // What meets a call for which something has to be forgotten.
+  bool traps_on_overflow = false;
 };
 
 // All that a policy says of one import.
@@ -46,8 +113,6 @@ struct ImportPolicy {
   std::vector<uint32_t> conditional_allows;
   // Into Policy::rules(): every entry that is not `allow`.
   std::vector<uint32_t> restrictions;
-  // Into Policy::rate_limits().
-  std::vector<uint32_t> rate_limits;
   std::vector<ArgumentRule> args;
 };
 
@@ -92,6 +157,7 @@ struct PolicyContent {
   std::vector<uint32_t> call_rules;
   std::vector<RateLimit> rate_limits;
   std::vector<AnomalyRule> anomaly;
+  std::vector<TemporalRule> temporal;
   std::vector<ImportPolicy> imports;
   Vocabulary vocabulary;
   // What the engine itself says in this policy's name.
@@ -137,6 +203,11 @@ class Policy {
     return content_.rate_limits;
   }
   const std::vector<AnomalyRule>& anomaly() const { return content_.anomaly; }
+  const std::vector<TemporalRule>& temporal() const {
+    return content_.temporal;
+  }
+  // What its rate limits and temporal rules remember, in this order.
+  std::vector<const StateShape*> StateShapes() const;
   const Rule& unlisted_import() const { return content_.unlisted_import; }
   const Rule& no_allow() const { return content_.no_allow; }
   const Rule& on_engine_error() const { return content_.on_engine_error; }

@@ -50,11 +50,13 @@ CompileResult CompilePolicy(const LoadedPolicyFile& root,
     CompileRules(*file, c);
     CompileRateLimits(*file, c);
     CompileAnomaly(*file, c);
+    CompileTemporal(*file, c);
   }
   for (const LoadedPolicyFile* file : graph.parents_first) {
     CompileExceptions(*file, c);
   }
   CheckExpressions(c);
+  if (c.problems().empty()) ShapeStates(c);
   WarnOfContradictions(c);
 
   CompileResult result;

@@ -91,36 +91,9 @@ INSTANTIATE_TEST_SUITE_P(
         {"suppression",
          "defaults: {suppression: {burst: 1}}\n",
          {"p.yaml:4:12: defaults.suppression: not supported yet"}},
-        {"temporal",
-         "temporal: [{id: a}]\n",
-         {"p.yaml:4:1: temporal: not supported yet"}},
         {"tests",
          "tests: [{name: a}]\n",
          {"p.yaml:4:1: tests: not supported yet"}},
-        {"rate_limit_when",
-         "rate_limits: [{when: 'true', refill_per_second: 1, burst: 1}]\n",
-         {"p.yaml:4:16: rate_limits[0].when: not supported yet; name the calls "
-          "with `import`"}},
-        {"rate_limit_cost",
-         "rate_limits: [{import: a.b, refill_per_second: 1, burst: 1, cost: "
-         "'2'}]\n",
-         {"p.yaml:4:61: rate_limits[0].cost: not supported yet; every call "
-          "takes one token"}},
-        {"rate_limit_key",
-         "rate_limits: [{import: a.b, refill_per_second: 1, burst: 1, key: "
-         "[tenant]}]\n",
-         {"p.yaml:4:67: rate_limits[0].key[0]: \"tenant\": not supported yet; "
-          "write `key: [store]`"}},
-        {"rate_limit_two_keys",
-         "rate_limits: [{import: a.b, refill_per_second: 1, burst: 1, key: "
-         "[store, store]}]\n",
-         {"p.yaml:4:74: rate_limits[0].key[1]: \"store\": not supported yet; "
-          "write `key: [store]`"}},
-        {"rate_limit_max_keys",
-         "rate_limits: [{import: a.b, refill_per_second: 1, burst: 1, "
-         "max_keys: 9}]\n",
-         {"p.yaml:4:61: rate_limits[0].max_keys: not supported yet; each Store "
-          "has one bucket, so there is nothing to bound"}},
         {"tenant_patterns",
          "applies_to: {tenants: [\"ac*\"]}\n",
          {"p.yaml:4:24: applies_to.tenants[0]: \"ac*\": patterns are not "
@@ -220,8 +193,8 @@ INSTANTIATE_TEST_SUITE_P(
           "may come at once"}},
         {"rate_limit_without_import",
          "rate_limits: [{refill_per_second: 1, burst: 1}]\n",
-         {"p.yaml:4:15: rate_limits[0]: import is missing; name one as "
-          "module.name"}},
+         {"p.yaml:4:15: rate_limits[0]: import and when are missing; say which "
+          "calls are counted"}},
         {"rate_limit_values",
          "rate_limits: [{import: a.b, refill_per_second: -1, burst: 0}]\n",
          {"p.yaml:4:29: rate_limits[0].refill_per_second: is -1; allowed: 0 to "
@@ -342,11 +315,11 @@ TEST(CompilePolicyTest, EveryFieldIsEitherDoneOrRefused) {
   // A field of a supported message that the list does not have is refused, so
   // a file with only that field set must not compile.
   v1::PolicyFile file;
-  file.mutable_temporal()->Add()->set_id("x");
+  file.mutable_anomaly()->Add()->set_id("x");
   LoadedPolicyFile loaded;
   loaded.proto = file;
   EXPECT_THAT(Lines(FindUnsupportedFields(loaded)),
-              ElementsAre(HasSubstr("temporal: not supported yet")));
+              ElementsAre(HasSubstr("anomaly: not supported yet")));
 }
 
 // --- Includes ----------------------------------------------------------------
@@ -407,7 +380,7 @@ TEST(IncludeTest, BringsImportsBudgetsAndRateLimits) {
   ASSERT_NE(import, nullptr);
   EXPECT_TRUE(import->allowed);
   EXPECT_EQ(import->restrictions.size(), 1u);
-  EXPECT_EQ(import->rate_limits.size(), 1u);
+  ASSERT_EQ(policy.rate_limits().size(), 1u);
   EXPECT_EQ(policy.rate_limits()[0].rule.file, "base.yaml");
 }
 
@@ -434,11 +407,11 @@ TEST(IncludeTest, RefusesCircles) {
 
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
-  catalogue.Add("base", "temporal: [{id: x}]\n");
+  catalogue.Add("base", "anomaly: [{id: x}]\n");
   catalogue.Add("top", "include: [base]\ntests: [{name: y}]\n");
   EXPECT_THAT(Lines(catalogue.Compile("top").problems),
               ElementsAre("top.yaml:5:1: tests: not supported yet",
-                          "base.yaml:4:1: temporal: not supported yet"));
+                          "base.yaml:4:1: anomaly: not supported yet"));
 }
 
 TEST(IncludeTest, IsBounded) {
@@ -544,8 +517,8 @@ TEST(CompilePolicyTest, GivesRulesTheirDefaults) {
   EXPECT_EQ(policy->rate_limits()[0].rule.verdict, Verdict::kDeny);
   EXPECT_EQ(policy->rate_limits()[0].rule.guest_errno, kErrnoAgain);
   EXPECT_EQ(policy->rate_limits()[0].rule.severity, Severity::kWarning);
-  EXPECT_EQ(policy->rate_limits()[0].refill_per_second, 0.5);
-  EXPECT_EQ(policy->rate_limits()[0].burst, 3);
+  EXPECT_EQ(policy->rate_limits()[0].state.bucket.refill_per_second, 0.5);
+  EXPECT_EQ(policy->rate_limits()[0].state.bucket.burst, 3);
   EXPECT_EQ(policy->rate_limits()[1].rule.id, "rate:a.b#2");
   EXPECT_TRUE(policy->CanEndStore());
 }

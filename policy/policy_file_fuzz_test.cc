@@ -4,17 +4,21 @@
 #include "policy/policy_file_fuzz.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <random>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "policy/policy_compiler.h"
 
 namespace {
 
-constexpr int kMutationsPerSeed = 1500;
+constexpr int kMutationsPerSeed = 800;
 
 void Feed(const std::string& input) {
   // SAFETY: characters may be looked at as bytes.
@@ -63,6 +67,29 @@ const char* const kWords[] = {
     "include",
     "args",
     "when",
+    "rules",
+    "lists",
+    "macros",
+    "exceptions",
+    "list(\"secret\")",
+    "args.path",
+    "args.data",
+    "args.addr.ip",
+    "args.fd.path",
+    "call.import == ",
+    " && ",
+    " || !",
+    ".exists(x, x > 1)",
+    "size(",
+    "math.bitAnd(",
+    "${args.path}",
+    "${args.data:raw}",
+    "throttle",
+    "kill_store",
+    "quarantine_module",
+    "log",
+    "1 / 0",
+    "9223372036854775807",
     "\\u{",
     "a.b",
     "\"a\".\"b\"",
@@ -121,10 +148,42 @@ std::string Read(const char* path) {
   return text.str();
 }
 
+// Small, so that most changes hit a rule.
+constexpr char kRules[] = R"(api_version: callgate.policy/v1
+kind: Policy
+metadata: {name: r}
+lists:
+  - {name: secret, kind: glob, items: ["/config/secrets/**", "**/.ssh/?"]}
+  - {name: nets, kind: cidr, items: ["10.0.0.0/8", "fc00::/7"]}
+  - {name: shapes, kind: re2, items: ["AKIA[0-9A-Z]{16}"]}
+macros:
+  - {name: egress, when: 'call.import in ["net.send", "net.connect"]'}
+  - {name: late, when: 'egress && store.calls > 3'}
+imports:
+  - {import: net.send, action: allow}
+  - {import: net.connect, action: allow, when: '!(args.addr.ip in list("nets"))'}
+  - {import: a.b, action: allow}
+  - {import: wasi_snapshot_preview1.path_open, action: allow, args: [{name: path}]}
+  - {import: wasi_snapshot_preview1.fd_write, action: allow}
+  - {import: wasi_snapshot_preview1.random_get, action: allow, when: 'args.len < 99'}
+rules:
+  - {id: r1, when: 'late && has(args.data) && args.data.matches(list("shapes"))', action: deny, message: 'sent ${args.data}'}
+  - {id: r2, when: 'call.name == "path_open" && (args.path in list("secret") || math.bitAnd(args.rights, 64u) != 0u)', action: trap}
+  - {id: r3, when: 'call.import == "a.b" && args.x / args.x == 1 && args.y > 0.5', action: log, severity: debug}
+  - {id: r4, when: 'has(args.iovs) && size(args.iovs) > 5 && now - now == duration("0s")', action: throttle, throttle: {base_delay: 1ms, factor: 2, max_delay: 1s, cool_down: 10s}}
+  - {id: r5, when: 'call.seq > 20', action: kill_store, mode: audit}
+rate_limits:
+  - {import: net.send, refill_per_second: 1, burst: 2, action: deny}
+exceptions:
+  - {rule: r2, name: e, fields: [tenant], comps: ["=="], values: [{v: [acme]}], reason: x, expires: "2027-01-31"}
+)";
+
 std::vector<std::string> Seeds() {
   return {
       std::string(1, '\0') + Read("policy/testdata/whole_format.yaml"),
       std::string(1, '\0') + Read("deploy/policies/connector.yaml"),
+      std::string(1, '\0') + Read("deploy/policies/confined-paths.yaml"),
+      std::string(1, '\0') + kRules,
       std::string(1, '\0') +
           "api_version: callgate.policy/v1\nkind: Policy\n"
           "metadata: {name: a}\n"
@@ -137,18 +196,38 @@ std::vector<std::string> Seeds() {
   };
 }
 
+// CALLGATE_FUZZ_SECONDS makes a long run of it.
+std::chrono::seconds TimeToRun() {
+  const char* const text = std::getenv("CALLGATE_FUZZ_SECONDS");
+  return std::chrono::seconds(text == nullptr ? 0 : std::atoi(text));
+}
+
 TEST(PolicyFileFuzz, SeedsPass) {
   for (const std::string& seed : Seeds()) Feed(seed);
 }
 
+// Else the mutations begin with what no policy comes of.
+TEST(PolicyFileFuzz, TheSeedWithRulesIsAPolicy) {
+  const auto compiled = callgate::policy::CompilePolicyText(kRules, "r.yaml");
+  for (const auto& problem : compiled.problems) {
+    ADD_FAILURE() << problem.ToString();
+  }
+}
+
 TEST(PolicyFileFuzz, MutationsPass) {
   const std::vector<std::string> seeds = Seeds();
-  Mutator mutator(20240229);
-  for (size_t s = 0; s < seeds.size(); ++s) {
-    for (int i = 0; i < kMutationsPerSeed; ++i) {
-      Feed(mutator.Mutate(seeds[s], seeds[(s + 1) % seeds.size()]));
+  const auto end = std::chrono::steady_clock::now() + TimeToRun();
+  uint64_t inputs = 0;
+  uint32_t random_seed = 20240229;
+  do {
+    Mutator mutator(random_seed++);
+    for (size_t s = 0; s < seeds.size(); ++s) {
+      for (int i = 0; i < kMutationsPerSeed; ++i, ++inputs) {
+        Feed(mutator.Mutate(seeds[s], seeds[(s + 1) % seeds.size()]));
+      }
     }
-  }
+  } while (std::chrono::steady_clock::now() < end);
+  std::cout << inputs << " inputs\n";
 }
 
 TEST(PolicyFileFuzz, RandomBytesPass) {

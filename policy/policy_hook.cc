@@ -14,6 +14,17 @@
 #include "runtime/check.h"
 
 namespace callgate::policy {
+namespace {
+
+// Whether a condition failed for more than an argument that is denied already.
+bool MatterOf(const ImportJudge::Outcome& outcome, bool is_denied) {
+  return outcome.answer == ImportJudge::Answer::kFailed &&
+         !(is_denied &&
+           (outcome.error.error() == expression::ErrorCode::kAbsentFact ||
+            outcome.error.error() == expression::ErrorCode::kBadFact));
+}
+
+}  // namespace
 
 PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
                        StoreFacts facts, MonotonicClock clock,
@@ -22,18 +33,14 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       clock_(std::move(clock)),
       sink_(sink),
       options_(options),
-      rules_(std::make_unique<RulesInForce>(std::move(policies),
-                                            options.mode_cap)),
-      anomaly_(AnomalyWatch::Make(*rules_, facts_, options.profiles)) {
-  for (size_t p = 0; p < rules_->policies().size(); ++p) {
-    const auto max = rules_->policy(p).budgets()[Budget::kHostCallsPerCall];
-    if (!max) continue;
-    host_call_limits_.push_back({*max, p, rules_->mode_of(p), false});
-  }
-  std::sort(host_call_limits_.begin(), host_call_limits_.end(),
-            [](const HostCallLimit& a, const HostCallLimit& b) {
-              return a.max < b.max;
-            });
+      own_states_(options.states == nullptr ? std::make_unique<RuleStates>()
+                                            : nullptr),
+      states_((options.states == nullptr ? *own_states_ : *options.states)
+                  .ForStore(facts_.tenant, facts_.module_digest)),
+      versions_(MakeVersion(std::move(policies))),
+      rules_(versions_.current().rules.get()),
+      anomaly_(AnomalyWatch::Make(*rules_, facts_, options.profiles, nullptr)) {
+  SetOut();
   BeginCallFromOutside();
 }
 
@@ -52,15 +59,20 @@ TransitionSet PolicyHook::OnLink(const FunctionIdentity& function) {
     return TransitionSet::HostCalls();
   }
   if (function.binding >= linked_.size()) linked_.resize(function.binding + 1);
-  ImportPlan& plan = rules_->Link(function);
-  linked_[function.binding].plan = &plan;
-  if (!plan.judges.empty() && scratch_ == nullptr) {
-    scratch_ = std::make_unique<expression::Scratch>();
+  Linked& linked = linked_[function.binding];
+  // It may have been asked for again.
+  if (linked.function == &function) return rules_->TransitionsOf(*linked.plan);
+  linked.function = &function;
+  linked.plan = &versions_.current().Link(function);
+  {
+    const std::lock_guard<std::mutex> lock(functions_mu_);
+    functions_.push_back(&function);
   }
-  if (plan.reads_paths && options_.handles != nullptr) {
-    options_.handles->RefuseLinks();
+  if (scratch_ == nullptr) scratch_ = std::move(versions_.current().scratch);
+  if (linked.plan->reads_paths && options_.handles != nullptr) {
+    options_.handles->RefuseLinks(function);
   }
-  return rules_->Transitions();
+  return rules_->TransitionsOf(*linked.plan);
 }
 
 PolicyHook::Linked* PolicyHook::LinkedOf(const FunctionIdentity& function) {
@@ -80,8 +92,18 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
   switch (call.transition()) {
     case Transition::kCallingWasm:
       if (call.depth() <= 1) BeginCallFromOutside();
+      if (relink_due_) {
+        relink_due_ = false;
+        call.Relink();
+      }
       return call.Proceed();
     case Transition::kCallingHost: {
+      if (exchange_.offered()) {
+        Adopt(call.depth());
+        if (std::exchange(relink_due_, false)) call.Relink();
+      } else if (versions_.has_older()) {
+        versions_.Begin(call.depth(), Retirement());
+      }
       if (decisions_++ % kDecisionSampleEvery != 0) return EnterHost(call);
       const absl::Time begin = clock_();
       const Disposition answer = EnterHost(call);
@@ -90,7 +112,11 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
     }
     case Transition::kReturningFromHost:
       if (anomaly_ != nullptr) anomaly_->Returned(call);
-      return call.Proceed();
+      // The most are of no interest.
+      if (live_count_ == 0 || live_[live_count_ - 1]->depth != call.depth()) {
+        return call.Proceed();
+      }
+      return LeaveHost(call);
     case Transition::kReturningFromWasm:
       return LeaveGuest(call);
   }
@@ -98,6 +124,7 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
 }
 
 void PolicyHook::BeginCallFromOutside() {
+  live_count_ = 0;
   host_calls_ = 0;
   budgets_recorded_ = 0;
   audit_growth_recorded_ = 0;
@@ -105,6 +132,7 @@ void PolicyHook::BeginCallFromOutside() {
   next_host_call_mark_ = host_call_limits_.empty()
                              ? std::numeric_limits<uint64_t>::max()
                              : host_call_limits_.front().max;
+  if (owed_delay_ > absl::ZeroDuration()) next_host_call_mark_ = 0;
 }
 
 Disposition PolicyHook::EnterHost(CallContext& call) {
@@ -112,7 +140,8 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   if (linked == nullptr) {
     matches_.clear();
     texts_.clear();
-    AddEngineFault(nullptr, "a host function was never linked");
+    AddEngineFault(EngineFault::kFunctionNotLinked, nullptr,
+                   "a host function was never linked");
     return ConcludeHostCall(call, nullptr, false);
   }
   ++host_calls_;
@@ -139,20 +168,25 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     matches_.push_back(
         MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
-  AddRateLimits(plan);
-  if (!plan.fault.empty()) AddEngineFault(&plan, plan.fault);
-  if (!plan.judges.empty()) AddConditions(call, plan);
+  if (!plan.fault.empty()) {
+    AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
+  }
+  CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
+                    options_.handles);
+  for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
   if (anomaly_ != nullptr) AddAnomalies(plan);
-  const bool stopped =
-      std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
-        return m.mode == Mode::kEnforce && StopsCall(m.verdict);
-      });
   // What does not happen needs no copies.
-  if (!stopped) AddArguments(call, plan);
+  if (!plan.arguments.empty() && !IsStopped()) AddArguments(call, plan);
+  uint64_t event = 0;
+  if (plan.is_metered) {
+    event = states_->NextEvent();
+    AddMetered(plan, moment, event);
+  }
+  if (plan.runs_after && !IsStopped()) KeepFacts(call, plan, event);
   if (anomaly_ != nullptr && anomaly_->teaches()) NoteAlertsOfOthers();
   if (matches_.empty()) {
     ++linked.allowed;
-    return call.Proceed();
+    return ProceedAfter(call, absl::ZeroDuration());
   }
   return ConcludeHostCall(call, &linked, over_budget);
 }
@@ -189,12 +223,65 @@ std::vector<absl::Status> PolicyHook::FinishLearning() {
   return anomaly_->Finish(options_.wall_clock());
 }
 
-void PolicyHook::AddConditions(CallContext& call, ImportPlan& plan) {
-  CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
+Disposition PolicyHook::LeaveHost(CallContext& call) {
+  LiveCall& live = *live_[--live_count_];
+  ImportPlan& plan = *live.plan;
+  // It ends under the rules that it began with.
+  RulesInForce* const current =
+      std::exchange(rules_, versions_.At(call.depth()).rules.get());
+  const Disposition answer = JudgeEnd(call, live, plan);
+  rules_ = current;
+  return answer;
+}
+
+Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
+                                 ImportPlan& plan) {
+  matches_.clear();
+  texts_.clear();
+  CallMoment moment(call, facts_, live.calls_before, options_.wall_clock,
                     options_.handles);
-  for (PlannedJudge& judge : plan.judges) {
-    AddJudged(plan, judge, moment);
+  for (size_t j = 0; j < plan.judges.size(); ++j) {
+    PlannedJudge& judge = plan.judges[j];
+    judge.judge.Resume(live.kept[j], moment);
+    AddRestrictions(plan, judge, moment, /*after=*/true, /*is_denied=*/false);
   }
+  if (plan.is_metered) AddMeteredAfter(plan, moment, live.number);
+  if (matches_.empty()) return call.Proceed();
+  DecisionRecord record = RecordOf(call);
+  record.after = true;
+  Judgement judgement = Conclude(record);
+  if (judgement.verdict > Verdict::kDeny) {
+    return call.Refuse(std::move(judgement.violation));
+  }
+  if (judgement.delay > owed_delay_) {
+    owed_delay_ = judgement.delay;
+    // So that the next call comes by here, however quiet its plan is.
+    next_host_call_mark_ = 0;
+  }
+  return call.Proceed();
+}
+
+void PolicyHook::KeepFacts(CallContext& call, ImportPlan& plan,
+                           uint64_t event) {
+  if (live_count_ == live_.size()) {
+    live_.push_back(std::make_unique<LiveCall>());
+  }
+  LiveCall& live = *live_[live_count_++];
+  live.plan = &plan;
+  live.depth = call.depth();
+  live.number = event;
+  live.calls_before = calls_of_store_ - 1;
+  live.kept.resize(std::max(live.kept.size(), plan.judges.size()));
+  for (size_t j = 0; j < plan.judges.size(); ++j) {
+    plan.judges[j].judge.Keep(&live.kept[j]);
+  }
+}
+
+Disposition PolicyHook::ProceedAfter(CallContext& call, absl::Duration delay) {
+  delay = std::max(delay, owed_delay_);
+  if (delay <= absl::ZeroDuration()) return call.Proceed();
+  owed_delay_ = absl::ZeroDuration();
+  return call.ProceedAfter(delay);
 }
 
 void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
@@ -203,7 +290,8 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   const Policy& policy = rules_->policy(p);
   const auto denial = judge.judge.Begin(moment);
   if (!denial.ok()) {
-    AddEngineFault(&plan, denial.status().message());
+    AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                   denial.status().message());
     return;
   }
   const bool is_denied = denial->has_value();
@@ -217,20 +305,34 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
       matches_.back().guest_errno = (*denial)->guest_errno;
     }
   }
-  // Whether it failed for more than an argument that is denied already.
-  const auto failed = [&](const ImportJudge::Outcome& outcome) {
-    return outcome.answer == ImportJudge::Answer::kFailed &&
-           !(is_denied &&
-             (outcome.error.error() == expression::ErrorCode::kAbsentFact ||
-              outcome.error.error() == expression::ErrorCode::kBadFact));
-  };
+  AddRestrictions(plan, judge, moment, /*after=*/false, is_denied);
+  if (!judge.no_allow) return;
+  for (const SpecialisedRule& special : judge.judge.import().allows) {
+    const ImportJudge::Outcome outcome =
+        judge.judge.Judge(special, moment, scratch_.get());
+    if (outcome.answer == ImportJudge::Answer::kYes) return;
+    if (MatterOf(outcome, is_denied)) {
+      NoteFailure(policy.rules()[special.rule], p,
+                  special.when->Describe(outcome.error));
+    }
+  }
+  const KnownMatch& m = *judge.no_allow;
+  matches_.push_back(MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
+}
+
+void PolicyHook::AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
+                                 CallMoment& moment, bool after,
+                                 bool is_denied) {
+  const size_t p = judge.policy;
+  const Policy& policy = rules_->policy(p);
   for (const SpecialisedRule& special : judge.judge.import().restrictions) {
+    const Rule& rule = policy.rules()[special.rule];
+    if (rule.runs_after != after) continue;
     const ImportJudge::Outcome outcome =
         judge.judge.Judge(special, moment, scratch_.get());
     if (outcome.answer == ImportJudge::Answer::kNo) continue;
-    const Rule& rule = policy.rules()[special.rule];
     if (outcome.answer == ImportJudge::Answer::kFailed) {
-      if (!failed(outcome)) continue;
+      if (!MatterOf(outcome, is_denied)) continue;
       texts_.push_back(absl::StrCat(
           "the condition could not be evaluated, so it counts as true: ",
           expression::ErrorText(outcome.error.error())));
@@ -249,18 +351,6 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
     matches_.push_back(
         MatchOf(rule, p, verdict, rules_->ModeOf(rule, p), texts_.back()));
   }
-  if (!judge.no_allow) return;
-  for (const SpecialisedRule& special : judge.judge.import().allows) {
-    const ImportJudge::Outcome outcome =
-        judge.judge.Judge(special, moment, scratch_.get());
-    if (outcome.answer == ImportJudge::Answer::kYes) return;
-    if (failed(outcome)) {
-      NoteFailure(policy.rules()[special.rule], p,
-                  special.when->Describe(outcome.error));
-    }
-  }
-  const KnownMatch& m = *judge.no_allow;
-  matches_.push_back(MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
 }
 
 void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
@@ -268,7 +358,8 @@ void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
     const auto denial =
         CaptureArgument(argument.spec, *plan.function->type, call);
     if (!denial.ok()) {
-      AddEngineFault(&plan, denial.status().message());
+      AddEngineFault(EngineFault::kArgumentNotCopied, &plan,
+                     denial.status().message());
       return;
     }
     if (!denial->has_value()) continue;
@@ -279,17 +370,6 @@ void PolicyHook::AddArguments(CallContext& call, const ImportPlan& plan) {
     if (m.verdict == Verdict::kDeny) {
       matches_.back().guest_errno = (*denial)->guest_errno;
     }
-  }
-}
-
-void PolicyHook::AddRateLimits(ImportPlan& plan) {
-  if (plan.buckets.empty()) return;
-  const absl::Time now = clock_();
-  for (const ImportPlan::Bucket& b : plan.buckets) {
-    if (rules_->bucket(b.bucket).Take(now)) continue;
-    const KnownMatch& m = b.match;
-    matches_.push_back(
-        MatchOf(*m.rule, m.policy, m.verdict, m.mode, m.message));
   }
 }
 

@@ -17,18 +17,28 @@
 //     with a PolicyViolation. The last two latch: from then on every transition
 //     of the Store refuses with that same object.
 //   * Verdicts under audit are recorded and change nothing.
+//   * The policies of a Store that lives can be replaced (Replace): its next
+//     host call is judged by the new ones. What that costs the guest is an
+//     exchange of a pointer and a pass over the functions that it imports:
+//     plans are made, and old ones destroyed, elsewhere. A host call in
+//     progress ends under the version that it began with; what unchanged rules
+//     remember goes on; the number of host calls in the call from outside that
+//     is live goes on, and is held against the new budget.
 //
-// Threads: the Store's, one at a time. Ownership: shares the policies; `clock`
-// and `sink` must outlive it. It must outlive its installation in the Store.
+// Threads: the Store's, one at a time, but for what says otherwise. Ownership:
+// shares the policies; `clock` and `sink` must outlive it. It must outlive its
+// installation in the Store.
 
 #ifndef CALLGATE_POLICY_POLICY_HOOK_H_
 #define CALLGATE_POLICY_POLICY_HOOK_H_
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -38,12 +48,18 @@
 #include "policy/anomaly_watch.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
+#include "policy/engine_fault.h"
 #include "policy/expression/scratch.h"
 #include "policy/handle_names.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "policy/problem.h"
+#include "policy/rule_states.h"
+#include "policy/rules_exchange.h"
 #include "policy/rules_in_force.h"
+#include "policy/rules_version.h"
 #include "policy/verdict.h"
+#include "policy/version_stack.h"
 #include "runtime/call_hook.h"
 
 namespace callgate::policy {
@@ -63,6 +79,9 @@ class PolicyHook final : public CallHook {
     anomaly::ProfileBook* profiles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
+    // What rules remember of other Stores. Null: there are none. Must outlive
+    // the hook.
+    RuleStates* states = nullptr;
   };
 
   // At least one policy.
@@ -105,6 +124,18 @@ class PolicyHook final : public CallHook {
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
 
+  // Any thread; others may do the same, and the last one counts. At least one
+  // policy. Makes the plans for every function that the Store has linked, which
+  // the Store must not lose meanwhile. Returns what does not fit the Store's
+  // functions: calls of those are faults of the engine under these policies.
+  std::vector<Problem> Replace(
+      std::vector<std::shared_ptr<const Policy>> policies);
+  // Between calls: judges by what was given last from now on, and not only from
+  // the next host call. So a budget can be looked at before a call.
+  void TakeOver();
+  // Any thread: destroys what has been replaced. To be called now and then.
+  void CollectReplaced() { exchange_.Collect(); }
+
   // What a call from outside has used, told after it. Records the budgets that
   // audit policies would have ended it for.
   struct Usage {
@@ -138,12 +169,15 @@ class PolicyHook final : public CallHook {
     uint64_t engine_faults = 0;
     // Conditions that could not be evaluated.
     uint64_t conditions_failed = 0;
+    // Things that rules had to forget before their time.
+    uint64_t losses = 0;
   };
   Counts DrainCounts();
 
  private:
   // A host function of the Store.
   struct Linked {
+    const FunctionIdentity* function = nullptr;
     ImportPlan* plan = nullptr;  // of rules_; null: nothing was linked
     uint64_t allowed = 0;
     uint64_t allowed_with_record = 0;
@@ -158,29 +192,61 @@ class PolicyHook final : public CallHook {
     bool recorded = false;  // in this call from outside; for audit
   };
 
+  // A host call whose end is judged, too.
+  struct LiveCall {
+    ImportPlan* plan = nullptr;
+    uint32_t depth = 0;
+    uint64_t number = 0;
+    uint64_t calls_before = 0;
+    std::vector<ImportJudge::Kept> kept;  // by judge
+  };
+  class Findings;
+
   RuleMatch MatchOf(const Rule& rule, size_t policy, Verdict verdict, Mode mode,
                     absl::string_view message);
   // Null for a function that was never linked.
   Linked* LinkedOf(const FunctionIdentity& function);
 
+  std::unique_ptr<RulesVersion> MakeVersion(
+      std::vector<std::shared_ptr<const Policy>> policies) const;
+  // Makes what was offered the rules that count, from a host call of this depth
+  // on; 0: between calls.
+  void Adopt(uint32_t depth);
+  // What follows from rules_ once, when they are new.
+  void SetOut();
+  VersionStack::Retire Retirement();
+
   void BeginCallFromOutside();
   Disposition EnterHost(CallContext& call);
   Disposition JudgeHostCall(CallContext& call, Linked& linked);
+  Disposition LeaveHost(CallContext& call);
+  Disposition JudgeEnd(CallContext& call, const LiveCall& live,
+                       ImportPlan& plan);
   Disposition LeaveGuest(CallContext& call);
 
   // These add to matches_ what they find.
   void AddHostCallBudgets();
-  // Takes a token of every bucket of the plan, and adds those that had none.
-  void AddRateLimits(ImportPlan& plan);
+  // What rate limits and temporal rules say, before the call and after it.
+  // Remembers the call. `event` is its number.
+  void AddMetered(ImportPlan& plan, CallMoment& moment, uint64_t event);
+  void AddMeteredAfter(ImportPlan& plan, CallMoment& moment, uint64_t event);
   void AddArguments(CallContext& call, const ImportPlan& plan);
   // Conditions: takes the facts, then asks every rule that has one.
-  void AddConditions(CallContext& call, ImportPlan& plan);
   void AddJudged(const ImportPlan& plan, PlannedJudge& judge,
                  CallMoment& moment);
+  // Adds what restricts now, or after the call. `is_denied`: an argument of the
+  // call is, and its facts are absent.
+  void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
+                       CallMoment& moment, bool after, bool is_denied);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
+  void NoteLoss(const Rule& rule, size_t policy);
+  // Of matches_, the one that names the verdict; null if nothing is enforced.
+  const RuleMatch* Enforced() const;
+  bool IsStopped() const;
   // How long a throttled call of `rule` waits now.
   absl::Duration DelayOf(const Rule& rule);
-  void AddEngineFault(const ImportPlan* plan, absl::string_view what);
+  void AddEngineFault(EngineFault fault, const ImportPlan* plan,
+                      absl::string_view what);
   void AddAnomalies(const ImportPlan& plan);
   void NoteAlertsOfOthers();
 
@@ -197,6 +263,10 @@ class PolicyHook final : public CallHook {
   // `linked` is null for a function that was never linked.
   Disposition ConcludeHostCall(CallContext& call, Linked* linked,
                                bool over_budget);
+  DecisionRecord RecordOf(CallContext& call) const;
+  // Proceeds, after `delay` or what is still owed, if that is longer.
+  Disposition ProceedAfter(CallContext& call, absl::Duration delay);
+  void KeepFacts(CallContext& call, ImportPlan& plan, uint64_t event);
   void ConcludeCallEnd(Budget budget, uint32_t depth, Judgement* judgement);
   void RecordAuditBudget(DecisionRecord::Subject subject, size_t policy,
                          Budget budget, uint64_t used);
@@ -208,11 +278,21 @@ class PolicyHook final : public CallHook {
   DecisionSink& sink_;
   const Options options_;
 
-  std::unique_ptr<RulesInForce> rules_;
+  // Where there are no others.
+  std::unique_ptr<RuleStates> own_states_;
+  std::unique_ptr<StoreStates> states_;
+  VersionStack versions_;
+  RulesInForce* rules_;  // of the current version
   // Null without rules about anomalies.
   std::unique_ptr<AnomalyWatch> anomaly_;
   // By binding.
   std::vector<Linked> linked_;
+  // Which transitions are wanted has changed, and the Store does not know.
+  bool relink_due_ = false;
+  RulesExchange exchange_;
+  // The functions that were linked, for other threads.
+  std::mutex functions_mu_;
+  std::vector<const FunctionIdentity*> functions_;
   // Made when the first import has a condition.
   std::unique_ptr<expression::Scratch> scratch_;
 
@@ -227,14 +307,21 @@ class PolicyHook final : public CallHook {
   uint32_t budgets_recorded_ = 0;
   uint32_t audit_growth_recorded_ = 0;
 
+  // Innermost last; beyond live_count_ they are kept for their memory.
+  std::vector<std::unique_ptr<LiveCall>> live_;
+  size_t live_count_ = 0;
+  // Of a call that was throttled after it: the next one waits.
+  absl::Duration owed_delay_;
+
   std::shared_ptr<const PolicyViolation> latched_;
   uint64_t decisions_ = 0;
   uint64_t records_ = 0;
   uint64_t refused_after_end_ = 0;
   uint64_t engine_faults_ = 0;
   uint64_t conditions_failed_ = 0;
+  uint64_t losses_ = 0;
   uint64_t calls_of_store_ = 0;
-  bool fault_reported_ = false;
+  std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
   std::vector<AnomalyWatch::Finding> findings_;
   std::vector<RuleMatch> matches_;

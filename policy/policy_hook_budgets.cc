@@ -108,12 +108,20 @@ bool PolicyHook::OnGrowth(const GrowthEvent& event) {
     ++refused_after_end_;
     return false;
   }
-  if (event.allowed) {
+  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
+  // The limiter holds what the Store was made with; policies that came later
+  // may allow less. Of tables only the one that grows is known.
+  const auto limit = budgets().Max(is_memory ? Budget::kMemoryBytesTotal
+                                             : Budget::kTableElementsTotal);
+  const uint64_t after =
+      is_memory ? event.store_bytes + (event.desired - event.current)
+                : event.desired;
+  const bool refused_here = event.allowed && limit && after > *limit;
+  if (event.allowed && !refused_here) {
     AuditGrowth(event);
     return true;
   }
   // Which budget the limiter held, if it was one of ours.
-  const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
   Budget budget = Budget::kMemoryBytesTotal;
   if (is_memory) {
     const auto max = budgets().Max(budget);
@@ -126,7 +134,7 @@ bool PolicyHook::OnGrowth(const GrowthEvent& event) {
     }
     if (!budgets()[budget]) return true;
   }
-  if ((budgets_recorded_ & Bit(budget)) != 0) return true;
+  if ((budgets_recorded_ & Bit(budget)) != 0) return !refused_here;
   budgets_recorded_ |= Bit(budget);
 
   const EffectiveBudgets::Entry& entry = *budgets()[budget];
@@ -149,7 +157,7 @@ bool PolicyHook::OnGrowth(const GrowthEvent& event) {
                              : DecisionRecord::Subject::kTableGrow;
   record.budget = BudgetName(budget);
   Conclude(record);
-  return latched_ == nullptr;
+  return latched_ == nullptr && !refused_here;
 }
 
 void PolicyHook::AuditGrowth(const GrowthEvent& event) {

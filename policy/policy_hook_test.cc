@@ -683,7 +683,8 @@ TEST(GrowthTest, RecordsWhatABudgetRefusedOncePerCall) {
     return h.hook_.OnGrowth(
         Growth(GrowthEvent::Kind::kMemory, 60, 90, allowed, 80));
   };
-  EXPECT_TRUE(memory(true));
+  EXPECT_TRUE(
+      h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kMemory, 60, 90, true, 70)));
   EXPECT_THAT(h.sink_.decisions, IsEmpty());
   memory(false);
   memory(false);

@@ -2,6 +2,7 @@
 // the engine itself, and the counts.
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -10,6 +11,15 @@
 #include "runtime/check.h"
 
 namespace callgate::policy {
+namespace {
+
+// The most severe; of equals the smaller rule id, then policy name.
+bool NamesIt(const RuleMatch& a, const RuleMatch& b) {
+  if (a.verdict != b.verdict) return a.verdict > b.verdict;
+  return std::tie(a.rule, a.policy) < std::tie(b.rule, b.policy);
+}
+
+}  // namespace
 
 RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
                               Mode mode, absl::string_view message) {
@@ -22,6 +32,12 @@ RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
   match.severity = rule.severity;
   match.guest_errno = verdict == Verdict::kDeny ? rule.guest_errno : 0;
   if (verdict == Verdict::kThrottle) match.delay = DelayOf(rule);
+  // Its rules are in one row.
+  const std::vector<RateLimit>& limits = rules_->policy(policy).rate_limits();
+  constexpr std::less_equal<const Rule*> kNotAfter;
+  match.rate_limit = !limits.empty() &&
+                     kNotAfter(&limits.front().rule, &rule) &&
+                     kNotAfter(&rule, &limits.back().rule);
   match.tags = rule.tags;
   match.message = message;
   match.min_severity = rules_->policy(policy).min_severity();
@@ -34,6 +50,30 @@ void PolicyHook::NoteFailure(const Rule& rule, size_t policy,
   RulesInForce::RuleState& state = rules_->StateOf(rule);
   if (std::exchange(state.failure_told, true)) return;
   sink_.OnConditionFailed(facts_, rules_->policy(policy).name(), rule.id, why);
+}
+
+void PolicyHook::NoteLoss(const Rule& rule, size_t policy) {
+  ++losses_;
+  RulesInForce::RuleState& state = rules_->StateOf(rule);
+  if (std::exchange(state.loss_told, true)) return;
+  sink_.OnRuleForgot(facts_, rules_->policy(policy).name(), rule.id);
+}
+
+const RuleMatch* PolicyHook::Enforced() const {
+  const RuleMatch* enforced = nullptr;
+  for (const RuleMatch& m : matches_) {
+    if (m.mode == Mode::kEnforce &&
+        (enforced == nullptr || NamesIt(m, *enforced))) {
+      enforced = &m;
+    }
+  }
+  return enforced;
+}
+
+bool PolicyHook::IsStopped() const {
+  return std::any_of(matches_.begin(), matches_.end(), [](const RuleMatch& m) {
+    return m.mode == Mode::kEnforce && StopsCall(m.verdict);
+  });
 }
 
 absl::Duration PolicyHook::DelayOf(const Rule& rule) {
@@ -51,12 +91,13 @@ absl::Duration PolicyHook::DelayOf(const Rule& rule) {
 
 // --- Faults and verdicts -----------------------------------------------------
 
-void PolicyHook::AddEngineFault(const ImportPlan* plan,
+void PolicyHook::AddEngineFault(EngineFault fault, const ImportPlan* plan,
                                 absl::string_view what) {
   ++engine_faults_;
   texts_.push_back(absl::StrCat("fault of the policy engine: ", what));
-  if (!fault_reported_) {
-    fault_reported_ = true;
+  const auto kind = static_cast<size_t>(fault);
+  if (!faults_told_[kind]) {
+    faults_told_[kind] = true;
     sink_.OnEngineFault(facts_, texts_.back());
   }
   const bool answers_errno = plan != nullptr && plan->answers_errno;
@@ -76,20 +117,11 @@ PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
       record.subject != DecisionRecord::Subject::kHostCall) {
     anomaly_->NoteAlert();
   }
-  // The most severe; of equals the smaller rule id, then policy name.
-  const auto names_it = [](const RuleMatch& a, const RuleMatch& b) {
-    if (a.verdict != b.verdict) return a.verdict > b.verdict;
-    return std::tie(a.rule, a.policy) < std::tie(b.rule, b.policy);
-  };
-  const RuleMatch* enforced = nullptr;
+  const RuleMatch* enforced = Enforced();
   const RuleMatch* any = nullptr;
   record.report = false;
   for (const RuleMatch& m : matches_) {
-    if (any == nullptr || names_it(m, *any)) any = &m;
-    if (m.mode == Mode::kEnforce &&
-        (enforced == nullptr || names_it(m, *enforced))) {
-      enforced = &m;
-    }
+    if (any == nullptr || NamesIt(m, *any)) any = &m;
     record.report = record.report || m.severity >= m.min_severity;
   }
   const RuleMatch& named = enforced != nullptr ? *enforced : *any;
@@ -140,23 +172,26 @@ PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
   return judgement;
 }
 
-Disposition PolicyHook::ConcludeHostCall(CallContext& call, Linked* linked,
-                                         bool over_budget) {
+DecisionRecord PolicyHook::RecordOf(CallContext& call) const {
   DecisionRecord record;
   record.subject = DecisionRecord::Subject::kHostCall;
-  if (over_budget) record.budget = BudgetName(Budget::kHostCallsPerCall);
   record.import_module = call.function().module;
   record.import_name = call.function().name;
   const CallerFrame caller = call.caller();
   record.caller_func_index = caller.func_index;
   record.caller_func_name = caller.func_name;
   record.depth = call.depth();
+  return record;
+}
+
+Disposition PolicyHook::ConcludeHostCall(CallContext& call, Linked* linked,
+                                         bool over_budget) {
+  DecisionRecord record = RecordOf(call);
+  if (over_budget) record.budget = BudgetName(Budget::kHostCallsPerCall);
   Judgement judgement = Conclude(record);
   if (!StopsCall(judgement.verdict)) {
     if (linked != nullptr) ++linked->allowed_with_record;
-    return judgement.delay > absl::ZeroDuration()
-               ? call.ProceedAfter(judgement.delay)
-               : call.Proceed();
+    return ProceedAfter(call, judgement.delay);
   }
   if (linked != nullptr) ++linked->stopped;
   if (judgement.verdict != Verdict::kDeny) {
@@ -187,6 +222,7 @@ PolicyHook::Counts PolicyHook::DrainCounts() {
   counts.refused_after_end = std::exchange(refused_after_end_, 0);
   counts.engine_faults = std::exchange(engine_faults_, 0);
   counts.conditions_failed = std::exchange(conditions_failed_, 0);
+  counts.losses = std::exchange(losses_, 0);
   return counts;
 }
 

@@ -31,6 +31,8 @@ struct Rule {
   // When it matches; empty: always.
   Condition when;
   std::vector<RuleException> exceptions;
+  // It reads result.*, so it is judged when the host function has returned.
+  bool runs_after = false;
   // For kThrottle.
   ThrottleSpec throttle;
   // Where the rule stands: its own file, which may be an included one.

@@ -62,6 +62,7 @@ std::optional<NamedList> ReadList(const v1::NamedList& list,
                                   const ReportAt& report) {
   NamedList out;
   out.name = list.name();
+  out.fingerprint = list.SerializeAsString();
   if (!IsPlainWord(list.name())) {
     report(path, list.name().empty()
                      ? "name is missing; a list has a name"

@@ -38,8 +38,6 @@ std::vector<MessagePart> ReadMessage(const LoadedPolicyFile& file,
                                      const std::string& path,
                                      const ReportAt& report);
 
-// The longest delay of one call.
-inline constexpr absl::Duration kDelayMax = absl::Minutes(1);
 ThrottleSpec ReadThrottle(const v1::Throttle& throttle, const std::string& path,
                           const ReportAt& report);
 

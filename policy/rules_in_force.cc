@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "policy/import_name.h"
 #include "policy/specialised_import.h"
@@ -29,7 +30,7 @@ absl::string_view PastParticiple(Verdict verdict) {
 }
 
 RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
-                           Mode mode_cap)
+                           Mode mode_cap, StoreStates& states)
     : policies_(std::move(policies)),
       budgets_(ComputeEffectiveBudgets(policies_, mode_cap)) {
   CALLGATE_CHECK(!policies_.empty(), "a Store has a policy to be judged by");
@@ -38,24 +39,47 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
     mode_ = std::max(mode_, modes_.back());
     can_end_store_ = can_end_store_ || policy->CanEndStore();
     watches_order_ = watches_order_ || !policy->anomaly().empty();
+    remembered_.push_back(states.Bind(policy->StateShapes()));
+    const auto add_throttle = [&](const Rule& rule) {
+      if (rule.verdict != Verdict::kThrottle) return;
+      throttle_keys_.emplace_back(
+          absl::HashOf(policy->name(), rule.id, rule.when.source,
+                       rule.throttle.base_delay, rule.throttle.max_delay,
+                       rule.throttle.cool_down, rule.throttle.factor),
+          &rule_states_[&rule]);
+    };
+    for (const Rule& rule : policy->rules()) add_throttle(rule);
     for (const AnomalyRule& rule : policy->anomaly()) {
-      rule_states_[&rule.rule];
       for (const AnomalyRule::Threshold& threshold : rule.thresholds) {
-        rule_states_[&threshold.rule];
+        add_throttle(threshold.rule);
       }
-      if (rule.frequency) rule_states_[&rule.frequency->rule];
     }
-    first_bucket_.push_back(buckets_.size());
     for (const RateLimit& limit : policy->rate_limits()) {
-      buckets_.emplace_back(limit.refill_per_second, limit.burst);
+      add_throttle(limit.rule);
     }
+    for (const TemporalRule& temporal : policy->temporal()) {
+      add_throttle(temporal.rule);
+    }
+  }
+  std::sort(throttle_keys_.begin(), throttle_keys_.end());
+}
+
+void RulesInForce::InheritState(const RulesInForce& before) {
+  // Both in order, so that one pass finds what is in both.
+  auto their = before.throttle_keys_.begin();
+  for (const auto& [key, state] : throttle_keys_) {
+    while (their != before.throttle_keys_.end() && their->first < key) ++their;
+    if (their == before.throttle_keys_.end()) return;
+    if (their->first != key) continue;
+    state->delay = their->second->delay;
+    state->last = their->second->last;
   }
 }
 
-TransitionSet RulesInForce::Transitions() const {
+TransitionSet RulesInForce::TransitionsOf(const ImportPlan& plan) const {
   // A Store that has been ended must not go on, not even after a host function
   // that was in flight. What is usual depends on how calls end.
-  return can_end_store_ || watches_order_
+  return can_end_store_ || watches_order_ || plan.runs_after
              ? TransitionSet::HostCalls()
              : TransitionSet::None().With(Transition::kCallingHost);
 }
@@ -71,13 +95,20 @@ ImportPlan& RulesInForce::Link(const FunctionIdentity& function) {
       plan.answer.push_back(Value::Zero(type).raw());
     }
   }
+  // Meters look into their judges, so these stay where they are.
+  plan.judges.reserve(policies_.size());
   for (size_t p = 0; p < policies_.size(); ++p) LinkOne(p, &plan);
+  for (const PlannedJudge& planned : plan.judges) {
+    plan.runs_after = plan.runs_after || planned.judge.import().runs_after;
+    if (planned.meter == nullptr) continue;
+    plan.is_metered = true;
+    plan.shares_states = plan.shares_states || planned.meter->shares();
+  }
   plan.reads_paths = std::any_of(
       plan.judges.begin(), plan.judges.end(),
       [](const PlannedJudge& judge) { return judge.judge.reads_paths(); });
-  plan.quiet = plan.matches.empty() && plan.buckets.empty() &&
-               plan.arguments.empty() && plan.judges.empty() &&
-               plan.fault.empty();
+  plan.quiet = plan.matches.empty() && plan.arguments.empty() &&
+               plan.judges.empty() && plan.fault.empty();
   return plan;
 }
 
@@ -117,7 +148,7 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
   for (SpecialisedRule& restriction : special.restrictions) {
     const Rule& rule = policy.rules()[restriction.rule];
     rule_states_[&rule];
-    if (!restriction.is_static()) {
+    if (!restriction.is_static() || rule.runs_after) {
       conditional.push_back(std::move(restriction));
       continue;
     }
@@ -145,20 +176,24 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
       no_allow.reset();
     }
   }
-  if (no_allow || !special.restrictions.empty()) {
-    plan->judges.push_back(
-        {p, ImportJudge(std::move(special), *function.type), no_allow});
+  for (const SpecialisedLimit& limit : special.limits) {
+    rule_states_[&policy.rate_limits()[limit.limit].rule];
+  }
+  for (const SpecialisedTemporal& temporal : special.temporal) {
+    rule_states_[&policy.temporal()[temporal.rule].rule];
+  }
+  const bool is_metered = !special.limits.empty() || !special.temporal.empty();
+  if (no_allow || !special.restrictions.empty() || is_metered) {
+    plan->judges.push_back({p, ImportJudge(std::move(special), *function.type),
+                            no_allow, nullptr});
+    PlannedJudge& planned = plan->judges.back();
+    if (is_metered) {
+      planned.meter = std::make_unique<ImportMeter>(
+          p, policy, planned.judge.import(), remembered_[p]);
+    }
   }
 
   if (import == nullptr) return;
-  for (const uint32_t l : import->rate_limits) {
-    const Rule& rule = policy.rate_limits()[l].rule;
-    rule_states_[&rule];
-    plan->buckets.push_back(
-        {first_bucket_[p] + l,
-         MatchOf(*plan, rule, p, rule.verdict,
-                 SentenceOf(rule, absl::StrCat("too many calls of ", name)))});
-  }
   for (const ArgumentRule& arg : import->args) {
     std::string why;
     std::optional<ArgSpec> spec =
@@ -168,6 +203,8 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
                                  " cannot be judged: ", why);
       continue;
     }
+    // The others have no bounds that a call could pass.
+    if (!HasLength(spec->kind)) continue;
     plan->arguments.push_back(
         {*std::move(spec),
          MatchOf(*plan, policy.rules()[arg.rule], p, Verdict::kDeny, "")});

@@ -3,9 +3,10 @@
 // Store links a plan, which holds every match that is known beforehand and
 // whatever has to be asked at a call.
 //
-// The policy hook judges by one of these. What judging keeps from one call to
-// the next for the rules' own sake (buckets, throttles) is here too, so that a
-// set of rules and its state are replaced together.
+// The policy hook judges by one of these. What rate limits and temporal rules
+// remember is in the Store's StoreStates and outlives this; what else judging
+// keeps from one call to the next for the rules' own sake (throttles, what has
+// been told) is here, and is replaced with the rules.
 //
 // Build: the constructor, then Link() for each function. A plan's address is
 // the same for ever. One thread at a time, the Store's once the hook has it; it
@@ -19,15 +20,17 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/time/time.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
 #include "policy/import_judge.h"
+#include "policy/import_meter.h"
 #include "policy/policy.h"
-#include "policy/token_bucket.h"
+#include "policy/rule_states.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
 #include "runtime/value.h"
@@ -49,14 +52,12 @@ struct PlannedJudge {
   ImportJudge judge;
   // No entry allows the import always: what to say if none does now.
   std::optional<KnownMatch> no_allow;
+  // Null: no rate limit or temporal rule is about it.
+  std::unique_ptr<ImportMeter> meter;
 };
 
 // What is to be done when a function is called.
 struct ImportPlan {
-  struct Bucket {
-    size_t bucket;
-    KnownMatch match;
-  };
   struct Argument {
     ArgSpec spec;
     KnownMatch match;  // its message comes from the call
@@ -71,8 +72,13 @@ struct ImportPlan {
   bool answers_errno = false;
   std::vector<RawValue> answer;
 
+  // Some judge has a meter; one whose states other Stores share.
+  bool is_metered = false;
+  bool shares_states = false;
+  // Something is judged when the host function has returned.
+  bool runs_after = false;
+
   std::vector<KnownMatch> matches;
-  std::vector<Bucket> buckets;
   std::vector<PlannedJudge> judges;
   std::vector<Argument> arguments;
   // Why the plan could not be made; empty if it could.
@@ -87,9 +93,10 @@ absl::string_view PastParticiple(Verdict verdict);
 
 class RulesInForce {
  public:
-  // At least one policy. None is enforced above `mode_cap`.
+  // At least one policy. None is enforced above `mode_cap`. What rules remember
+  // is in `states`, which is not kept.
   RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
-               Mode mode_cap);
+               Mode mode_cap, StoreStates& states);
   RulesInForce(const RulesInForce&) = delete;
   RulesInForce& operator=(const RulesInForce&) = delete;
 
@@ -112,14 +119,18 @@ class RulesInForce {
   // outlives this.
   ImportPlan& Link(const FunctionIdentity& function);
 
-  // Which transitions of a linked function the plans need to see.
-  TransitionSet Transitions() const;
+  // Which transitions of its function a plan needs to see.
+  TransitionSet TransitionsOf(const ImportPlan& plan) const;
 
-  TokenBucket& bucket(size_t index) { return buckets_[index]; }
+  // Goes on where `before`, which these rules replace, was: with the delays of
+  // throttles that are in both and say the same. In the Store's thread;
+  // allocates nothing. The rest is in the Store's StoreStates.
+  void InheritState(const RulesInForce& before);
 
   // What a rule remembers.
   struct RuleState {
     bool failure_told = false;
+    bool loss_told = false;
     // For throttles.
     absl::Duration delay;
     absl::Time last = absl::InfinitePast();
@@ -141,10 +152,12 @@ class RulesInForce {
   bool watches_order_ = false;
 
   std::vector<std::unique_ptr<ImportPlan>> plans_;
-  absl::flat_hash_map<const Rule*, RuleState> rule_states_;
-  // Of all policies in a row; first_bucket_[policy] is where one's begin.
-  std::vector<TokenBucket> buckets_;
-  std::vector<size_t> first_bucket_;
+  // The states stay where they are.
+  absl::node_hash_map<const Rule*, RuleState> rule_states_;
+  // What a throttle says, in a number, and where its delay is; by the number.
+  std::vector<std::pair<uint64_t, RuleState*>> throttle_keys_;
+  // By policy, as Policy::StateShapes().
+  std::vector<std::vector<std::shared_ptr<policy::RuleState>>> remembered_;
 };
 
 }  // namespace callgate::policy

@@ -57,6 +57,57 @@ struct ArgumentFact {
   ArgumentPart part = ArgumentPart::kValue;
 };
 
+// What the host writes to an argument.
+struct ResultFact {
+  uint32_t slot = 0;
+  ArgSpec argument;
+};
+
+// Facts that tell states apart.
+struct SpecialisedKey {
+  std::vector<uint32_t> slots;
+  // They are the same for every call of the import in one scope.
+  bool is_fixed = false;
+};
+
+struct SpecialisedLimit {
+  uint32_t limit = 0;  // into Policy::rate_limits()
+  SpecialisedRule says;
+  std::optional<expression::Program> cost;
+  SpecialisedKey key;
+};
+
+// A step of a temporal rule that a call of the import may be.
+struct SpecialisedStep {
+  uint32_t step = 0;                        // into its list
+  std::optional<expression::Program> when;  // none: always
+};
+
+// Where a fact of a step comes from.
+struct PastSlot {
+  uint32_t slot = 0;  // where programs and messages read it
+  uint32_t step = 0;
+  uint32_t from = kNoIndex;  // the slot of a call of this import; may have none
+  bool is_redacted = false;
+};
+
+struct SpecialisedTemporal {
+  uint32_t rule = 0;  // into Policy::temporal()
+  // A call of the import can be what the rule is about: the last step, or what
+  // `when` says.
+  bool can_fire = false;
+  SpecialisedRule says;
+  std::vector<SpecialisedStep> steps;
+  std::vector<SpecialisedStep> unless;
+  std::vector<PastSlot> past;  // as TemporalRule::past
+  std::optional<SpecialisedStep> formerly;
+  // As TemporalRule::late_past and late_current; kNoIndex: there is none.
+  std::vector<uint32_t> late_past;
+  std::vector<uint32_t> late_current;
+  std::optional<expression::Program> value;
+  SpecialisedKey key;
+};
+
 struct SpecialisedImport {
   // Rules that restrict, and entries that allow on a condition.
   std::vector<SpecialisedRule> restrictions;
@@ -65,9 +116,20 @@ struct SpecialisedImport {
   bool listed = false;
   bool allowed = false;
 
+  std::vector<SpecialisedLimit> limits;
+  std::vector<SpecialisedTemporal> temporal;
+
+  ImportNames names;
   std::vector<ArgSpec> arguments;  // those that programs read
   std::vector<ArgumentFact> argument_facts;
+  std::vector<ResultFact> result_facts;
+  // Facts that have to be kept while the host function runs.
+  std::vector<uint32_t> kept_slots;
+  // Facts of the import, then room for those of past events.
+  size_t own_fact_count = 0;
   size_t fact_count = 0;
+  // Something is judged when the host function has returned.
+  bool runs_after = false;
 };
 
 // Reports what does not fit the import to `problems`, with place and caret; the

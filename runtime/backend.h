@@ -213,8 +213,8 @@ class Store {
   virtual uint32_t NewHostFunc(const FuncType& type, uint32_t binding) = 0;
   // Until it is told otherwise the engine may call `leaf` where a guest calls
   // the host function, in place of Host::CallHost, if Host::CountLeafCall
-  // agrees: no event of it is wanted. Null: it may not. No activation is live.
-  // Outlives the store.
+  // agrees: no event of it is wanted. Null: it may not. Calls in progress go
+  // on as they began. Outlives the store.
   virtual void SetLeaf(uint32_t /*func*/, const LeafFunction* /*leaf*/) {}
   // ResourceExhausted when the host has no room for it.
   virtual absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) = 0;

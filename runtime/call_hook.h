@@ -215,6 +215,14 @@ class CallContext {
   // The Store's fuel. What is changed here counts when the hook has returned.
   Fuel& fuel() const { return *fuel_; }
 
+  // Asks OnLink again for every host function bound into the Store, before it
+  // returns: for a hook whose rules have changed. The answers count from the
+  // rest of this call on, if it asks at this call's kCallingHost; host calls in
+  // progress further out end as they began. A function of which a hook has
+  // wanted nothing is not told of, so a hook that may have to change its mind
+  // keeps wanting something.
+  virtual void Relink() {}
+
   // Copies [address, address + length) of the caller's memory 0, once. From
   // then on, until the host function returns, the host function reads this
   // copy wherever it asks for bytes inside that range, so what was judged is
@@ -224,6 +232,11 @@ class CallContext {
   virtual absl::StatusOr<absl::Span<const uint8_t>> Capture(
       uint64_t address, uint64_t length) = 0;
   static constexpr uint64_t kCapturedBytesMax = 64 << 20;
+
+  // Copies [address, address + out.size()) of the caller's memory 0 as it is
+  // now: what the host function has written. Only at kReturningFromHost of a
+  // host function. OutOfRange when the range is not inside memory.
+  virtual absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) = 0;
 
   Disposition Proceed() const { return Disposition::kProceed; }
   // kCallingHost only. The host function runs when `delay` has passed.
@@ -292,9 +305,9 @@ class CallHook {
 
   // Asked once for every host function bound into the Store, at instantiation
   // (or at installation, for what is bound already) and before any event of
-  // that function: which of its transitions does this hook want? What is not
-  // wanted costs a null check at most. This is where a hook compiles its plan
-  // for the binding.
+  // that function, and again where the hook asks for it (CallContext::Relink):
+  // which of its transitions does this hook want? What is not wanted costs a
+  // null check at most. This is where a hook compiles its plan for the binding.
   virtual TransitionSet OnLink(const FunctionIdentity& function) {
     static_cast<void>(function);
     return TransitionSet::All();

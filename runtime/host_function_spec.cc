@@ -24,6 +24,7 @@ constexpr KindName kKinds[] = {
     {ArgKind::kPointer, "pointer"},
     {ArgKind::kHandle, "handle"},
     {ArgKind::kSockaddr, "sockaddr"},
+    {ArgKind::kAddrsOut, "addrs_out"},
 };
 
 }  // namespace

@@ -34,6 +34,10 @@ enum class ArgKind : uint8_t {
   kPointer,   // address of fixed-size data
   kHandle,    // a descriptor or socket number
   kSockaddr,  // address and length of a textual "host:port"
+  // Address and length of a buffer to which the host writes textual IP
+  // addresses, with a comma or white space between. A call that succeeds has
+  // written a NUL after the last, unless they fill the buffer.
+  kAddrsOut,
 };
 
 // "u32", "bytes", "iovec_in", …
@@ -46,7 +50,7 @@ struct ArgSpec {
   uint32_t index = 0;
   ArgKind kind = ArgKind::kU32;
   // The parameter with the byte length (kBytes, kString, kPath, kBytesOut,
-  // kSockaddr) or the number of pairs (kIovecIn, kIovecOut).
+  // kSockaddr, kAddrsOut) or the number of pairs (kIovecIn, kIovecOut).
   uint32_t len_index = kNoIndex;
   // The parameter with the directory handle of a kPath.
   uint32_t dir_index = kNoIndex;

@@ -131,6 +131,7 @@ class HookCall final : public CallContext {
     if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
     return host_call_->frames->ChainFunctions(words, functions);
   }
+  void Relink() override { store_.Relink(); }
 
   uint64_t MemoryBytes() override {
     return host_call_ == nullptr ? 0 : store_.CallerMemory(*host_call_).size();
@@ -158,6 +159,24 @@ class HookCall final : public CallContext {
     }
     return captured.Add(address, memory.subspan(static_cast<size_t>(address),
                                                 static_cast<size_t>(length)));
+  }
+
+  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
+    if (transition_ != Transition::kReturningFromHost ||
+        host_call_ == nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "memory is read back at returning_from_host only, not at ",
+          TransitionName(transition_)));
+    }
+    const absl::Span<uint8_t> memory = store_.CallerMemory(*host_call_);
+    if (!Inside(address, out.size(), memory.size())) {
+      return absl::OutOfRangeError(absl::StrCat(
+          "bytes [", address, ", +", out.size(), ") are outside the memory of ",
+          memory.size(), " bytes"));
+    }
+    std::copy_n(memory.begin() + static_cast<std::ptrdiff_t>(address),
+                out.size(), out.begin());
+    return absl::OkStatus();
   }
 
   // The hook's answer, for the Store.
@@ -417,6 +436,9 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
         stop = std::move(said);
         break;
     }
+    // The hook may have changed its mind about this very call; later calls
+    // inside of it must not.
+    wanted = binding.wanted;
   }
   if (!answered && !stop.has_value()) {
     stop = RunBody(binding, state, state.args, results);
@@ -609,6 +631,10 @@ void StoreImpl::LinkToHook(Binding& binding) {
   const LeafFunction& leaf = binding.definition->leaf;
   if (leaf.body == nullptr) return;
   backend_->SetLeaf(binding.func, binding.wanted.empty() ? &leaf : nullptr);
+}
+
+void StoreImpl::Relink() {
+  for (Binding& binding : bindings_) LinkToHook(binding);
 }
 
 // ---------------------------------------------------------------- growth

@@ -138,6 +138,7 @@ class StoreImpl final : public backend::Host {
                       FunctionIdentity::Kind kind, uint32_t import_index,
                       uint32_t func_index);
   void LinkToHook(Binding& binding);
+  void Relink();
 
   absl::StatusOr<CallResult> Call(uint32_t func, absl::Span<const Value> args,
                                   const CallOptions& options,

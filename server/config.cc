@@ -47,7 +47,7 @@ constexpr Flag kFlags[] = {
      "Prometheus page /metrics; loopback only [127.0.0.1:9464]"},
     {"data", "DIR", "the daemon's state; made if missing; required"},
     {"policy-dir", "DIR",
-     "policy files (*.yaml, *.yml, *.textproto), read at start and on SIGHUP"},
+     "policy files (*.yaml, *.yml, *.textproto), read at start and whenever they change"},
     {"allow-dir", "DIR",
      "guests may be given directories under DIR; may be repeated [none]"},
     {"alerts", "FILE", "alerts as JSON lines are appended to FILE"},

@@ -33,7 +33,9 @@
 #include "server/metrics/observers.h"
 #include "server/metrics/page_server.h"
 #include "server/module_library.h"
+#include "server/policies/directory_watcher.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_rollout.h"
 #include "server/profiles/stored_profiles.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
@@ -166,6 +168,8 @@ class Daemon::Impl {
   std::unique_ptr<policy::anomaly::ProfileBook> profiles_;
   std::unique_ptr<ModuleLibrary> modules_;
   StoreRegistry stores_;
+  std::unique_ptr<PolicyRollout> rollout_;
+  std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
   Timer timer_;
   std::unique_ptr<GuestRuns> runs_;
   WorkerPool asides_;
@@ -203,8 +207,16 @@ absl::Status Daemon::Impl::Start() {
     if (!alerts.ok()) return alerts.status();
     alerts_ = *std::move(alerts);
   }
+  policies::DirectoryWatcher::Options watched;
+  watched.directory = config_.policy_dir;
+  if (!config_.policy_dir.empty()) {
+    watched.look = policies::LookOf(config_.policy_dir);
+  }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
-      policies::PolicyCatalogue::Open({config_.policy_dir},
+      policies::PolicyCatalogue::Open({config_.policy_dir, nullptr,
+                                       [this] {
+                                         if (rollout_) rollout_->Run();
+                                       }},
                                       storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
@@ -213,6 +225,16 @@ absl::Status Daemon::Impl::Start() {
       std::make_unique<policy::anomaly::ProfileBook>(stored_profiles_.get());
   const absl::Status loaded = stored_profiles_->LoadInto(*profiles_);
   if (!loaded.ok()) return loaded;
+  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, metrics_);
+  if (!config_.policy_dir.empty()) {
+    absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
+        policies::DirectoryWatcher::Start(std::move(watched), [this] {
+          // Events and metrics tell of what is wrong.
+          policies_->Reload().IgnoreError();
+        });
+    if (!watcher.ok()) return watcher.status();
+    policy_watcher_ = *std::move(watcher);
+  }
   HostedEngineOptions engine;
   engine.service.worker_path = config_.compiler;
   engine.service.account_queue_max = config_.compile_queue;
@@ -259,12 +281,11 @@ absl::Status Daemon::Impl::Start() {
 }
 
 absl::Status Daemon::Impl::StartServer() {
-  const ServiceParts parts{config_,       engine_->engine(), host_modules_,
-                           allowed_dirs_, *storage_,         *policies_,
-                           *profiles_,    *modules_,         stores_,
-                           events_,       metrics_,          timer_,
-                           *runs_,        asides_,           control_,
-                           compiles_,     watchers_,         draining_};
+  const ServiceParts parts{
+      config_,    engine_->engine(), host_modules_, allowed_dirs_, *storage_,
+      *policies_, *profiles_,        *modules_,     stores_,       *rollout_,
+      events_,    metrics_,          timer_,        *runs_,        asides_,
+      control_,   compiles_,         watchers_,     draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
@@ -335,6 +356,7 @@ absl::Status Daemon::Impl::Announce() {
 void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
+  stores_.CollectReplaced();
   const absl::Duration pause =
       std::min(absl::Seconds(10),
                std::max(config_.store_idle / 4, absl::Milliseconds(10)));

@@ -51,6 +51,7 @@ inline constexpr char kTooManyRuns[] = "TOO_MANY_RUNS";
 inline constexpr char kDraining[] = "DRAINING";
 inline constexpr char kNoPolicy[] = "NO_POLICY";
 inline constexpr char kPolicyNotFound[] = "POLICY_NOT_FOUND";
+inline constexpr char kPolicyVersionNotFound[] = "POLICY_VERSION_NOT_FOUND";
 inline constexpr char kPolicyInvalid[] = "POLICY_INVALID";
 inline constexpr char kPolicyRefused[] = "POLICY_REFUSED";
 inline constexpr char kPolicyFromDirectory[] = "POLICY_FROM_DIRECTORY";

@@ -107,8 +107,10 @@ class WasiHandleNames final : public policy::HandleNames {
     if (path.empty()) return std::nullopt;
     return path;
   }
-  void RefuseLinks() override {
-    if (context_ != nullptr) context_->RefuseLinks();
+  void RefuseLinks(const FunctionIdentity& function) override {
+    if (context_ != nullptr && function.module == wasi::kModuleName) {
+      context_->RefuseLinks(function.name);
+    }
   }
 
  private:
@@ -160,6 +162,7 @@ class Session::Impl {
         turns_(
             config_.waiting_max, [this] { store_.Interrupt(); },
             [this] { store_.ResetInterrupt(); }) {
+    policies_ = config_.policies;
     facts_.last_used = absl::Now();
   }
   ~Impl() { FinishLearning(); }
@@ -193,6 +196,14 @@ class Session::Impl {
   }
   const SessionConfig& config() const { return config_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
+  std::vector<std::shared_ptr<const policy::Policy>> policies() const {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return policies_;
+  }
+  std::vector<policy::Problem> ReplacePolicies(
+      std::vector<std::shared_ptr<const policy::Policy>> policies,
+      absl::Status refusal);
+  void CollectReplaced() { hook_.CollectReplaced(); }
 
  private:
   // The budgets of one call, and whose they are.
@@ -220,6 +231,7 @@ class Session::Impl {
   absl::StatusOr<Memory> FindMemory(absl::string_view name) const;
 
   const SessionConfig config_;
+  // Those that the Store was made with.
   const policy::EffectiveBudgets budgets_;
   std::vector<std::string> warnings_;
 
@@ -240,6 +252,8 @@ class Session::Impl {
 
   // Guarded by mu_.
   mutable std::mutex mu_;
+  std::vector<std::shared_ptr<const policy::Policy>> policies_;
+  absl::Status refusal_;  // why none applies
   SessionFacts facts_;
   absl::Time running_until_ = absl::InfiniteFuture();
 };
@@ -304,6 +318,8 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
                                         std::optional<absl::Duration> wall,
                                         absl::Time deadline) {
   using FuelCeiling = policy::PolicyHook::Arming::Fuel;
+  hook_.TakeOver();
+  const policy::EffectiveBudgets& budgets = hook_.budgets();
   Armed armed;
   // The smallest counts; of equal ones the policy's, which comes first.
   const auto tighten_fuel = [&armed](std::optional<uint64_t> max,
@@ -313,8 +329,8 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
     armed.options.fuel = max;
     armed.arming.fuel = whose;
   };
-  tighten_fuel(budgets_.Max(Budget::kFuelPerCall), FuelCeiling::kPerCallBudget);
-  if (const auto max = budgets_.Max(Budget::kFuelPerStore)) {
+  tighten_fuel(budgets.Max(Budget::kFuelPerCall), FuelCeiling::kPerCallBudget);
+  if (const auto max = budgets.Max(Budget::kFuelPerStore)) {
     tighten_fuel(*max - std::min(*max, fuel_used_),
                  FuelCeiling::kPerStoreBudget);
   }
@@ -328,7 +344,7 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
     armed.options.wall = max;
     armed.arming.wall_is_budget = is_budget;
   };
-  tighten_wall(budgets_.wall_per_call(), true);
+  tighten_wall(budgets.wall_per_call(), true);
   tighten_wall(config_.wall_per_call, false);
   tighten_wall(wall, false);
   if (!armed.options.wall.has_value()) {
@@ -343,6 +359,16 @@ Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
                        ? absl::Now() + *armed.options.wall
                        : absl::InfiniteFuture();
   return armed;
+}
+
+std::vector<policy::Problem> Session::Impl::ReplacePolicies(
+    std::vector<std::shared_ptr<const policy::Policy>> policies,
+    absl::Status refusal) {
+  std::vector<policy::Problem> problems = hook_.Replace(policies);
+  const std::lock_guard<std::mutex> lock(mu_);
+  policies_ = std::move(policies);
+  refusal_ = std::move(refusal);
+  return problems;
 }
 
 void Session::Impl::End(SessionState state, std::string why) {
@@ -519,6 +545,10 @@ absl::StatusOr<Outcome> Session::Impl::Call(
   if (!turn.ok()) return turn;
   const Turn mine(turns_);
   CALLGATE_CHECK(instance_.has_value(), "calls follow the instantiation");
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (!refusal_.ok()) return refusal_;
+  }
 
   const absl::StatusOr<Func> func = instance_->GetFunc(request.export_name);
   if (!func.ok()) {
@@ -682,9 +712,22 @@ const std::vector<std::string>& Session::warnings() const {
   return impl_->warnings();
 }
 
+std::vector<policy::Problem> Session::ReplacePolicies(
+    std::vector<std::shared_ptr<const policy::Policy>> policies) {
+  return impl_->ReplacePolicies(std::move(policies), absl::OkStatus());
+}
+
+void Session::RefuseForWantOfPolicy(
+    absl::Status why, std::shared_ptr<const policy::Policy> stand_in) {
+  CALLGATE_CHECK(!why.ok(), "a refusal has a reason");
+  impl_->ReplacePolicies({std::move(stand_in)}, std::move(why));
+}
+
+void Session::CollectReplaced() { impl_->CollectReplaced(); }
+
 std::vector<std::string> Session::policy_names() const {
   std::vector<std::string> names;
-  for (const auto& policy : impl_->config().policies) {
+  for (const auto& policy : impl_->policies()) {
     names.push_back(absl::StrCat(policy->name(), "@", policy->short_version()));
   }
   return names;

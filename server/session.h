@@ -219,7 +219,7 @@ class Session {
   //   NotFound            EXPORT_NOT_FOUND; NO_START (FailedPrecondition) where
   //                       it is "_start" that is missing
   //   InvalidArgument     BAD_ARGUMENT
-  //   FailedPrecondition  STORE_ENDED
+  //   FailedPrecondition  STORE_ENDED; or why no policy applies any more
   //   ResourceExhausted   QUEUE_FULL
   //   DeadlineExceeded, Cancelled  while waiting for a turn
   absl::StatusOr<Outcome> Call(
@@ -258,6 +258,22 @@ class Session {
   const std::vector<std::string>& warnings() const;
   // "name@version" of the policies in force.
   std::vector<std::string> policy_names() const;
+
+  // Any thread. The Session's next host call is judged by these policies, and
+  // its next call runs under their budgets; memory, tables and growth, too, at
+  // once. Wider budgets than the Session was made with are none for memory,
+  // tables, call depth and handles. What is wrong with them for this module is
+  // returned, and stops the calls that it is about.
+  std::vector<policy::Problem> ReplacePolicies(
+      std::vector<std::shared_ptr<const policy::Policy>> policies);
+  // Any thread. No policy applies any more: calls are refused with this status,
+  // and host calls of one that runs are stopped by `stand_in`, until policies
+  // are given again.
+  void RefuseForWantOfPolicy(absl::Status why,
+                             std::shared_ptr<const policy::Policy> stand_in);
+  // Any thread: lets go of policies that were replaced. To be called now and
+  // then.
+  void CollectReplaced();
 
   // Bytes of one ReadMemory or WriteMemory.
   static constexpr uint64_t kMemoryAccessBytesMax = 1 << 20;

@@ -71,6 +71,17 @@ std::shared_ptr<Session> StoreEntry::session() const {
   return session_;
 }
 
+std::vector<std::string> StoreEntry::policies() const {
+  const absl::MutexLock lock(&mu_);
+  return session_ == nullptr ? last_policies_ : session_->policy_names();
+}
+
+void StoreEntry::PublishLifecycle(absl::string_view action,
+                                  v1::EventSeverity severity,
+                                  absl::string_view message) {
+  watcher_->PublishLifecycle(action, severity, message);
+}
+
 SessionFacts StoreEntry::state() const {
   const absl::MutexLock lock(&mu_);
   return session_ == nullptr ? last_ : session_->facts();
@@ -179,6 +190,7 @@ void StoreRegistry::Settle(const std::shared_ptr<StoreEntry>& entry) {
     why = ReasonOf(facts.state, entry->asked_);
     message = facts.end_reason;
     entry->last_ = std::move(facts);
+    entry->last_policies_ = entry->session_->policy_names();
     over = std::move(entry->session_);
     entry->session_ = nullptr;
     use = std::move(entry->use_);
@@ -236,6 +248,14 @@ void StoreRegistry::EndIdle(absl::Time before) {
     const SessionFacts facts = entry->state();
     if (facts.state == SessionState::kIdle && facts.last_used < before) {
       End(entry, EndReason::kIdle, "nobody called it for too long");
+    }
+  }
+}
+
+void StoreRegistry::CollectReplaced() {
+  for (const auto& entry : Live()) {
+    if (const std::shared_ptr<Session> session = entry->session()) {
+      session->CollectReplaced();
     }
   }
 }

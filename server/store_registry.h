@@ -25,6 +25,7 @@
 #include "server/events/event_log.h"
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
+#include "server/policy_choice.h"
 #include "server/session.h"
 #include "server/store_watcher.h"
 
@@ -52,8 +53,10 @@ class StoreEntry {
     std::string module_digest;
     std::map<std::string, std::string> labels;
     absl::Time created;
-    std::vector<std::string> policies;  // "name@version"
     std::vector<std::string> warnings;
+    // What its policies are selected by.
+    std::map<std::string, std::string> module_labels;
+    PolicyChoice choice;
     // Lives for one run, then is forgotten.
     bool transient = false;
   };
@@ -65,6 +68,12 @@ class StoreEntry {
   const Facts& facts() const { return facts_; }
   // Null once the Store has ended.
   std::shared_ptr<Session> session() const;
+  // "name@version" of those that judge it, or did last.
+  std::vector<std::string> policies() const;
+  // Held by whoever gives the Session other policies, from looking which.
+  absl::Mutex& policies_mutex() { return policies_mutex_; }
+  void PublishLifecycle(absl::string_view action, v1::EventSeverity severity,
+                        absl::string_view message);
   // What the Session says, or said last.
   SessionFacts state() const;
   // FailedPrecondition STORE_ENDED, with the reason.
@@ -76,8 +85,11 @@ class StoreEntry {
   const Facts facts_;
   const std::unique_ptr<StoreWatcher> watcher_;
 
+  absl::Mutex policies_mutex_;
+
   mutable absl::Mutex mu_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> last_policies_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<ModuleLibrary::Use> use_ ABSL_GUARDED_BY(mu_);
   SessionFacts last_ ABSL_GUARDED_BY(mu_);
   EndReason asked_ ABSL_GUARDED_BY(mu_) = EndReason::kNone;
@@ -135,8 +147,12 @@ class StoreRegistry {
   // Ends Stores that nobody has called since `before`.
   void EndIdle(absl::Time before);
 
+  // Stores that have not ended.
+  std::vector<std::shared_ptr<StoreEntry>> Live() const;
   // Stores in which a call runs.
   size_t running() const;
+  // Lets go of policies that Stores have replaced.
+  void CollectReplaced();
   void RefreshGauges();
 
   // Ended Stores that are remembered.
@@ -144,8 +160,6 @@ class StoreRegistry {
 
  private:
   using Key = std::pair<std::string, std::string>;  // tenant, id
-
-  std::vector<std::shared_ptr<StoreEntry>> Live() const;
 
   // Constant after construction; the references outlive this.
   const size_t live_max_;

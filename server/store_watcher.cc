@@ -51,16 +51,6 @@ v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
   return event;
 }
 
-bool StoreWatcher::IsRateLimit(const policy::RuleMatch& match) const {
-  for (const auto& policy : facts_.policies) {
-    if (policy->name() != match.policy) continue;
-    for (const policy::RateLimit& limit : policy->rate_limits()) {
-      if (limit.rule.id == match.rule) return true;
-    }
-  }
-  return false;
-}
-
 void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
   metrics_.CountDecisions(facts_.tenant, policy::VerdictName(decision.verdict),
                           policy::ModeName(decision.mode), 1);
@@ -70,7 +60,7 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
          policy::VerdictName(match.verdict), policy::ModeName(match.mode),
          facts_.tenant},
         1);
-    if (IsRateLimit(match)) {
+    if (match.rate_limit) {
       metrics_.CountRateLimited(match.policy, match.rule, 1);
     }
   }

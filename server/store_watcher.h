@@ -7,13 +7,10 @@
 #define CALLGATE_SERVER_STORE_WATCHER_H_
 
 #include <functional>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/policy.h"
 #include "policy/policy_violation.h"
 #include "server/events/event_log.h"
 #include "server/metrics/metrics.h"
@@ -27,7 +24,6 @@ class StoreWatcher final : public SessionObserver {
     std::string tenant;
     std::string store_id;
     std::string module_digest;
-    std::vector<std::shared_ptr<const policy::Policy>> policies;
   };
   // A verdict put the Store's module into quarantine. Called before the call
   // that it ended is answered; may wait for the disk.
@@ -53,7 +49,6 @@ class StoreWatcher final : public SessionObserver {
 
  private:
   v1::Event NewEvent(v1::EventKind kind, v1::EventSeverity severity) const;
-  bool IsRateLimit(const policy::RuleMatch& match) const;
   void CountMatches(const policy::DecisionRecord& decision);
 
   const Facts facts_;

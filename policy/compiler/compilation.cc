@@ -33,8 +33,8 @@ static_assert(static_cast<int>(Severity::kDebug) == v1::SEVERITY_DEBUG &&
                       v1::SEVERITY_CRITICAL,
               "severities");
 static_assert(static_cast<int>(ArgKind::kU32) + 1 == v1::ARGUMENT_TYPE_U32 &&
-                  static_cast<int>(ArgKind::kSockaddr) + 1 ==
-                      v1::ARGUMENT_TYPE_SOCKADDR,
+                  static_cast<int>(ArgKind::kAddrsOut) + 1 ==
+                      v1::ARGUMENT_TYPE_ADDRS_OUT,
               "argument types");
 
 Problem At(const LoadedPolicyFile& file, absl::string_view path,
@@ -149,7 +149,8 @@ Rule Compilation::ReadPlainRule(const LoadedPolicyFile& file,
                                 v1::Severity severity, v1::Mode mode,
                                 std::optional<uint32_t> guest_errno,
                                 uint32_t errno_default,
-                                const v1::Throttle* throttle) {
+                                const v1::Throttle* throttle,
+                                bool throttle_is_optional) {
   Rule rule;
   rule.verdict = verdict;
   rule.file = file.filename;
@@ -182,7 +183,7 @@ Rule Compilation::ReadPlainRule(const LoadedPolicyFile& file,
     if (throttle != nullptr) {
       rule.throttle = ReadThrottle(*throttle, absl::StrCat(path, ".throttle"),
                                    ReporterFor(file));
-    } else {
+    } else if (!throttle_is_optional) {
       Report(file, path,
              "throttle is missing; say how long, as in `throttle: "
              "{base_delay: 10ms}`");

@@ -90,7 +90,8 @@ class Compilation {
   // The fields that every kind of rule has. Id and `when` are the caller's.
   template <typename Entry>
   Rule ReadRule(const LoadedPolicyFile& file, const std::string& path,
-                const Entry& entry, Verdict verdict, uint32_t errno_default);
+                const Entry& entry, Verdict verdict, uint32_t errno_default,
+                bool throttle_is_optional = false);
 
   // What the content has of `import`, made if it has nothing yet.
   ImportPolicy& EntryOf(const ImportName& import);
@@ -110,7 +111,8 @@ class Compilation {
   Rule ReadPlainRule(const LoadedPolicyFile& file, const std::string& path,
                      Verdict verdict, v1::Severity severity, v1::Mode mode,
                      std::optional<uint32_t> guest_errno,
-                     uint32_t errno_default, const v1::Throttle* throttle);
+                     uint32_t errno_default, const v1::Throttle* throttle,
+                     bool throttle_is_optional);
 
   const LoadedPolicyFile& root_;
   std::vector<Problem> problems_;
@@ -126,12 +128,14 @@ class Compilation {
 template <typename Entry>
 Rule Compilation::ReadRule(const LoadedPolicyFile& file,
                            const std::string& path, const Entry& entry,
-                           Verdict verdict, uint32_t errno_default) {
+                           Verdict verdict, uint32_t errno_default,
+                           bool throttle_is_optional) {
   std::optional<uint32_t> guest_errno;
   if (entry.has_guest_errno()) guest_errno = entry.guest_errno();
   Rule rule = ReadPlainRule(file, path, verdict, entry.severity(), entry.mode(),
                             guest_errno, errno_default,
-                            entry.has_throttle() ? &entry.throttle() : nullptr);
+                            entry.has_throttle() ? &entry.throttle() : nullptr,
+                            throttle_is_optional);
   rule.message = EscapeText(entry.message());
   rule.message_parts = ReadMessage(
       file, entry.message(), absl::StrCat(path, ".message"), ReporterFor(file));

@@ -10,6 +10,23 @@
 #include "policy/rule_parts.h"
 
 namespace callgate::policy {
+namespace {
+
+// Ids are unique. Null if there is none.
+Rule* FindRule(const std::string& id, PolicyContent& content) {
+  for (Rule& rule : content.rules) {
+    if (rule.id == id) return &rule;
+  }
+  for (RateLimit& limit : content.rate_limits) {
+    if (limit.rule.id == id) return &limit.rule;
+  }
+  for (TemporalRule& temporal : content.temporal) {
+    if (temporal.rule.id == id) return &temporal.rule;
+  }
+  return nullptr;
+}
+
+}  // namespace
 
 void CompileExceptions(const LoadedPolicyFile& file, Compilation& c) {
   const absl::Time now = absl::Now();
@@ -19,13 +36,11 @@ void CompileExceptions(const LoadedPolicyFile& file, Compilation& c) {
     std::optional<RuleException> exception =
         ReadException(file, entry, path, c.ReporterFor(file));
     if (!exception) continue;
-    const auto rule = std::find_if(
-        c.content().rules.begin(), c.content().rules.end(),
-        [&](const Rule& known) { return known.id == entry.rule(); });
-    if (rule == c.content().rules.end()) {
+    Rule* const rule = FindRule(entry.rule(), c.content());
+    if (rule == nullptr) {
       c.Report(file, absl::StrCat(path, ".rule"),
                absl::StrCat("there is no rule ", Quote(entry.rule()),
-                            " under imports or rules"));
+                            " under imports, rules, rate_limits or temporal"));
       continue;
     }
     if (rule->verdict == Verdict::kAllow) {

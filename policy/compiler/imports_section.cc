@@ -159,8 +159,14 @@ void WarnOfContradictions(Compilation& c) {
         FormatImportName(import.import.module, import.import.name);
     if (!import.listed) {
       if (!StopsCall(c.content().unlisted_import.verdict)) continue;
+      // Then some rate limit names it.
+      const auto& limits = c.content().rate_limits;
+      const auto first = std::find_if(limits.begin(), limits.end(),
+                                      [&](const RateLimit& limit) {
+                                        return limit.import == import.import;
+                                      });
       const Compilation::Place& where =
-          c.limit_where()[import.rate_limits.front()];
+          c.limit_where()[static_cast<size_t>(first - limits.begin())];
       c.Warn(*where.file, where.path,
              absl::StrCat(name,
                           " is not listed under imports, so its calls are "

@@ -23,6 +23,7 @@ void CompileBudgets(const LoadedPolicyFile& file, Compilation& c);
 void CompileImports(const LoadedPolicyFile& file, Compilation& c);
 void CompileRules(const LoadedPolicyFile& file, Compilation& c);
 void CompileRateLimits(const LoadedPolicyFile& file, Compilation& c);
+void CompileTemporal(const LoadedPolicyFile& file, Compilation& c);
 void CompileAnomaly(const LoadedPolicyFile& file, Compilation& c);
 
 // After the rules of all files.
@@ -31,6 +32,9 @@ void CompileExceptions(const LoadedPolicyFile& file, Compilation& c);
 // Over all content: names, types and syntax of expressions. What depends on an
 // import is found when a module brings one.
 void CheckExpressions(Compilation& c);
+// Over all content, which CheckExpressions found nothing wrong with: what rules
+// remember, and how much.
+void ShapeStates(Compilation& c);
 // Over all content: imports that are listed and yet never allowed.
 void WarnOfContradictions(Compilation& c);
 

@@ -51,6 +51,13 @@ SizeBound SizeOf(const Fact& fact) {
     case TypeKind::kIp:
       bound = BoundOfString(16);
       break;
+    case TypeKind::kDyn:
+      // A text, or a list of such.
+      bound = BoundOfString(fact.bytes_max);
+      bound.items = fact.items_max;
+      bound.total =
+          SaturatingAdd(1, SaturatingMultiply(fact.items_max, bound.total));
+      break;
     default:
       break;
   }

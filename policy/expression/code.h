@@ -117,6 +117,7 @@ struct Handler {
 // A fact that the code reads, and the kind that it must be of.
 struct FactRead {
   uint16_t slot = 0;
+  // kAbsent: of any.
   ValueKind kind = ValueKind::kNull;
   bool may_be_absent = false;
   bool may_be_lazy = false;

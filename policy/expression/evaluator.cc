@@ -13,6 +13,8 @@ namespace {
 
 bool FitsDeclaration(const FactRead& read, const Value& value) {
   return value.kind() == read.kind ||
+         (read.kind == ValueKind::kAbsent &&
+          value.kind() > ValueKind::kError) ||
          (read.may_be_absent && value.kind() == ValueKind::kAbsent) ||
          (read.may_be_lazy && value.kind() == ValueKind::kLazy);
 }

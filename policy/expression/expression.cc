@@ -14,6 +14,25 @@
 
 namespace callgate::policy::expression {
 
+namespace {
+
+void AddNamed(const Ast& ast, const Checked& checked, NamedFacts* named) {
+  std::vector<bool> is_asked(ast.nodes.size(), false);
+  for (NodeId id = 0; id < ast.nodes.size(); ++id) {
+    if (ast.at(id).kind != NodeKind::kCall ||
+        checked.nodes[id].function != Function::kHas) {
+      continue;
+    }
+    for (const NodeId child : ast.children_of(id)) is_asked[child] = true;
+  }
+  for (NodeId id = 0; id < ast.nodes.size(); ++id) {
+    const std::optional<uint32_t> fact = checked.nodes[id].fact;
+    if (fact) (is_asked[id] ? named->asked : named->read).push_back(*fact);
+  }
+}
+
+}  // namespace
+
 Program::Program(std::unique_ptr<const Code> code) : code_(std::move(code)) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
@@ -80,14 +99,20 @@ CompileResult Compile(absl::string_view source, const Schema& schema,
 }
 
 std::vector<Problem> CheckTypes(absl::string_view source, const Schema& schema,
-                                const CompileOptions& options) {
+                                const CompileOptions& options,
+                                NamedFacts* named) {
   ProblemList problems(source, options.limits.problems_max);
   std::optional<Ast> ast = Parse(source, options.limits, &problems);
   if (ast.has_value() && options.macros != nullptr &&
       !options.macros->empty()) {
     ast = options.macros->Expand(*ast, options.limits, &problems);
   }
-  if (ast.has_value()) Check(*ast, schema, options.type, &problems);
+  if (ast.has_value()) {
+    const std::optional<Checked> checked =
+        Check(*ast, schema, options.type, &problems);
+    if (checked.has_value() && named != nullptr)
+      AddNamed(*ast, *checked, named);
+  }
   return problems.Take();
 }
 

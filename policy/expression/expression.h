@@ -111,10 +111,19 @@ struct CompileOptions {
 CompileResult Compile(absl::string_view source, const Schema& schema,
                       const CompileOptions& options = {});
 
+// The facts that an expression names, macros followed, by slot. One may be
+// there several times.
+struct NamedFacts {
+  std::vector<uint32_t> read;
+  std::vector<uint32_t> asked;  // by has()
+};
+
 // What can be said before everything is known: names, types and syntax, but not
-// whether a fact that is never there is read, and not what it costs.
+// whether a fact that is never there is read, and not what it costs. `named`
+// may be null; where there are problems, it is not complete.
 std::vector<Problem> CheckTypes(absl::string_view source, const Schema& schema,
-                                const CompileOptions& options = {});
+                                const CompileOptions& options = {},
+                                NamedFacts* named = nullptr);
 
 }  // namespace callgate::policy::expression
 

@@ -627,6 +627,65 @@ TEST(Schema, RefusesWhatNoExpressionCouldName) {
   EXPECT_TRUE(schema.Declare(constant).ok());
 }
 
+// A fact of another event, which may have come from anywhere.
+TEST(Evaluate, AFactOfUnknownTypeIsWhatItTurnsOutToBe) {
+  Schema schema;
+  for (const char* const name : {"past.x", "args.x"}) {
+    Fact fact;
+    fact.name = name;
+    fact.type = TypeKind::kDyn;
+    fact.presence = Presence::kOptional;
+    ASSERT_TRUE(schema.Declare(std::move(fact)).ok());
+  }
+  const Value list[] = {Value::Int(1), Value::String("a")};
+  struct Case {
+    const char* source;
+    Value past;
+    absl::string_view want;
+  };
+  Scratch scratch;
+  for (const Case& row : std::vector<Case>{
+           {"past.x == 1", Value::Int(1), "true"},
+           {"past.x == 1", Value::String("1"), "false"},
+           {"past.x + 1 == 3", Value::Int(2), "true"},
+           {"past.x + 1 == 3", Value::String("2"),
+            ErrorText(ErrorCode::kNoSuchOverload)},
+           {"args.x in past.x", Value::List(list), "true"},
+           {"past.x.exists(p, p == 'a')", Value::List(list), "true"},
+           {"args.x in past.x", Value::Int(1),
+            ErrorText(ErrorCode::kNoSuchOverload)},
+           {"past.x == 1", Value(), ErrorText(ErrorCode::kAbsentFact)},
+           {"past.x == 1 || args.x == 1", Value(), "true"},
+           {"has(past.x)", Value(), "false"},
+           {"has(past.x)", Value::Int(1), "true"},
+           {"past.x == 1", Value::Lazy(), ErrorText(ErrorCode::kBadFact)}}) {
+    CompileResult compiled = Compile(row.source, schema);
+    ASSERT_TRUE(compiled.ok()) << row.source;
+    const std::vector<Value> facts = {row.past, Value::Int(1)};
+    const Evaluation evaluation =
+        compiled.program->Evaluate(facts, &scratch, nullptr);
+    const std::string got =
+        evaluation.ok() ? evaluation.value.ToString()
+                        : std::string(ErrorText(evaluation.value.error()));
+    EXPECT_EQ(got, row.want) << row.source;
+    EXPECT_LE(evaluation.steps, compiled.program->cost());
+  }
+}
+
+TEST(CheckTypes, NamesTheFactsAlsoOfMacros) {
+  const Schema schema = CallSchema();
+  MacroSet macros;
+  ASSERT_TRUE(
+      macros.Add("long", "args.len > 5 && has(args.path)", schema).empty());
+  CompileOptions options;
+  options.macros = &macros;
+  NamedFacts named;
+  EXPECT_TRUE(
+      CheckTypes("long || args.flags == 1u", schema, options, &named).empty());
+  EXPECT_EQ(named.read, (std::vector<uint32_t>{kLength, kFlags}));
+  EXPECT_EQ(named.asked, (std::vector<uint32_t>{kPath}));
+}
+
 TEST(Evaluate, EmptyViewsWithoutMemoryAreEmptyTexts) {
   const Schema schema = CallSchema();
   CallFacts facts;

@@ -81,7 +81,8 @@ absl::StatusOr<uint32_t> Schema::Declare(Fact fact) {
       absl::string_view(fact.name).substr(0, fact.name.find('.'));
   if (IsLiteralWord(first)) return bad("begins with a literal");
   if (slots_.find(fact.name) != slots_.end()) return bad("is declared twice");
-  const bool may_be_any = fact.presence == Presence::kNever;
+  const bool may_be_any =
+      fact.presence == Presence::kNever || fact.presence == Presence::kOptional;
   if ((fact.type.kind() == TypeKind::kDyn && !may_be_any) ||
       fact.type.is_named_list()) {
     return bad(absl::StrCat("has the type ", fact.type.ToString(),

@@ -57,7 +57,8 @@ class Schema {
  public:
   static constexpr size_t kFactsMax = 4096;
 
-  // A fact that is never there may be `dyn`: nothing is known of its type then.
+  // A fact that is optional or never there may be `dyn`: its type is known when
+  // it is there. In a `dyn` value that is a list, elements are of any type.
   // Returns the fact's slot. Slots count from 0 in the order of declaration.
   // InvalidArgument for a name that is no dotted word, that is taken, or that
   // an expression could not tell from another; for a type that no fact can be

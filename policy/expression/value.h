@@ -18,6 +18,7 @@
 
 namespace callgate::policy::expression {
 
+// What comes after kError is a value.
 enum class ValueKind : uint8_t {
   kAbsent,  // a fact that this call does not have
   kLazy,    // a fact that is computed when an expression asks for it

@@ -1,13 +1,16 @@
 // A state for each key, of at most a fixed number of keys: the least recently
 // used goes for a new one, and whoever asked is told.
 //
-// State has Clear() and is copied from a prototype when this is made; nothing
-// is allocated after. Keys are hashes with a key that guests do not know, so
-// that nobody can choose two that fall together. One thread at a time.
+// State has Clear() and is copied from a prototype. Memory grows with the keys
+// that there are, by doubling, up to that of keys_max; a key that is known, or
+// takes another's place, costs no allocation. Keys are hashes with a key that
+// guests do not know, so that nobody can choose two that fall together. One
+// thread at a time.
 
 #ifndef CALLGATE_POLICY_TEMPORAL_KEYED_STATES_H_
 #define CALLGATE_POLICY_TEMPORAL_KEYED_STATES_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -23,12 +26,16 @@ class KeyedStates {
 
   // `keys_max` from 1 to kKeysMax.
   KeyedStates(size_t keys_max, const State& prototype)
-      : states_(keys_max, prototype), entries_(keys_max) {
+      : keys_max_(keys_max), prototype_(prototype) {
     CALLGATE_CHECK(keys_max >= 1 && keys_max <= kKeysMax,
                    "the loader bounds keys");
-    size_t slots = 4;
-    while (slots < keys_max * 2) slots *= 2;
-    table_.assign(slots, kNone);
+    Reserve(1);
+  }
+
+  // Of the entries for `keys` keys, without what their states hold elsewhere.
+  static constexpr size_t BytesFor(size_t keys) {
+    return keys * (sizeof(State) + sizeof(Entry)) +
+           SlotsFor(keys) * sizeof(uint32_t);
   }
 
   struct Found {
@@ -48,7 +55,11 @@ class KeyedStates {
       }
       slot = Next(slot);
     }
-    const bool evicts = used_ == entries_.size();
+    const bool evicts = used_ == keys_max_;
+    if (!evicts && used_ == entries_.size()) {
+      Reserve(std::min(keys_max_, used_ * 2));
+      slot = FreeSlotOf(key);
+    }
     uint32_t entry;
     if (evicts) {
       entry = last_;
@@ -56,8 +67,7 @@ class KeyedStates {
       RemoveFromTable(entry);
       states_[entry].Clear();
       // Removing may have moved others.
-      slot = SlotOf(key);
-      while (table_[slot] != kNone) slot = Next(slot);
+      slot = FreeSlotOf(key);
     } else {
       entry = static_cast<uint32_t>(used_++);
     }
@@ -68,6 +78,8 @@ class KeyedStates {
   }
 
   size_t size() const { return used_; }
+  // Keys that there is memory for.
+  size_t capacity() const { return entries_.size(); }
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -78,6 +90,30 @@ class KeyedStates {
     uint32_t older = kNone;
   };
 
+  static constexpr size_t SlotsFor(size_t keys) {
+    size_t slots = 4;
+    while (slots < keys * 2) slots *= 2;
+    return slots;
+  }
+
+  // Makes room for this many keys.
+  void Reserve(size_t keys) {
+    // Not resize, which may take more than was stated.
+    states_.reserve(keys);
+    entries_.reserve(keys);
+    states_.resize(keys, prototype_);
+    entries_.resize(keys);
+    table_.assign(SlotsFor(keys), kNone);
+    for (size_t i = 0; i < used_; ++i) {
+      table_[FreeSlotOf(entries_[i].key)] = static_cast<uint32_t>(i);
+    }
+  }
+
+  size_t FreeSlotOf(uint64_t key) const {
+    size_t slot = SlotOf(key);
+    while (table_[slot] != kNone) slot = Next(slot);
+    return slot;
+  }
   size_t SlotOf(uint64_t key) const {
     return static_cast<size_t>(key) & (table_.size() - 1);
   }
@@ -117,6 +153,8 @@ class KeyedStates {
     table_[gap] = kNone;
   }
 
+  size_t keys_max_;
+  State prototype_;
   std::vector<State> states_;
   std::vector<Entry> entries_;
   std::vector<uint32_t> table_;  // entries by key; half of it is empty

@@ -2,14 +2,15 @@
 // present one: `formerly`.
 //
 // A ring of the last `capacity` events. When one that is still young enough has
-// to go for a new one, Add says so: whoever asks later may miss it. One thread
-// at a time; allocates when it is made, and if copying a Payload does.
+// to go for a new one, Add says so: whoever asks later may miss it. Memory
+// grows with the events that there are, by doubling, up to that of `capacity`;
+// after that nothing is allocated. One thread at a time.
 
 #ifndef CALLGATE_POLICY_TEMPORAL_RECENT_EVENTS_H_
 #define CALLGATE_POLICY_TEMPORAL_RECENT_EVENTS_H_
 
+#include <algorithm>
 #include <cstddef>
-#include <utility>
 #include <vector>
 
 #include "policy/temporal/moment.h"
@@ -17,26 +18,39 @@
 
 namespace callgate::policy::temporal {
 
+// Payload is copied from a prototype.
 template <typename Payload>
 class RecentEvents {
  public:
   // `capacity` is at least one.
-  RecentEvents(size_t capacity, Span within)
-      : within_(within), events_(capacity) {
+  RecentEvents(size_t capacity, Span within, const Payload& prototype)
+      : capacity_(capacity), within_(within), prototype_(prototype) {
     CALLGATE_CHECK(capacity >= 1, "the loader bounds memory");
   }
 
-  // An event, not before the last one. Whether one that was still within the
-  // window was lost for it.
-  bool Add(Moment now, Payload payload) {
+  struct Added {
+    // What to fill in; it holds what another event left there.
+    Payload* payload = nullptr;
+    // One that was still within the window was lost for it.
+    bool lost = false;
+  };
+
+  // An event, not before the last one.
+  Added Add(Moment now) {
+    if (next_ == events_.size() && events_.size() < capacity_) {
+      const size_t room =
+          std::min(capacity_, std::max<size_t>(1, events_.size() * 2));
+      events_.reserve(room);
+      events_.resize(room, Event{0, prototype_});
+    }
+    // Memory grows before the ring has turned once, so it is in order.
+    if (next_ == events_.size()) next_ = 0;
     Event& event = events_[next_];
-    const bool lost =
-        filled_ == events_.size() && IsWithin(event.at, now, within_);
+    const bool lost = filled_ == capacity_ && IsWithin(event.at, now, within_);
     event.at = now;
-    event.payload = std::move(payload);
-    next_ = next_ + 1 == events_.size() ? 0 : next_ + 1;
-    if (filled_ < events_.size()) ++filled_;
-    return lost;
+    ++next_;
+    if (filled_ < capacity_) ++filled_;
+    return {&event.payload, lost};
   }
 
   // Whether `matches(payload)` of one within the window. The latest are asked
@@ -55,13 +69,19 @@ class RecentEvents {
 
   void Clear() { next_ = filled_ = 0; }
 
+  size_t size() const { return filled_; }
+  // Events that there is memory for.
+  size_t capacity() const { return events_.size(); }
+
  private:
   struct Event {
     Moment at = 0;
-    Payload payload{};
+    Payload payload;
   };
 
+  size_t capacity_;
   Span within_;
+  Payload prototype_;
   std::vector<Event> events_;
   size_t next_ = 0;
   size_t filled_ = 0;

@@ -65,12 +65,18 @@ struct Guest {
   std::optional<Instance> instance;
 };
 
-class ParkedStoreTest : public testing::TestWithParam<bool> {
+struct CodeRow {
+  const char* name;
+  Level level;
+  bool fuel;
+};
+
+class ParkedStoreTest : public testing::TestWithParam<CodeRow> {
  protected:
   ParkedStoreTest() {
     CompileRequest request;
-    request.level = Level::kBaseline;
-    request.fuel = GetParam();
+    request.level = GetParam().level;
+    request.fuel = GetParam().fuel;
     EngineOptions options;
     options.module_limits.locals_per_function = 50'000;
     engine_ = NewInProcessNativeEngine(options, request);
@@ -179,10 +185,13 @@ class ParkedStoreTest : public testing::TestWithParam<bool> {
   std::atomic<int> moves_{0};
 };
 
-INSTANTIATE_TEST_SUITE_P(Fuel, ParkedStoreTest, testing::Bool(),
-                         [](const auto& row) {
-                           return row.param ? "metered" : "unmetered";
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Code, ParkedStoreTest,
+    testing::Values(CodeRow{"baseline_metered", Level::kBaseline, true},
+                    CodeRow{"baseline_unmetered", Level::kBaseline, false},
+                    CodeRow{"optimised_metered", Level::kOptimised, true},
+                    CodeRow{"optimised_unmetered", Level::kOptimised, false}),
+    [](const auto& row) { return std::string(row.param.name); });
 
 TEST_P(ParkedStoreTest, FiveHundredDelaysOfTheHookPassOnTwoThreads) {
   constexpr size_t kGuests = 500;

@@ -1,8 +1,10 @@
 // Stores of one engine that differ in StoreOptions::canonical_nans.
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "runtime/executor/executor.h"
 #include "runtime/linker.h"
 #include "runtime/module.h"
 #include "runtime/native/native_code.h"
@@ -68,6 +71,7 @@ class WatchedCompiler final : public native::CodeSource {
         return InProcessCompiler().Compile(request, other_module_, account);
       }
     }
+    if (!request.canonical_nans && before_any_nans) before_any_nans();
     return InProcessCompiler().Compile(request, module, account);
   }
 
@@ -83,6 +87,9 @@ class WatchedCompiler final : public native::CodeSource {
     const std::lock_guard<std::mutex> lock(mu_);
     return jobs_;
   }
+
+  // Called on the compiling thread. Set it before anything is compiled.
+  std::function<void()> before_any_nans;
 
  private:
   std::mutex mu_;
@@ -230,6 +237,39 @@ TEST_P(AnyNansTest, StoresOnManyThreadsCompileOnce) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_THAT(compiler_.jobs(),
               UnorderedElementsAre(JobFor("canonical"), JobFor("any")));
+}
+
+TEST_P(AnyNansTest, FibersThatWaitForItHoldNoThread) {
+  // Compiling takes until somebody else has had the executor's only thread.
+  std::mutex mu;
+  std::condition_variable changed;
+  bool others_ran = false;
+  compiler_.before_any_nans = [&] {
+    std::unique_lock<std::mutex> lock(mu);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::minutes(1),
+                                 [&] { return others_ran; }));
+  };
+  const std::shared_ptr<const Module> module = Compile();
+  Executor::Options options;
+  options.threads = 1;
+  auto executor = Executor::Start(options);
+  ASSERT_TRUE(executor.ok()) << executor.status();
+  std::atomic<int> right{0};
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE((*executor)->TryRun([&] {
+      Store store(*engine_, AnyNans());
+      const Instance guest = Instantiate(store, module);
+      if (Add(guest) == kPayload) ++right;
+    }));
+  }
+  ASSERT_TRUE((*executor)->TryRun([&] {
+    const std::lock_guard<std::mutex> lock(mu);
+    others_ran = true;
+    changed.notify_all();
+  }));
+  ASSERT_TRUE((*executor)->WaitUntilIdle(absl::InfiniteFuture()));
+  EXPECT_EQ(right, 3);
+  EXPECT_EQ(compiler_.jobs().size(), 2u);  // one of each kind
 }
 
 TEST_P(AnyNansTest, AFailureIsTheInstantiationsAndNobodyElses) {

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -31,8 +33,14 @@ struct Variant {
 
 class RecordingHook final : public CallHook {
  public:
-  TransitionSet OnLink(const FunctionIdentity&) override { return wanted; }
+  TransitionSet OnLink(const FunctionIdentity& function) override {
+    return function.name == "nested" ? TransitionSet::HostCalls() : wanted;
+  }
   Disposition OnTransition(CallContext& call) override {
+    if (next_wanted.has_value() && call.function().name == "nested") {
+      wanted = *std::exchange(next_wanted, std::nullopt);
+      call.Relink();
+    }
     std::string line(TransitionName(call.transition()));
     for (const RawValue& arg : call.args())
       absl::StrAppend(&line, " ", arg.u32());
@@ -44,6 +52,7 @@ class RecordingHook final : public CallHook {
   }
 
   TransitionSet wanted = TransitionSet::HostCalls();
+  std::optional<TransitionSet> next_wanted;
   std::vector<std::string> lines;
 };
 
@@ -259,6 +268,28 @@ TEST_P(LeafCallTest, IsSeenByAHookThatWantsIt) {
   ASSERT_TRUE(leaf.store().ClearCallHook().ok());
   EXPECT_EQ(Call(leaf, "once", args).values[0], Value::I32(40));
   EXPECT_EQ(hook.lines.size(), 2u);
+}
+
+// While the guest that calls it runs.
+TEST_P(LeafCallTest, IsSeenByAHookThatChangesItsMind) {
+  const Instance leaf = Instantiate(true);
+  RecordingHook hook;
+  HookOptions options;
+  options.transitions = TransitionSet::HostCalls();
+  hook.wanted = TransitionSet::None();
+  ASSERT_TRUE(leaf.store().SetCallHook(hook, options).ok());
+  Call(leaf, "nest", {});
+  EXPECT_THAT(hook.lines, ElementsAre("calling_host", "returning_from_host"));
+  hook.lines.clear();
+  hook.next_wanted = TransitionSet::HostCalls();
+  Call(leaf, "nest", {});
+  EXPECT_THAT(hook.lines, ElementsAre("calling_host", "calling_host 1 2",
+                                      "returning_from_host 1 2 -> 40",
+                                      "returning_from_host"));
+  hook.lines.clear();
+  hook.next_wanted = TransitionSet::None();
+  Call(leaf, "nest", {});
+  EXPECT_THAT(hook.lines, ElementsAre("calling_host", "returning_from_host"));
 }
 
 TEST_P(LeafCallTest, HasOneBody) {

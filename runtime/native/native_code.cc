@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <climits>
 #include <cstddef>
+#include <system_error>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "runtime/native/abi.h"
 #include "runtime/native/compiled_module.pb.h"
 #include "runtime/native/native_probes.h"
+#include "runtime/parker.h"
 
 namespace callgate::native {
 namespace {
@@ -201,15 +205,55 @@ absl::Status NativeCode::Publish(absl::string_view answer, Level level,
   return absl::OkStatus();
 }
 
+namespace {
+
+// Parks the fiber meanwhile.
+absl::Status OnAThreadOfItsOwn(const std::function<absl::Status()>& work) {
+  absl::Status status;
+  std::mutex mu;
+  ParkingCondition changed;
+  bool done = false;  // guarded by mu
+  std::thread thread;
+  try {
+    thread = std::thread([&] {
+      status = work();
+      const std::lock_guard<std::mutex> lock(mu);
+      done = true;
+      changed.NotifyAll();
+    });
+  } catch (const std::system_error&) {
+    return absl::UnavailableError("no thread to compile on; try again later");
+  }
+  {
+    std::unique_lock<std::mutex> lock(mu);
+    while (!done) changed.WaitUntil(lock, absl::InfiniteFuture());
+  }
+  thread.join();  // at its end already
+  return status;
+}
+
+}  // namespace
+
 absl::Status NativeCode::EnsureAnyNans() const {
   if (module_->current(/*canonical_nans=*/false) != nullptr) {
     return absl::OkStatus();
   }
-  const std::lock_guard<std::mutex> lock(compile_mu_);
-  if (module_->current(/*canonical_nans=*/false) != nullptr) {
-    return absl::OkStatus();
+  {
+    std::unique_lock<std::mutex> lock(compile_mu_);
+    while (compiling_) compiled_.WaitUntil(lock, absl::InfiniteFuture());
+    if (module_->current(/*canonical_nans=*/false) != nullptr) {
+      return absl::OkStatus();
+    }
+    compiling_ = true;
   }
-  absl::Status made = compile_any_nans_();
+  absl::Status made = Parker::Current() == nullptr
+                          ? compile_any_nans_()
+                          : OnAThreadOfItsOwn(compile_any_nans_);
+  {
+    const std::lock_guard<std::mutex> lock(compile_mu_);
+    compiling_ = false;
+    compiled_.NotifyAll();
+  }
   if (made.ok()) return made;
   return absl::Status(
       made.code(),

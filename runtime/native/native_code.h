@@ -34,6 +34,7 @@
 #include "runtime/native/module_image.h"
 #include "runtime/native/source/source_map.h"
 #include "runtime/native/type_registry.h"
+#include "runtime/parking_condition.h"
 
 namespace callgate::native {
 
@@ -110,7 +111,7 @@ class NativeModule {
 class NativeCode final : public backend::Code {
  public:
   // Compiles and publishes the first version without canonical NaNs. Blocks its
-  // thread, and does not park.
+  // thread, so on a fiber it gets one of its own.
   using CompileAnyNans = std::function<absl::Status()>;
 
   NativeCode(std::shared_ptr<NativeModule> module,
@@ -126,14 +127,16 @@ class NativeCode final : public backend::Code {
   absl::Status Publish(absl::string_view answer, Level level,
                        bool canonical_nans = true) const;
   // Sees to it that there is a version without canonical NaNs. Who comes while
-  // one is being made waits for it.
+  // one is being made waits for it. A fiber parks.
   absl::Status EnsureAnyNans() const;
 
  private:
   const std::shared_ptr<NativeModule> module_;
   const std::shared_ptr<std::atomic<uint64_t>> publications_;
   const CompileAnyNans compile_any_nans_;
-  mutable std::mutex compile_mu_;  // held while compile_any_nans_ runs
+  mutable std::mutex compile_mu_;
+  mutable ParkingCondition compiled_;
+  mutable bool compiling_ = false;  // guarded by compile_mu_
 };
 
 }  // namespace callgate::native

@@ -5,6 +5,7 @@
 #include <optional>
 #include <tuple>
 
+#include "runtime/check.h"
 #include "runtime/reference/wabt_private.h"
 #include "wabt/cast.h"
 #include "wabt/opcode.h"
@@ -53,6 +54,7 @@ struct Spaces {
   std::vector<wabt::Type> addresses;  // of each memory
   std::vector<wabt::Type> elements;   // of each table
   uint32_t functions = 0;
+  std::vector<uint32_t> params;  // how many each function has
 };
 
 Spaces SpacesOf(const ModuleDesc& desc) {
@@ -61,6 +63,9 @@ Spaces SpacesOf(const ModuleDesc& desc) {
     switch (import.type.type->kind) {
       case wabt::ExternalKind::Func:
         ++spaces.functions;
+        spaces.params.push_back(static_cast<uint32_t>(
+            wabt::cast<wabt::interp::FuncType>(import.type.type.get())
+                ->params.size()));
         break;
       case wabt::ExternalKind::Memory:
         spaces.addresses.push_back(
@@ -83,6 +88,9 @@ Spaces SpacesOf(const ModuleDesc& desc) {
     spaces.elements.push_back(table.type.element);
   }
   spaces.functions += static_cast<uint32_t>(desc.funcs.size());
+  for (const auto& func : desc.funcs) {
+    spaces.params.push_back(static_cast<uint32_t>(func.type.params.size()));
+  }
   return spaces;
 }
 
@@ -109,9 +117,26 @@ wabt::interp::FuncType TypeOf(const WatchedOp& op, const Spaces& spaces) {
     case Kind::kTableInit:
       return Types({i32, i32, i32}, {});
     case Kind::kElemDrop:
+    case Kind::kFitStack:
       break;
   }
   return Types({}, {});
+}
+
+// The number of a type that is the imported function's.
+uint32_t TypeOfImport(const ModuleDesc& desc, uint32_t func) {
+  for (const auto& import : desc.imports) {
+    if (import.type.type->kind != wabt::ExternalKind::Func) continue;
+    if (func-- > 0) continue;
+    const auto* type =
+        wabt::cast<wabt::interp::FuncType>(import.type.type.get());
+    for (uint32_t i = 0; i < desc.func_types.size(); ++i) {
+      const wabt::interp::FuncType& one = desc.func_types[i];
+      if (one.params == type->params && one.results == type->results) return i;
+    }
+  }
+  CALLGATE_CHECK(false, "an import has a type of the module");
+  return 0;
 }
 
 void WriteU32(wabt::interp::Buffer& data, uint32_t offset, uint32_t value) {
@@ -120,24 +145,75 @@ void WriteU32(wabt::interp::Buffer& data, uint32_t offset, uint32_t value) {
 
 }  // namespace
 
-std::vector<WatchedOp> WatchOperations(ModuleDesc& desc) {
+Instrumentation Instrument(ModuleDesc& desc,
+                           const std::vector<bool>& calls_of_imports) {
   const Spaces spaces = SpacesOf(desc);
-  std::vector<WatchedOp> ops;
+  const uint32_t imported =
+      spaces.functions - static_cast<uint32_t>(desc.funcs.size());
+  Instrumentation made;
+  std::vector<WatchedOp>& ops = made.ops;
   std::map<std::tuple<Kind, uint32_t, uint32_t>, uint32_t> known;
+  // The function that stands for the operation.
+  const auto watch = [&](WatchedOp op) {
+    const auto [place, added] =
+        known.emplace(std::make_tuple(op.kind, op.a, op.b),
+                      static_cast<uint32_t>(ops.size()));
+    if (added) ops.push_back(std::move(op));
+    return spaces.functions + place->second;
+  };
 
-  wabt::interp::Buffer& data = desc.istream.*Get(wabt_private::IstreamData());
-  Istream::Offset offset = 0;
-  while (offset < desc.istream.end()) {
+  Istream& stream = desc.istream;
+  // Emitting moves the data.
+  const auto write = [&stream](Istream::Offset at, uint32_t value) {
+    WriteU32(stream.*Get(wabt_private::IstreamData()), at, value);
+  };
+  const auto jump_to_the_end = [&](Istream::Offset from, uint32_t keep) {
+    write(from, static_cast<uint32_t>(Opcode::Br));
+    write(from + sizeof(uint32_t), stream.end());
+    WatchedOp op;
+    op.kind = Kind::kFitStack;
+    op.a = keep;
+    stream.Emit(Opcode::InterpCallImport, watch(std::move(op)));
+  };
+
+  size_t calls = 0;
+  const Istream::Offset end = stream.end();
+  for (Istream::Offset offset = 0; offset < end;) {
     const Istream::Offset start = offset;
-    const Instr instr = desc.istream.Read(&offset);
-    if (instr.op == Opcode::InterpAdjustFrameForReturnCall) {
-      // wabt leaves the jump to a later function open, or closes it wrongly,
-      // where the module imports functions: it confuses two ways of counting.
-      const uint32_t imported =
-          spaces.functions - static_cast<uint32_t>(desc.funcs.size());
-      WriteU32(data, offset + sizeof(uint32_t),
-               desc.funcs[instr.imm_u32 - imported].code_offset);
-      continue;
+    const Instr instr = stream.Read(&offset);
+    switch (instr.op) {
+      case Opcode::InterpAdjustFrameForReturnCall: {
+        // A jump follows, which wabt leaves open or closes wrongly where the
+        // module imports functions: it confuses two ways of counting.
+        const uint32_t func = instr.imm_u32;
+        stream.Read(&offset);
+        jump_to_the_end(start, spaces.params[func]);
+        stream.Emit(Opcode::InterpAdjustFrameForReturnCall, func);
+        stream.Emit(Opcode::Br, desc.funcs[func - imported].code_offset);
+        continue;
+      }
+      case Opcode::ReturnCallIndirect: {
+        const uint32_t type = instr.imm_u32x2.snd;
+        const size_t params = desc.func_types[type].params.size();
+        jump_to_the_end(start, static_cast<uint32_t>(params) + 1);
+        stream.Emit(Opcode::ReturnCallIndirect, instr.imm_u32x2.fst, type);
+        continue;
+      }
+      case Opcode::InterpCallImport: {
+        CALLGATE_CHECK(calls < calls_of_imports.size(),
+                       "the same bytes have the same calls");
+        if (!calls_of_imports[calls++]) continue;
+        const uint32_t func = instr.imm_u32;
+        jump_to_the_end(start, spaces.params[func]);
+        stream.Emit(Opcode::I32Const, func);
+        stream.Emit(Opcode::ReturnCallIndirect,
+                    static_cast<uint32_t>(spaces.elements.size()),
+                    TypeOfImport(desc, func));
+        made.imports_in_table = true;
+        continue;
+      }
+      default:
+        break;
     }
     const std::optional<Rewritten> rewritten = RewrittenBy(instr.op);
     if (!rewritten.has_value()) continue;
@@ -147,14 +223,12 @@ std::vector<WatchedOp> WatchOperations(ModuleDesc& desc) {
     op.b = rewritten->two_operands ? instr.imm_u32x2.snd : 0;
     op.skip = rewritten->two_operands ? sizeof(uint32_t) : 0;
     op.type = TypeOf(op, spaces);
-    const auto [place, added] =
-        known.emplace(std::make_tuple(op.kind, op.a, op.b),
-                      static_cast<uint32_t>(ops.size()));
-    if (added) ops.push_back(std::move(op));
-    WriteU32(data, start, static_cast<uint32_t>(Opcode::InterpCallImport));
-    WriteU32(data, start + sizeof(uint32_t), spaces.functions + place->second);
+    write(start, static_cast<uint32_t>(Opcode::InterpCallImport));
+    write(start + sizeof(uint32_t), watch(std::move(op)));
   }
-  return ops;
+  CALLGATE_CHECK(calls == calls_of_imports.size(),
+                 "the same bytes have the same calls");
+  return made;
 }
 
 }  // namespace callgate::reference

@@ -400,13 +400,27 @@ void Interpreter::AddWatched(const ReferenceCode& code,
     index_of_func_.emplace(Id(funcs[i]), static_cast<uint32_t>(i));
   }
   wabt::interp::Instance* const owner = &instance;
-  for (const WatchedOp& op : code.watched()) {
+  if (code.instrumentation().imports_in_table) {
+    wabt::Limits size(imported);
+    const Table::Ptr table =
+        Table::New(store_, wabt::interp::TableType(wabt::Type::FuncRef, size));
+    for (size_t i = 0; i < imported; ++i) {
+      const Result set = table->Set(store_, static_cast<uint32_t>(i), funcs[i]);
+      CALLGATE_CHECK(Succeeded(set), "a function fits a table of functions");
+    }
+    (instance.*Get(wabt_private::InstanceTables())).push_back(table.ref());
+  }
+  for (const WatchedOp& op : code.instrumentation().ops) {
     // `op` is the Code's, which its Module keeps for as long as the Store has
     // an instance of it; an unfinished instance may outlive that, so copy.
     const HostFunc::Ptr func = HostFunc::New(
         store_, op.type,
         [this, op, owner](Thread& thread, const Values& params, Values& results,
                           wabt::interp::Trap::Ptr*) -> Result {
+          if (op.kind == WatchedOp::Kind::kFitStack) {
+            FitStack(op.a, thread);
+            return Result::Ok;
+          }
           auto& frames = thread.*Get(wabt_private::ThreadFrames());
           frames[frames.size() - 2].offset += op.skip;
           SettleFuel();
@@ -634,7 +648,7 @@ RunResult Interpreter::StepProbed(Thread& thread,
   wabt::interp::Istream::Offset offset = frames.back().offset;
   const Opcode op = frames.back().mod->desc().istream.Read(&offset).op;
   // A direct tail call has become two instructions: the frame changes hands,
-  // then there is a jump. Where it leads to an import, it has become a call.
+  // then there is a jump.
   const bool is_tail_call = op == Opcode::InterpAdjustFrameForReturnCall ||
                             op == Opcode::ReturnCallIndirect;
 
@@ -812,6 +826,34 @@ bool Interpreter::Charge(uint64_t units, backend::GuestFrames& frames) {
   }
 }
 
+void Interpreter::FitStack(uint32_t keep, Thread& thread) {
+  auto& frames = thread.*Get(wabt_private::ThreadFrames());
+  auto& values = thread.*Get(wabt_private::ThreadValues());
+  auto& refs = thread.*Get(wabt_private::ThreadRefs());
+  // The newest frame is the host function's that is running.
+  wabt::interp::Frame& frame = frames[frames.size() - 2];
+  const size_t params = Object<Func>(Id(frame.func))->type().params.size();
+  CALLGATE_CHECK(frame.values >= params, "a frame begins behind its arguments");
+  const size_t base = frame.values - params;
+  CALLGATE_CHECK(values.size() >= base + keep, "wabt drops too few, or right");
+  const size_t kept = values.size() - keep;
+  if (kept > base) {
+    // wabt leaves references in the list that are gone from the stack.
+    std::vector<wabt::interp::u32> left;
+    for (const wabt::interp::u32 ref : refs) {
+      if (ref < base) left.push_back(ref);
+      if (ref >= kept && ref < values.size()) {
+        left.push_back(static_cast<wabt::interp::u32>(ref - (kept - base)));
+      }
+    }
+    refs = std::move(left);
+    values.erase(values.begin() + static_cast<ptrdiff_t>(base),
+                 values.begin() + static_cast<ptrdiff_t>(kept));
+  }
+  // Where a direct tail call is next, the frame is the callee's from now on.
+  frame.values = static_cast<wabt::interp::u32>(base + keep);
+}
+
 bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
                           Thread& thread, const Values& params,
                           Values& results) {
@@ -887,6 +929,7 @@ bool Interpreter::Watched(const WatchedOp& op, wabt::interp::Instance& instance,
     case Kind::kMemoryGrow:
     case Kind::kTableGrow:
     case Kind::kElemDrop:
+    case Kind::kFitStack:
       break;
   }
   if (Failed(done)) {

@@ -27,14 +27,14 @@ namespace callgate::reference {
 // A module as this engine keeps it.
 class ReferenceCode final : public backend::Code {
  public:
-  ReferenceCode(wabt::interp::ModuleDesc desc, std::vector<WatchedOp> watched)
-      : desc_(std::move(desc)), watched_(std::move(watched)) {}
+  ReferenceCode(wabt::interp::ModuleDesc desc, Instrumentation instrumentation)
+      : desc_(std::move(desc)), instrumentation_(std::move(instrumentation)) {}
   const wabt::interp::ModuleDesc& desc() const { return desc_; }
-  const std::vector<WatchedOp>& watched() const { return watched_; }
+  const Instrumentation& instrumentation() const { return instrumentation_; }
 
  private:
   const wabt::interp::ModuleDesc desc_;  // without its start function
-  const std::vector<WatchedOp> watched_;
+  const Instrumentation instrumentation_;
 };
 
 wabt::Features ToWabt(const admission::Features& features);
@@ -128,6 +128,9 @@ class Interpreter final : public backend::Store {
                         backend::GuestFrames& frames,
                         const wabt::interp::Values& params,
                         wabt::interp::Values& results);
+  // Before a tail call: leaves its function's `keep` newest values where the
+  // function's own arguments were.
+  void FitStack(uint32_t keep, wabt::interp::Thread& thread);
   // Pays for an operation over `units` bytes or elements.
   bool Charge(uint64_t units, backend::GuestFrames& frames);
   // Before code that may look at the fuel or change it: tells the Host what was
@@ -135,7 +138,7 @@ class Interpreter final : public backend::Store {
   void SettleFuel();
   // Pays for the module's active segments.
   bool PayForSegments(const wabt::interp::ModuleDesc& desc);
-  // Gives an instance the host functions that its watched operations call.
+  // Gives an instance what its rewritten operations use.
   void AddWatched(const ReferenceCode& code, wabt::interp::Instance& instance);
   // The instance that a failed instantiation left behind.
   wabt::interp::Instance* UnfinishedInstance(wabt::interp::Ref module);

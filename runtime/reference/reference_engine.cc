@@ -2,12 +2,14 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/backend.h"
 #include "runtime/reference/guarded_read.h"
 #include "runtime/reference/instrument.h"
 #include "runtime/reference/interpreter.h"
+#include "wabt/binary-reader-nop.h"
 #include "wabt/binary-reader.h"
 #include "wabt/error.h"
 #include "wabt/interp/binary-reader-interp.h"
@@ -16,23 +18,57 @@ namespace callgate {
 namespace reference {
 namespace {
 
-// Decodes and validates. An empty text when all is well, else the first
-// complaint with its offset.
-std::string Read(absl::Span<const uint8_t> bytes,
-                 const wabt::Features& features,
-                 wabt::interp::ModuleDesc* desc) {
+// Of each call of an imported function, whether it is a tail call.
+class CallsOfImports final : public wabt::BinaryReaderNop {
+ public:
+  explicit CallsOfImports(uint64_t imported_functions)
+      : imported_(imported_functions) {}
+
+  wabt::Result OnCallExpr(wabt::Index func) override {
+    if (func < imported_) calls_.push_back(false);
+    return wabt::Result::Ok;
+  }
+  wabt::Result OnReturnCallExpr(wabt::Index func) override {
+    if (func < imported_) calls_.push_back(true);
+    return wabt::Result::Ok;
+  }
+
+  const std::vector<bool>& calls() const { return calls_; }
+
+ private:
+  const uint64_t imported_;
+  std::vector<bool> calls_;
+};
+
+wabt::ReadBinaryOptions Options(const wabt::Features& features) {
   // Names are read elsewhere, and a malformed name section is no error.
-  const wabt::ReadBinaryOptions options(features, /*log_stream=*/nullptr,
-                                        /*read_debug_names=*/false,
-                                        /*stop_on_first_error=*/true,
-                                        /*fail_on_custom_section_error=*/false);
+  return {features, /*log_stream=*/nullptr,
+          /*read_debug_names=*/false,
+          /*stop_on_first_error=*/true,
+          /*fail_on_custom_section_error=*/false};
+}
+
+// Decodes, validates and rewrites. An empty text when all is well, else the
+// first complaint with its offset.
+std::string Read(absl::Span<const uint8_t> bytes,
+                 const wabt::Features& features, uint64_t imported_functions,
+                 wabt::interp::ModuleDesc* desc,
+                 Instrumentation* instrumentation) {
   wabt::Errors errors;
   const wabt::Result result = wabt::interp::ReadBinaryInterp(
-      "module", bytes.data(), bytes.size(), options, &errors, desc);
-  if (Succeeded(result)) return "";
-  if (errors.empty()) return "invalid module";
-  return absl::StrCat("invalid module: ", errors[0].message, " at byte ",
-                      errors[0].loc.offset);
+      "module", bytes.data(), bytes.size(), Options(features), &errors, desc);
+  if (Failed(result)) {
+    if (errors.empty()) return "invalid module";
+    return absl::StrCat("invalid module: ", errors[0].message, " at byte ",
+                        errors[0].loc.offset);
+  }
+  CallsOfImports calls(imported_functions);
+  if (Failed(wabt::ReadBinary(bytes.data(), bytes.size(), &calls,
+                              Options(features)))) {
+    return "invalid module";
+  }
+  *instrumentation = Instrument(*desc, calls.calls());
+  return "";
 }
 
 class ReferenceEngine final : public backend::Engine {
@@ -44,23 +80,26 @@ class ReferenceEngine final : public backend::Engine {
       const admission::Features& features,
       absl::string_view /*account*/) const override {
     const wabt::Features wabt_features = ToWabt(features);
+    const uint64_t imported = summary.imported_functions;
     const absl::Status survives = SurvivesReading(bytes.size(), [&] {
       wabt::interp::ModuleDesc desc;
-      return Read(bytes, wabt_features, &desc);
+      Instrumentation instrumentation;
+      return Read(bytes, wabt_features, imported, &desc, &instrumentation);
     });
     if (!survives.ok()) return survives;
 
     wabt::interp::ModuleDesc desc;
-    const std::string complaint = Read(bytes, wabt_features, &desc);
+    Instrumentation instrumentation;
+    const std::string complaint =
+        Read(bytes, wabt_features, imported, &desc, &instrumentation);
     if (!complaint.empty()) return absl::InvalidArgumentError(complaint);
     if (const absl::Status same = CompareWithScan(desc, summary); !same.ok()) {
       return same;
     }
     // The runtime calls the start function, so that the hook sees it.
     desc.starts.clear();
-    std::vector<WatchedOp> watched = WatchOperations(desc);
-    return std::unique_ptr<const backend::Code>(
-        std::make_unique<ReferenceCode>(std::move(desc), std::move(watched)));
+    return std::unique_ptr<const backend::Code>(std::make_unique<ReferenceCode>(
+        std::move(desc), std::move(instrumentation)));
   }
 
   std::unique_ptr<backend::Store> NewStore(

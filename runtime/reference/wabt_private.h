@@ -29,6 +29,20 @@ struct ThreadFrames {
 };
 template struct Opened<ThreadFrames, &wabt::interp::Thread::frames_>;
 
+// Thread::values_: the operand stack, with locals and arguments.
+struct ThreadValues {
+  using Type = std::vector<wabt::interp::Value> wabt::interp::Thread::*;
+  friend Type Get(ThreadValues);
+};
+template struct Opened<ThreadValues, &wabt::interp::Thread::values_>;
+
+// Thread::refs_: which of the values are references.
+struct ThreadRefs {
+  using Type = std::vector<wabt::interp::u32> wabt::interp::Thread::*;
+  friend Type Get(ThreadRefs);
+};
+template struct Opened<ThreadRefs, &wabt::interp::Thread::refs_>;
+
 // Thread::StepInternal: one instruction.
 struct ThreadStep {
   using Type = wabt::interp::RunResult (wabt::interp::Thread::*)(
@@ -72,6 +86,13 @@ struct InstanceFuncs {
   friend Type Get(InstanceFuncs);
 };
 template struct Opened<InstanceFuncs, &wabt::interp::Instance::funcs_>;
+
+// Instance::tables_
+struct InstanceTables {
+  using Type = wabt::interp::RefVec wabt::interp::Instance::*;
+  friend Type Get(InstanceTables);
+};
+template struct Opened<InstanceTables, &wabt::interp::Instance::tables_>;
 
 // Store::objects_
 struct StoreObjects {

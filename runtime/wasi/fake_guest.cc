@@ -103,9 +103,9 @@ Answer FakeGuest::Call(absl::string_view function,
                          : RawValue::I32(static_cast<uint32_t>(args[i])));
   }
   std::fill(caller.times_read.begin(), caller.times_read.end(), uint8_t{0});
-  HostCall call(context->state(), caller, values);
-  const Outcome outcome =
-      FunctionBodies()[static_cast<size_t>(info - AllFunctions().data())](call);
+  const auto index = static_cast<size_t>(info - AllFunctions().data());
+  HostCall call(context->state(), index, caller, values);
+  const Outcome outcome = FunctionBodies()[index](call);
   return Answer{static_cast<uint32_t>(outcome.number()), outcome.error()};
 }
 

@@ -130,6 +130,7 @@ class EdgeValues : public testing::TestWithParam<std::string> {
       case ArgKind::kBytesOut:
       case ArgKind::kPointer:
       case ArgKind::kSockaddr:
+      case ArgKind::kAddrsOut:
         return true;
       default:
         return false;

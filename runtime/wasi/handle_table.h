@@ -15,14 +15,12 @@
 #include <vector>
 
 #include "runtime/wasi/abi.h"
+#include "runtime/wasi/handle_path.h"
 #include "runtime/wasi/outcome.h"
 #include "runtime/wasi/unique_fd.h"
 
 namespace callgate {
 namespace wasi {
-
-// What Handle::guest_path is at most.
-inline constexpr size_t kGuestPathBytesMax = 8192;
 
 struct Handle {
   enum class Kind : uint8_t { kStdin, kStdout, kStderr, kFile, kDirectory };
@@ -40,9 +38,9 @@ struct Handle {
   uint32_t flags = 0;
   // What the guest was told to call a preopened directory.
   std::optional<std::string> preopen_name;
-  // How the guest got here: the preopened directory's name and what was opened
-  // beneath it, as it was spelled. Empty for streams, and where it is longer
-  // than kGuestPathBytesMax.
+  // The preopened directory that this is, or is beneath. Null for streams.
+  std::shared_ptr<const PreopenRoot> root;
+  // kFile: what the guest calls it (handle_path.h).
   std::string guest_path;
 
   bool is_stream() const {

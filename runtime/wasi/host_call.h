@@ -32,8 +32,8 @@ struct State {
   HandleTable handles;
   // Where bytes rest between guest and host; of one call at a time.
   std::vector<uint8_t> buffer;
-  // What paths do about symbolic links.
-  Links links = Links::kFollow;
+  // What paths do about symbolic links, by function in their order.
+  std::vector<Links> links;
 };
 
 // The size of State::buffer.
@@ -50,10 +50,17 @@ struct GuestRange {
 
 class HostCall {
  public:
-  HostCall(State& state, Caller& caller, absl::Span<const RawValue> args)
-      : state_(state), caller_(caller), args_(args) {}
+  // `function` is its place in AllFunctions().
+  HostCall(State& state, size_t function, Caller& caller,
+           absl::Span<const RawValue> args)
+      : state_(state),
+        links_(state.links[function]),
+        caller_(caller),
+        args_(args) {}
 
   State& state() { return state_; }
+  // What this call's paths do about symbolic links.
+  Links links() const { return links_; }
   Caller& caller() { return caller_; }
   uint32_t U32(size_t index) const { return args_[index].u32(); }
   uint64_t U64(size_t index) const { return args_[index].u64(); }
@@ -82,6 +89,7 @@ class HostCall {
 
  private:
   State& state_;
+  const Links links_;
   Caller& caller_;
   const absl::Span<const RawValue> args_;
 };

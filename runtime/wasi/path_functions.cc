@@ -28,7 +28,7 @@ OutcomeOr<ConfinedName> NameArgument(HostCall& call, size_t fd, size_t path,
   const OutcomeOr<std::string> text =
       call.ReadPath(call.U32(path), call.U32(path + 1));
   if (!text.ok()) return text.failure();
-  return FindName((*directory)->fd.get(), *text, call.state().links);
+  return FindName((*directory)->fd.get(), *text, call.links());
 }
 
 // What a path names, opened with O_PATH: the arguments at 0 and `path`.
@@ -40,8 +40,7 @@ OutcomeOr<UniqueFd> TargetArgument(HostCall& call, size_t path, bool follow,
       call.ReadPath(call.U32(path), call.U32(path + 1));
   if (!text.ok()) return text.failure();
   return OpenBeneath((*directory)->fd.get(), *text,
-                     follow ? O_PATH : O_PATH | O_NOFOLLOW, 0,
-                     call.state().links);
+                     follow ? O_PATH : O_PATH | O_NOFOLLOW, 0, call.links());
 }
 
 Outcome FromSystemCall(int result) {

@@ -12,7 +12,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "runtime/wasi/confined_path.h"
 #include "runtime/wasi/file_status.h"
 #include "runtime/wasi/functions.h"
@@ -95,41 +94,68 @@ Handle FileHandle(const Request& request, UniqueFd fd) {
   return handle;
 }
 
-OutcomeOr<Handle> Open(int directory, const std::string& path,
+// Whether the path that a handle was opened by has a link in it.
+struct Opened {
+  Handle handle;
+  bool through_link = false;
+};
+
+// Without a link if it can be done.
+OutcomeOr<UniqueFd> OpenNoting(int directory, const std::string& path,
+                               int flags, mode_t mode, Links links,
+                               bool* through_link) {
+  OutcomeOr<UniqueFd> straight =
+      OpenBeneath(directory, path, flags, mode, Links::kRefuse);
+  if (straight.ok() || straight.failure().number() != Errno::kLoop ||
+      links == Links::kRefuse) {
+    return straight;
+  }
+  *through_link = true;
+  return OpenBeneath(directory, path, flags, mode, Links::kFollow);
+}
+
+OutcomeOr<Opened> Open(int directory, const std::string& path,
                        const Request& request, Links links) {
+  Opened made;
   int look = O_PATH;
   if (!request.follow) look |= O_NOFOLLOW;
   if (request.Has(oflags::kDirectory)) look |= O_DIRECTORY;
-  OutcomeOr<UniqueFd> seen = OpenBeneath(directory, path, look, 0, links);
+  OutcomeOr<UniqueFd> seen =
+      OpenNoting(directory, path, look, 0, links, &made.through_link);
   if (seen.ok()) {
     const OutcomeOr<Filestat> status = FilestatOf(seen->get());
     if (!status.ok()) return status.failure();
     const Outcome may = MayOpen(request, status->filetype);
     if (!may.ok()) return may;
     if (status->filetype == Filetype::kDirectory) {
-      return DirectoryHandle(request, std::move(*seen));
+      made.handle = DirectoryHandle(request, std::move(*seen));
+      return made;
     }
   } else if (seen.failure().number() != Errno::kNoEnt ||
              !request.Has(oflags::kCreat)) {
     return seen.failure();
   }
 
-  OutcomeOr<UniqueFd> opened =
-      OpenBeneath(directory, path, OpenFlags(request),
-                  request.Has(oflags::kCreat) ? 0666 : 0, links);
+  made.through_link = false;
+  OutcomeOr<UniqueFd> opened = OpenNoting(
+      directory, path, OpenFlags(request),
+      request.Has(oflags::kCreat) ? 0666 : 0, links, &made.through_link);
   if (!opened.ok()) return opened.failure();
   const OutcomeOr<Filestat> status = FilestatOf(opened->get());
   if (!status.ok()) return status.failure();
   if (status->filetype != Filetype::kRegularFile) return Errno::kNotSup;
-  return FileHandle(request, std::move(*opened));
+  made.handle = FileHandle(request, std::move(*opened));
+  return made;
 }
 
-// What the guest would call `path` of a directory that it calls `directory`.
-std::string PathBelow(const std::string& directory, const std::string& path) {
-  if (directory.empty()) return "";
-  std::string below = absl::StrCat(directory, "/", path);
-  if (below.size() > kGuestPathBytesMax) return "";
-  return below;
+// What the guest calls the file that it opened as `path`.
+std::string PathOfFile(const Opened& opened, const Handle& directory,
+                       const std::string& path) {
+  // Spelled beneath a directory that does not move.
+  if (directory.preopen_name.has_value() && !opened.through_link) {
+    return JoinHandlePath(*directory.preopen_name, path);
+  }
+  return GuestPathBeneath(*directory.root, opened.handle.fd.get());
 }
 
 }  // namespace
@@ -166,12 +192,15 @@ Outcome PathOpen(HostCall& call) {
   if (!path.ok()) return path.failure();
   if (call.state().handles.full()) return Errno::kMfile;
 
-  OutcomeOr<Handle> handle =
-      Open((*directory)->fd.get(), *path, request, call.state().links);
-  if (!handle.ok()) return handle.failure();
-  handle->guest_path = PathBelow((*directory)->guest_path, *path);
-  const OutcomeOr<uint32_t> fd =
-      call.state().handles.Insert(std::move(*handle));
+  OutcomeOr<Opened> opened =
+      Open((*directory)->fd.get(), *path, request, call.links());
+  if (!opened.ok()) return opened.failure();
+  Handle& handle = opened->handle;
+  handle.root = (*directory)->root;
+  if (handle.kind == Handle::Kind::kFile) {
+    handle.guest_path = PathOfFile(*opened, **directory, *path);
+  }
+  const OutcomeOr<uint32_t> fd = call.state().handles.Insert(std::move(handle));
   if (!fd.ok()) return fd.failure();
   return call.WriteU32(fd_out, *fd);
 }

@@ -175,7 +175,10 @@ absl::Status OpenPreopens(const std::vector<Preopen>& preopens,
     handle.rights_base = rights::kDirectory & allowed;
     handle.rights_inheriting = (rights::kDirectory | rights::kFile) & allowed;
     handle.preopen_name = preopen.guest_name;
-    handle.guest_path = preopen.guest_name;
+    UniqueFd root(fcntl(handle.fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!root.valid()) return CannotOpen(preopen, FromHostErrno(errno));
+    handle.root = std::make_shared<const PreopenRoot>(
+        PreopenRoot{std::move(root), preopen.guest_name});
     handles.Insert(std::move(handle));
   }
   return absl::OkStatus();
@@ -214,6 +217,7 @@ absl::StatusOr<std::shared_ptr<Context>> Context::Create(Options options) {
       HandleTable(kStreams + options.preopens.size() +
                   options.open_handles_max),
       std::vector<uint8_t>(kBufferBytes),
+      std::vector<Links>(AllFunctions().size(), Links::kFollow),
   });
   OpenStreams(state->handles);
   const absl::Status opened = OpenPreopens(options.preopens, state->handles);
@@ -230,12 +234,21 @@ uint64_t Context::output_bytes_refused() const {
   return state_->output.bytes_refused() + state_->error_output.bytes_refused();
 }
 
-absl::string_view Context::GuestPathOf(uint32_t fd) const {
+absl::string_view Context::GuestPathOf(uint32_t fd) {
   const Handle* handle = state_->handles.Find(fd);
-  return handle == nullptr ? absl::string_view() : handle->guest_path;
+  if (handle == nullptr || handle->root == nullptr) return "";
+  if (handle->preopen_name.has_value()) return *handle->preopen_name;
+  if (handle->kind == Handle::Kind::kFile) return handle->guest_path;
+  path_ = GuestPathBeneath(*handle->root, handle->fd.get());
+  return path_;
 }
 
-void Context::RefuseLinks() { state_->links = Links::kRefuse; }
+void Context::RefuseLinks(absl::string_view function) {
+  const FunctionInfo* info = FindFunction(function);
+  if (info == nullptr) return;
+  state_->links[static_cast<size_t>(info - AllFunctions().data())] =
+      Links::kRefuse;
+}
 
 absl::Status AddToLinker(Linker& linker, std::shared_ptr<Context> context) {
   const absl::Span<const FunctionInfo> infos = AllFunctions();
@@ -243,10 +256,10 @@ absl::Status AddToLinker(Linker& linker, std::shared_ptr<Context> context) {
     HostDefinition definition;
     definition.type = infos[i].type;
     definition.spec = infos[i].spec;
-    definition.body = [context, body = FunctionBodies()[i]](
+    definition.body = [context, i, body = FunctionBodies()[i]](
                           Caller& caller, absl::Span<const RawValue> args,
                           absl::Span<RawValue> results) -> ErrorRef {
-      HostCall call(context->state(), caller, args);
+      HostCall call(context->state(), i, caller, args);
       const Outcome outcome = body(call);
       if (outcome.error() != nullptr) return outcome.error();
       results[0] = RawValue::I32(static_cast<uint32_t>(outcome.number()));

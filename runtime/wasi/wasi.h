@@ -108,12 +108,14 @@ class Context {
   // Bytes that did not fit Options::output_bytes_max, of both together.
   uint64_t output_bytes_refused() const;
 
-  // What the guest would call what `fd` is open on: the preopened directory's
-  // name and the path beneath it, as spelled when it was opened. Empty if it is
-  // not open, is a stream, or the path is too long. Until the next call.
-  absl::string_view GuestPathOf(uint32_t fd) const;
-  // From now on no path follows a symbolic link: kLoop.
-  void RefuseLinks();
+  // What the guest would call what `fd` is open on (handle_path.h): the
+  // preopened directory's name and the path beneath it. Empty if it is not
+  // open, is a stream, or the path is too long or not known. Until the next
+  // call.
+  absl::string_view GuestPathOf(uint32_t fd);
+  // From now on no path in a call of `function` follows a symbolic link: kLoop.
+  // Nothing happens if there is no such function.
+  void RefuseLinks(absl::string_view function);
 
   // For the functions of this folder.
   State& state() { return *state_; }
@@ -121,6 +123,7 @@ class Context {
  private:
   explicit Context(std::unique_ptr<State> state);
   const std::unique_ptr<State> state_;
+  std::string path_;  // of GuestPathOf
 };
 
 // Defines all functions under kModuleName. The linker and every Store made with

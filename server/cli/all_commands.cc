@@ -33,6 +33,27 @@ constexpr absl::string_view kCheckDetails =
     "include\n"
     "one another.";
 
+constexpr absl::string_view kVersionDetails =
+    "VERSION is a number of `policy history`, or at least seven digits of the\n"
+    "version's digest. Without one it is what is in force.";
+
+constexpr absl::string_view kRollbackDetails =
+    "VERSION is a number of `policy history`, or at least seven digits of the\n"
+    "version's digest; without one it is the newest with another text than "
+    "what is\n"
+    "in force. The text is compiled with what it includes as that is now. A "
+    "policy\n"
+    "from --policy-dir is held at the earlier version until its file changes.";
+
+constexpr absl::string_view kDiffDetails =
+    "A and B are files, or policies of the daemon: NAME, or NAME@VERSION as "
+    "in\n"
+    "`policy show`. A file wins over a name. Prints a line for each rule or "
+    "field\n"
+    "that came (+), went (-) or says something else (~). Ends with exit code "
+    "1 if\n"
+    "there is one.";
+
 constexpr absl::string_view kProfileDetails =
     "PROFILE is a module's digest, and where the module has several profiles\n"
     "DIGEST.SHAPE, as `callgate profile ls` shows them.";
@@ -217,9 +238,11 @@ CommandTable MakeTable() {
        1,
        false,
        Reach::kDaemon,
-       {},
-       "Prints its name and version. Stores made later use it.",
-       {"callgate policy apply strict.yaml"},
+       {{"comment", "TEXT", "what for, for the policy's history"}},
+       "Prints its name and version. Stores that live judge their next host "
+       "call by\n"
+       "it, and run their next call under its budgets.",
+       {"callgate policy apply strict.yaml --comment CHG-4411"},
        PolicyApply},
       {"policy ls",
        "Lists the policies in force",
@@ -232,6 +255,63 @@ CommandTable MakeTable() {
        "",
        {"callgate policy ls"},
        PolicyLs},
+      {"policy show",
+       "Prints the text of a policy",
+       "NAME|NAME@VERSION",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {},
+       kVersionDetails,
+       {"callgate policy show web@3"},
+       PolicyShow},
+      {"policy history",
+       "Lists the versions that a policy has and had",
+       "NAME",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "Newest first; an asterisk marks the one in force.",
+       {"callgate policy history web"},
+       PolicyHistory},
+      {"policy rollback",
+       "Puts an earlier version of a policy in force again",
+       "NAME [VERSION]",
+       1,
+       2,
+       false,
+       Reach::kDaemon,
+       {{"comment", "TEXT", "what for, for the policy's history"}},
+       kRollbackDetails,
+       {"callgate policy rollback web", "callgate policy rollback web 3"},
+       PolicyRollback},
+      {"policy diff",
+       "Says what changed from one policy to another",
+       "A B",
+       2,
+       2,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       kDiffDetails,
+       {"callgate policy diff web@3 web.yaml"},
+       PolicyDiff},
+      {"policy reload",
+       "Has the daemon read its --policy-dir again",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {},
+       "It does so by itself whenever a file there changes. Prints what is "
+       "wrong, and\n"
+       "ends with exit code 78 if something is.",
+       {"callgate policy reload"},
+       PolicyReload},
       {"policy learn",
        "Writes the policy that a module was seen to need",
        "PROFILE",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -201,10 +202,22 @@ std::string ProgramHelp(const CommandTable& table) {
     }
   }
   for (const CommandGroup& group : table.groups) {
-    commands.push_back(
-        {absl::StrCat("  ", group.name, " ",
-                      absl::StrJoin(MembersOf(table, group), "|")),
-         std::string(group.summary)});
+    // Many commands take several lines, the first of which has the summary.
+    constexpr size_t kMembersWidth = 36;
+    std::string line = absl::StrCat("  ", group.name, " ");
+    const std::string indent(line.size(), ' ');
+    std::string summary(group.summary);
+    bool first = true;
+    for (const absl::string_view member : MembersOf(table, group)) {
+      if (!first) line += '|';
+      first = false;
+      if (line.size() + member.size() > kMembersWidth) {
+        commands.push_back({line, std::exchange(summary, "")});
+        line = indent;
+      }
+      absl::StrAppend(&line, member);
+    }
+    commands.push_back({line, summary});
   }
   return absl::StrCat(
       kIntroduction, "Usage: callgate COMMAND …\n\nCommands:\n",

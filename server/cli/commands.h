@@ -24,6 +24,12 @@ int ModuleVerify(const Arguments& arguments);
 int PolicyCheck(const Arguments& arguments);
 int PolicyApply(const Arguments& arguments);
 int PolicyLs(const Arguments& arguments);
+// policy_history.cc
+int PolicyShow(const Arguments& arguments);
+int PolicyHistory(const Arguments& arguments);
+int PolicyRollback(const Arguments& arguments);
+int PolicyReload(const Arguments& arguments);
+int PolicyDiff(const Arguments& arguments);
 
 // profile_command.cc
 int PolicyLearn(const Arguments& arguments);

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "policy/policy_compiler.h"
 #include "policy/policy_file.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
@@ -14,7 +13,7 @@
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/message_json.h"
-#include "server/cli/quoted.h"
+#include "server/cli/policy_text.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
 
@@ -22,30 +21,6 @@ namespace callgate::cli {
 namespace {
 
 using events::EscapeText;
-
-OrFailure<std::string> ReadPolicyText(const std::string& path) {
-  // One byte more than a policy may have, so that the loader can say what is
-  // wrong with it; no more, since the path could name anything.
-  absl::StatusOr<std::string> text =
-      ReadFile(path, policy::kPolicyFileBytesMax + 1);
-  if (!text.ok()) return FailureOf(kExitNoInput, text.status());
-  return *std::move(text);
-}
-
-// As compilers print them, so that editors find the place. Where a message has
-// several lines, they show a condition and where it is wrong.
-void PrintProblem(const policy::Problem& problem, absl::string_view kind) {
-  std::string text = absl::StrCat(EscapeText(problem.file), ":", problem.line,
-                                  ":", problem.column, ": ", kind);
-  for (const absl::string_view line : absl::StrSplit(problem.message, '\n')) {
-    absl::StrAppend(&text, EscapeText(line), "\n");
-  }
-  WriteAll(2, text).IgnoreError();
-}
-
-policy::Problem ProblemOf(const v1::PolicyProblem& message) {
-  return {message.file(), message.line(), message.column(), message.message()};
-}
 
 absl::string_view OriginText(v1::PolicyOrigin origin) {
   switch (origin) {
@@ -119,6 +94,8 @@ int PolicyApply(const Arguments& arguments) {
   v1::ApplyPolicyRequest request;
   request.set_source(*std::move(text));
   request.set_file_name(path);
+  request.set_author(LocalAuthor());
+  request.set_comment(arguments.Get("comment").value_or(""));
   v1::ApplyPolicyResponse response;
   const grpc::Status status = v1::PolicyService::NewStub(connection->channel())
                                   ->ApplyPolicy(&context, request, &response);
@@ -126,11 +103,8 @@ int PolicyApply(const Arguments& arguments) {
   for (const v1::PolicyProblem& warning : response.warnings()) {
     PrintProblem(ProblemOf(warning), "warning: ");
   }
-  std::string name = response.policy().name();
-  if (const size_t slash = name.rfind('/'); slash != std::string::npos) {
-    name.erase(0, slash + 1);
-  }
-  return Print(absl::StrCat(EscapeText(name), "@", response.policy().version(),
+  return Print(absl::StrCat(PlainName(response.policy().name()), "@",
+                            response.policy().version(),
                             response.unchanged() ? " unchanged" : "", "\n"));
 }
 
@@ -156,14 +130,11 @@ int PolicyLs(const Arguments& arguments) {
         absl::StrAppend(&lines, MessageJson(policy), "\n");
         continue;
       }
-      std::string name = policy.name();
-      if (const size_t slash = name.rfind('/'); slash != std::string::npos) {
-        name.erase(0, slash + 1);
-      }
       constexpr size_t kDescriptionBytesMax = 60;
-      rows.push_back({EscapeText(name), policy.version().substr(0, 12),
+      rows.push_back({PlainName(policy.name()), policy.version().substr(0, 12),
                       EscapeText(policy.mode()),
-                      std::string(OriginText(policy.origin())),
+                      absl::StrCat(OriginText(policy.origin()),
+                                   policy.held_back() ? " (held back)" : ""),
                       TimeText(policy.apply_time()),
                       EscapeText(policy.description(), kDescriptionBytesMax)});
     }

@@ -78,6 +78,8 @@ struct AllSeries {
   Gauges policy_last_reload_timestamp{f.policy_last_reload_timestamp_seconds,
                                       max};
   Counters policy_reloads{f.policy_reloads_total, max};
+  Counters policy_rollbacks{f.policy_rollbacks_total, max};
+  Counters policy_store_updates{f.policy_store_updates_total, max};
 
   Counters events_emitted{f.events_emitted_total, max};
   Counters events_delivered{f.events_delivered_total, max};
@@ -132,6 +134,8 @@ struct AllSeries {
     visit(policy_last_reload_success);
     visit(policy_last_reload_timestamp);
     visit(policy_reloads);
+    visit(policy_rollbacks);
+    visit(policy_store_updates);
     visit(events_emitted);
     visit(events_delivered);
     visit(events_dropped);
@@ -388,6 +392,14 @@ void Metrics::CountPolicyReload(bool success, absl::Time when) {
   page_->Add(series.policy_reloads, {success ? "success" : "failure"}, 1);
   page_->Set(series.policy_last_reload_success, {}, success ? 1 : 0);
   page_->Set(series.policy_last_reload_timestamp, {}, UnixSeconds(when));
+}
+
+void Metrics::CountPolicyRollback(absl::string_view reason) {
+  page_->Add(page_->series().policy_rollbacks, {reason}, 1);
+}
+
+void Metrics::CountPolicyStoreUpdate(absl::string_view result) {
+  page_->Add(page_->series().policy_store_updates, {result}, 1);
 }
 
 void Metrics::CountEventEmitted(absl::string_view kind) {

@@ -114,6 +114,11 @@ class Metrics {
   // The policies were loaded, at start, on request or by ApplyPolicy. Success:
   // all that there are is in force.
   void CountPolicyReload(bool success, absl::Time when);
+  // `reason`: operator, surge.
+  void CountPolicyRollback(absl::string_view reason);
+  // A Store that lives was given other policies. `result`: replaced, unfit,
+  // none_left.
+  void CountPolicyStoreUpdate(absl::string_view result);
 
   // --- Events ------------------------------------------------------------
   void CountEventEmitted(absl::string_view kind);

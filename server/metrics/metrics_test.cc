@@ -55,6 +55,8 @@ void TellAll(Metrics& metrics) {
   metrics.SetModules("stored", 7);
   metrics.SetPolicies({{"baseline", std::string(64, 'a'), "enforce"}});
   metrics.CountPolicyReload(true, absl::FromUnixSeconds(1'700'000'001));
+  metrics.CountPolicyRollback("operator");
+  metrics.CountPolicyStoreUpdate("replaced");
   metrics.CountEventEmitted("decision");
   metrics.CountEventsDelivered("watch", 5);
   metrics.CountEventsDropped("watch", "queue_full", 6);
@@ -165,6 +167,9 @@ INSTANTIATE_TEST_SUITE_P(
         {"policy",
          R"(callgate_policy_info{policy="baseline",version="aaaaaaaaaaaa",mode="enforce"} 1)"},
         {"reload", "callgate_policy_last_reload_success 1"},
+        {"store_update",
+         R"(callgate_policy_store_updates_total{result="replaced"} 1)"},
+        {"rollback", R"(callgate_policy_rollbacks_total{reason="operator"} 1)"},
         {"reload_time",
          "callgate_policy_last_reload_timestamp_seconds 1700000001"},
         {"dropped",

@@ -41,11 +41,12 @@ const Values kEventKinds = {"decision", "budget", "lifecycle", "policy", "gap"};
 const Values kGrpcCodes(std::begin(kStatusCodeNames),
                         std::end(kStatusCodeNames));
 const Values kStorageOps = {
-    storage::kOpPutModule,     storage::kOpGetModule,
-    storage::kOpListModules,   storage::kOpDeleteModule,
-    storage::kOpPutPolicy,     storage::kOpListPolicies,
-    storage::kOpPutQuarantine, storage::kOpFindQuarantine,
-    storage::kOpPutBlob,       storage::kOpGetBlob,
+    storage::kOpPutModule,      storage::kOpGetModule,
+    storage::kOpListModules,    storage::kOpDeleteModule,
+    storage::kOpPutPolicy,      storage::kOpListPolicies,
+    storage::kOpCommitPolicies, storage::kOpReadPolicyHistory,
+    storage::kOpPutQuarantine,  storage::kOpFindQuarantine,
+    storage::kOpPutBlob,        storage::kOpGetBlob,
     storage::kOpRemoveBlob,
 };
 
@@ -268,6 +269,23 @@ Families MakeFamilies() {
                             {{"result", {"success", "failure"}}},
                             {},
                             Each({"success", "failure"})};
+  f.policy_store_updates_total = {
+      "callgate_policy_store_updates_total",
+      "Stores that were given other policies while they lived. unfit: some "
+      "calls cannot be judged by them and are stopped; none_left: no policy "
+      "applies, and all calls are refused.",
+      Kind::kCounter,
+      {{"result", {"replaced", "unfit", "none_left"}}},
+      {},
+      Each({"none_left", "replaced", "unfit"})};
+  f.policy_rollbacks_total = {
+      "callgate_policy_rollbacks_total",
+      "Times that a policy went back to an earlier version, because somebody "
+      "asked for it or because denials surged.",
+      Kind::kCounter,
+      {{"reason", {"operator", "surge"}}},
+      {},
+      Each({"operator", "surge"})};
 
   f.events_emitted_total = {"callgate_events_emitted_total",
                             "Events that happened, whatever became of them.",
@@ -447,6 +465,8 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.policy_last_reload_success,
       &f.policy_last_reload_timestamp_seconds,
       &f.policy_reloads_total,
+      &f.policy_rollbacks_total,
+      &f.policy_store_updates_total,
       &f.events_emitted_total,
       &f.events_delivered_total,
       &f.events_dropped_total,

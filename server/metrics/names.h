@@ -70,6 +70,8 @@ struct Families {
   Family policy_last_reload_success;
   Family policy_last_reload_timestamp_seconds;
   Family policy_reloads_total;
+  Family policy_rollbacks_total;
+  Family policy_store_updates_total;
 
   Family events_emitted_total;
   Family events_delivered_total;

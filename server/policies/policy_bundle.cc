@@ -64,8 +64,21 @@ std::string SubjectOf(const LoadedPolicy& loaded) {
 
 }  // namespace
 
+std::vector<policy::Problem> AskGate(
+    const PolicyGate& gate, const policy::LoadedPolicyFile& file,
+    const std::shared_ptr<const policy::Policy>& policy,
+    const PolicyMap& before) {
+  if (!gate) return {};
+  const auto found = before.find(policy->name());
+  if (found != before.end() && found->second.policy != nullptr &&
+      found->second.policy->version() == policy->version()) {
+    return {};
+  }
+  return gate(file, policy);
+}
+
 Bundle BuildBundle(std::vector<std::shared_ptr<const LoadedPolicy>> given,
-                   const PolicyMap& before) {
+                   const PolicyMap& before, const PolicyGate& gate) {
   Bundle bundle;
   Candidates candidates;
   std::set<std::string> to_compile;
@@ -89,6 +102,11 @@ Bundle BuildBundle(std::vector<std::shared_ptr<const LoadedPolicy>> given,
       Candidate& candidate = candidates.find(name)->second;
       policy::CompileResult result =
           policy::CompilePolicy(candidate.loaded->file, resolver);
+      if (result.ok()) {
+        result.problems =
+            AskGate(gate, candidate.loaded->file, result.policy, before);
+        if (!result.problems.empty()) result.policy = nullptr;
+      }
       candidate.policy = std::move(result.policy);
       if (candidate.policy == nullptr) wrong[name] = std::move(result.problems);
     }

@@ -20,6 +20,7 @@
 #include "policy/policy_compiler.h"
 #include "policy/policy_file.h"
 #include "policy/problem.h"
+#include "server/policies/policy_gate.h"
 
 namespace callgate::policies {
 
@@ -33,6 +34,8 @@ struct LoadedPolicy {
   std::string source;
   absl::Time since;
   policy::LoadedPolicyFile file;
+  // The file says something else, which somebody went back from.
+  bool held_back = false;
 
   const std::string& name() const { return file.proto.metadata().name(); }
 };
@@ -61,9 +64,18 @@ struct Bundle {
   std::vector<Refusal> refusals;
 };
 
-// `given` have different names. `before` is what was in force, to fall back to.
+// `given` have different names. `before` is what was in force, to fall back to;
+// of what comes from elsewhere the compiled form may be missing. `gate`, which
+// may be empty, is asked about every policy that is not in `before` in the same
+// version.
 Bundle BuildBundle(std::vector<std::shared_ptr<const LoadedPolicy>> given,
-                   const PolicyMap& before);
+                   const PolicyMap& before, const PolicyGate& gate = nullptr);
+
+// What `gate` has against the policy; nothing if it is in `before`.
+std::vector<policy::Problem> AskGate(
+    const PolicyGate& gate, const policy::LoadedPolicyFile& file,
+    const std::shared_ptr<const policy::Policy>& policy,
+    const PolicyMap& before);
 
 // Names of the policies in `policies` that include `name`, themselves or
 // through others, in order.

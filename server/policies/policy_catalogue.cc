@@ -12,7 +12,7 @@
 #include "policy/policy_compiler.h"
 #include "policy/verdict.h"
 #include "runtime/check.h"
-#include "server/events/escape.h"
+#include "server/policies/catalogue_words.h"
 #include "server/policies/policy_directory.h"
 
 namespace callgate::policies {
@@ -24,78 +24,11 @@ constexpr char kUnnamedFile[] = "policy.yaml";
 // What a caller gives as the etag of a policy that must not be there yet.
 constexpr char kNoEtag[] = "-";
 
-// As policy::LoadPolicy takes it.
-bool IsTextproto(absl::string_view file_name) {
-  return absl::EndsWith(file_name, ".textproto") ||
-         absl::EndsWith(file_name, ".txtpb");
-}
-
-std::string Quoted(absl::string_view text) {
-  return absl::StrCat("\"", events::EscapeText(text, 100), "\"");
-}
-
-policy::Problem ProblemOf(absl::string_view file, absl::string_view message) {
-  policy::Problem problem;
-  problem.file = events::EscapeText(file);
-  problem.message = std::string(message);
-  return problem;
-}
-
-PolicyView ViewOf(const CompiledPolicy& compiled, bool with_source) {
-  const LoadedPolicy& loaded = *compiled.loaded;
-  PolicyView view;
-  view.name = compiled.policy->name();
-  view.version = compiled.policy->version();
-  view.origin = loaded.origin;
-  if (with_source) view.source = loaded.source;
-  view.mode = std::string(policy::ModeName(compiled.policy->mode()));
-  view.description = compiled.policy->description();
-  view.since = loaded.since;
-  return view;
-}
-
 absl::Status NameOfDirectory(const LoadedPolicy& owner) {
   return absl::FailedPreconditionError(absl::StrCat(
       "the policy ", Quoted(owner.name()), " comes from the file ",
       Quoted(owner.file_name),
       " in the policy directory; change it there, or choose another name"));
-}
-
-// The applied policies that the catalogue has, as far as they still have the
-// right form and `taken` leaves them their names.
-std::vector<std::shared_ptr<const LoadedPolicy>> LoadApplied(
-    const std::vector<storage::PolicyRecord>& records,
-    const std::set<std::string>& taken, std::vector<Refusal>& refusals,
-    std::vector<std::string>& waiting) {
-  std::vector<std::shared_ptr<const LoadedPolicy>> loaded;
-  for (const storage::PolicyRecord& record : records) {
-    if (taken.count(record.name) != 0) {
-      waiting.push_back(record.name);
-      continue;
-    }
-    const bool text =
-        record.encoding == storage::PolicyRecord::Encoding::kTextproto;
-    policy::LoadResult result = policy::LoadPolicy(
-        record.source,
-        absl::StrCat(record.name, text ? ".textproto" : ".yaml"));
-    if (result.ok() && result.file->proto.metadata().name() != record.name) {
-      result.file.reset();
-      result.problems.push_back(
-          ProblemOf(record.name, "its text is that of another policy"));
-    }
-    if (!result.ok()) {
-      refusals.push_back(
-          {record.name, Origin::kApplied, std::move(result.problems), false});
-      continue;
-    }
-    auto policy = std::make_shared<LoadedPolicy>();
-    policy->origin = Origin::kApplied;
-    policy->source = record.source;
-    policy->since = record.applied;
-    policy->file = *std::move(result.file);
-    loaded.push_back(std::move(policy));
-  }
-  return loaded;
 }
 
 }  // namespace
@@ -110,8 +43,17 @@ absl::StatusOr<std::unique_ptr<PolicyCatalogue>> PolicyCatalogue::Open(
   }
   const absl::Status stored = catalogue.ListPolicies().status();
   if (!stored.ok()) return stored;
+  const absl::StatusOr<std::vector<storage::PolicyHoldRecord>> holds =
+      catalogue.ListPolicyHolds();
+  if (!holds.ok()) return holds.status();
   std::unique_ptr<PolicyCatalogue> policies(
       new PolicyCatalogue(options, catalogue, events, metrics));
+  {
+    absl::MutexLock lock(&policies->changing_);
+    for (const storage::PolicyHoldRecord& hold : *holds) {
+      policies->holds_.emplace(hold.name, hold);
+    }
+  }
   // What is wrong with single policies has been told, and stops nothing.
   const absl::Status loaded = policies->Reload();
   static_cast<void>(loaded);
@@ -159,7 +101,7 @@ std::shared_ptr<const PolicyMap> PolicyCatalogue::policies() const {
   return policies_;
 }
 
-void PolicyCatalogue::Report(const Refusal& refusal) {
+void PolicyCatalogue::Report(const Refusal& refusal, bool nothing_changes) {
   CALLGATE_CHECK(!refusal.problems.empty(), "a refusal has a reason");
   const bool file = refusal.origin == Origin::kDirectory;
   v1::Event event;
@@ -173,147 +115,9 @@ void PolicyCatalogue::Report(const Refusal& refusal) {
           ? absl::StrCat(" (and ", refusal.problems.size() - 1, " more)")
           : "",
       refusal.earlier_stays ? "; what it said before stays in force"
-                            : "; it is not in force"));
+                            : "; it is not in force",
+      nothing_changes ? ", and nothing else changes until it is right" : ""));
   events_.Publish(std::move(event));
-}
-
-absl::Status PolicyCatalogue::Reload() {
-  absl::MutexLock lock(&changing_);
-  const absl::Status status = LoadAll();
-  metrics_.CountPolicyReload(refused_.empty(), absl::Now());
-  return status;
-}
-
-absl::Status PolicyCatalogue::LoadAll() {
-  const std::pair<Origin, std::string> all_of_it = {Origin::kDirectory, ""};
-  const absl::StatusOr<std::vector<storage::PolicyRecord>> records =
-      catalogue_.ListPolicies();
-  absl::Status status = records.status();
-  std::vector<PolicyFileText> files;
-  if (status.ok() && !options_.directory.empty()) {
-    absl::StatusOr<std::vector<PolicyFileText>> read =
-        ReadPolicyDirectory(options_.directory);
-    status = read.status();
-    if (read.ok()) files = *std::move(read);
-  }
-  if (!status.ok()) {
-    // What there is is not known, so all stays as it was.
-    refused_.insert(all_of_it);
-    v1::Event event;
-    event.set_kind(v1::EVENT_KIND_POLICY);
-    event.set_severity(v1::EVENT_SEVERITY_ERROR);
-    event.set_action("policy_load_failed");
-    event.set_message(
-        absl::StrCat(status.message(), "; policies stay as they were"));
-    events_.Publish(std::move(event));
-    return status;
-  }
-
-  const std::shared_ptr<const PolicyMap> before = policies();
-  std::vector<Refusal> refusals;
-  std::vector<std::shared_ptr<const LoadedPolicy>> given =
-      LoadFiles(std::move(files), *before, refusals);
-  std::set<std::string> taken;
-  for (const auto& loaded : given) taken.insert(loaded->name());
-  std::vector<std::string> waiting;
-  for (auto& loaded : LoadApplied(*records, taken, refusals, waiting)) {
-    given.push_back(std::move(loaded));
-  }
-  const size_t total = given.size() + refusals.size();
-  Bundle bundle = BuildBundle(std::move(given), *before);
-  for (Refusal& refusal : bundle.refusals) {
-    refusals.push_back(std::move(refusal));
-  }
-
-  Swap(std::move(bundle.policies));
-  refused_.clear();
-  for (const Refusal& refusal : refusals) {
-    refused_.emplace(refusal.origin, refusal.subject);
-    Report(refusal);
-  }
-  for (const std::string& name : waiting) {
-    v1::Event event;
-    event.set_kind(v1::EVENT_KIND_POLICY);
-    event.set_severity(v1::EVENT_SEVERITY_NOTICE);
-    event.set_action("policy_waits");
-    event.set_policy(name);
-    event.set_message(
-        "a file in the policy directory has this applied policy's name; the "
-        "file is in force");
-    events_.Publish(std::move(event));
-  }
-  if (refusals.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      refused_.size(), " of ", total,
-      " policies are not in force as they are written; the first: ",
-      refusals.front().problems.front().ToString()));
-}
-
-std::vector<std::shared_ptr<const LoadedPolicy>> PolicyCatalogue::LoadFiles(
-    std::vector<PolicyFileText> files, const PolicyMap& before,
-    std::vector<Refusal>& refusals) const {
-  // What each file said when it was right last.
-  std::map<std::string, std::shared_ptr<const LoadedPolicy>> earlier;
-  for (const auto& [name, compiled] : before) {
-    if (compiled.loaded->origin == Origin::kDirectory) {
-      earlier.emplace(compiled.loaded->file_name, compiled.loaded);
-    }
-  }
-
-  std::vector<std::shared_ptr<const LoadedPolicy>> loaded;
-  std::map<std::string, std::string> owners;  // policy name to file name
-  std::vector<Refusal> refused;
-  for (PolicyFileText& file : files) {
-    const std::string path = absl::StrCat(options_.directory, "/", file.name);
-    policy::LoadResult result;
-    if (file.status.ok()) {
-      result = policy::LoadPolicy(file.text, path);
-    } else {
-      result.problems.push_back(ProblemOf(path, file.status.message()));
-    }
-    if (result.ok()) {
-      const std::string& name = result.file->proto.metadata().name();
-      const auto [owner, is_new] = owners.emplace(name, file.name);
-      if (!is_new) {
-        policy::Problem problem =
-            ProblemOf(path, absl::StrCat("metadata.name: ", Quoted(name),
-                                         " is the name of the policy in ",
-                                         Quoted(owner->second), " already"));
-        const policy::SourcePosition at =
-            result.file->PositionOf("metadata.name");
-        problem.line = at.line;
-        problem.column = at.column;
-        result.problems.push_back(std::move(problem));
-        result.file.reset();
-      }
-    }
-    if (!result.ok()) {
-      refused.push_back(
-          {file.name, Origin::kDirectory, std::move(result.problems), false});
-      continue;
-    }
-    auto policy = std::make_shared<LoadedPolicy>();
-    policy->origin = Origin::kDirectory;
-    policy->file_name = file.name;
-    policy->source = std::move(file.text);
-    policy->file = *std::move(result.file);
-    const auto same = earlier.find(file.name);
-    policy->since =
-        same != earlier.end() && same->second->source == policy->source
-            ? same->second->since
-            : absl::Now();
-    loaded.push_back(std::move(policy));
-  }
-  for (Refusal& refusal : refused) {
-    const auto found = earlier.find(refusal.subject);
-    if (found != earlier.end() &&
-        owners.emplace(found->second->name(), refusal.subject).second) {
-      loaded.push_back(found->second);
-      refusal.earlier_stays = true;
-    }
-    refusals.push_back(std::move(refusal));
-  }
-  return loaded;
 }
 
 void PolicyCatalogue::Swap(PolicyMap policies) {
@@ -365,11 +169,13 @@ void PolicyCatalogue::Swap(PolicyMap policies) {
     event.set_message("no longer in force");
     events_.Publish(std::move(event));
   }
+  if (options_.on_swap) options_.on_swap();
 }
 
 PolicyCatalogue::Examined PolicyCatalogue::Examine(const std::string& source,
                                                    const std::string& file_name,
-                                                   const PolicyMap& policies) {
+                                                   const PolicyMap& policies,
+                                                   const Place& place) const {
   Examined examined;
   PolicyCheck& check = examined.check;
   policy::LoadResult loaded =
@@ -379,7 +185,9 @@ PolicyCatalogue::Examined PolicyCatalogue::Examine(const std::string& source,
     return examined;
   }
   auto policy = std::make_shared<LoadedPolicy>();
-  policy->origin = Origin::kApplied;
+  policy->origin = place.origin;
+  policy->file_name = place.file_name;
+  policy->held_back = place.held_back;
   policy->source = source;
   policy->since = absl::Now();
   policy->file = *std::move(loaded.file);
@@ -390,12 +198,19 @@ PolicyCatalogue::Examined PolicyCatalogue::Examine(const std::string& source,
     check.problems = std::move(result.problems);
     return examined;
   }
+  check.problems =
+      AskGate(options_.gate, policy->file, result.policy, policies);
+  if (!check.problems.empty()) return examined;
   const std::string name = result.policy->name();
   for (const std::string& other : DependentsOf(name, policies)) {
     const CompiledPolicy& dependent = policies.find(other)->second;
     policy::CompileResult again =
         policy::CompilePolicy(dependent.loaded->file, resolver);
     if (again.ok()) {
+      again.problems = AskGate(options_.gate, dependent.loaded->file,
+                               again.policy, policies);
+    }
+    if (again.problems.empty()) {
       examined.changed.emplace(
           other, CompiledPolicy{dependent.loaded, std::move(again.policy)});
       continue;
@@ -421,7 +236,7 @@ PolicyCheck PolicyCatalogue::Validate(absl::string_view source,
                                       absl::string_view file_name) const {
   const std::shared_ptr<const PolicyMap> now = policies();
   PolicyCheck check =
-      Examine(std::string(source), std::string(file_name), *now).check;
+      Examine(std::string(source), std::string(file_name), *now, {}).check;
   const auto owner = now->find(check.name);
   if (owner != now->end() &&
       owner->second.loaded->origin == Origin::kDirectory) {
@@ -434,13 +249,29 @@ PolicyCheck PolicyCatalogue::Validate(absl::string_view source,
   return check;
 }
 
+absl::Status PolicyCatalogue::CheckEtag(absl::string_view name,
+                                        const std::string& etag,
+                                        const PolicyMap& policies) const {
+  if (etag.empty()) return absl::OkStatus();
+  const auto in_force = policies.find(name);
+  const bool is_there = in_force != policies.end();
+  const std::string now =
+      is_there ? EtagOf(ViewOf(in_force->second, false)) : std::string(kNoEtag);
+  if (etag == now) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat(
+      "the policy ", Quoted(name), " is not the one that was expected: ",
+      is_there ? absl::StrCat("its etag is ", now)
+               : "there is none of that name",
+      "; read it again and decide anew"));
+}
+
 absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
     const ApplyRequest& request) {
   absl::MutexLock lock(&changing_);
   const std::shared_ptr<const PolicyMap> before = policies();
-  Examined examined = Examine(request.source, request.file_name, *before);
+  Examined examined = Examine(request.source, request.file_name, *before, {});
   ApplyResult result;
-  result.check = std::move(examined.check);
+  result.check = examined.check;
   if (!result.check.problems.empty()) return result;
 
   const std::string& name = result.check.name;
@@ -450,15 +281,8 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
   if (replaces && in_force->second.loaded->origin == Origin::kDirectory) {
     return NameOfDirectory(*in_force->second.loaded);
   }
-  const std::string etag =
-      replaces ? EtagOf(ViewOf(in_force->second, false)) : std::string(kNoEtag);
-  if (!request.etag.empty() && request.etag != etag) {
-    return absl::AbortedError(absl::StrCat(
-        "the policy ", Quoted(name), " is not the one that was expected: ",
-        replaces ? absl::StrCat("its etag is ", etag)
-                 : "there is none of that name",
-        "; read it again and decide anew"));
-  }
+  absl::Status status = CheckEtag(name, request.etag, *before);
+  if (!status.ok()) return status;
   if (replaces && in_force->second.policy->version() == result.check.version) {
     result.unchanged = true;
     result.policy = ViewOf(in_force->second, true);
@@ -466,26 +290,36 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
   }
   result.policy = ViewOf(applied, true);
   if (request.validate_only) return result;
+  status = Store(examined, EncodingOf(request.file_name),
+                 {name, storage::PolicyOrigin::kApplied, request.author});
+  if (!status.ok()) return status;
+  return result;
+}
 
-  storage::PolicyRecord record;
-  record.name = name;
-  record.version = result.check.version;
-  record.encoding = IsTextproto(request.file_name)
-                        ? storage::PolicyRecord::Encoding::kTextproto
-                        : storage::PolicyRecord::Encoding::kYaml;
-  record.source = request.source;
-  record.applied = applied.loaded->since;
-  const absl::Status stored = catalogue_.PutPolicy(record);
-  if (!stored.ok()) return stored;
-
-  PolicyMap after = *before;
-  for (auto& [changed_name, changed] : examined.changed) {
+absl::Status PolicyCatalogue::Store(const Examined& examined,
+                                    storage::PolicyRecord::Encoding encoding,
+                                    const Change& change) {
+  const std::string& name = examined.check.name;
+  const LoadedPolicy& loaded = *examined.changed.find(name)->second.loaded;
+  PolicyMap after = *policies();
+  for (const auto& [changed_name, changed] : examined.changed) {
     after.insert_or_assign(changed_name, changed);
   }
+  storage::PolicyCommit commit;
+  storage::PolicyRecord& record = commit.applied.emplace_back();
+  record.name = name;
+  record.version = examined.check.version;
+  record.encoding = encoding;
+  record.source = loaded.source;
+  record.applied = loaded.since;
+  commit.versions = NewVersions(after, change);
+  const absl::Status stored = catalogue_.CommitPolicies(commit);
+  if (!stored.ok()) return stored;
+
   Swap(std::move(after));
   refused_.erase({Origin::kApplied, name});
   metrics_.CountPolicyReload(refused_.empty(), absl::Now());
-  return result;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<PolicyView> PolicyCatalogue::Get(absl::string_view name) const {
@@ -494,13 +328,18 @@ absl::StatusOr<PolicyView> PolicyCatalogue::Get(absl::string_view name) const {
     const auto found = map->find(name);
     if (found != map->end()) return ViewOf(found->second, true);
   }
+  return NoSuchPolicy(name);
+}
+
+absl::Status PolicyCatalogue::NoSuchPolicy(absl::string_view name) const {
   std::vector<std::string> names;
   for (const PolicyView& policy : List(kNamesShownMax, "")) {
     names.push_back(Quoted(policy.name));
   }
   return absl::NotFoundError(absl::StrCat(
       "no policy ", Quoted(name), "; there are ", absl::StrJoin(names, ", "),
-      now->size() + built_in_.size() > names.size() ? " and others" : ""));
+      policies()->size() + built_in_.size() > names.size() ? " and others"
+                                                           : ""));
 }
 
 std::vector<PolicyView> PolicyCatalogue::List(size_t page_size,
@@ -550,6 +389,7 @@ v1::Policy PolicyCatalogue::ToProto(const PolicyView& policy,
   proto.mutable_apply_time()->set_nanos(
       static_cast<int32_t>(since_ns % 1'000'000'000));
   proto.set_etag(EtagOf(policy));
+  proto.set_held_back(policy.held_back);
   return proto;
 }
 

@@ -7,15 +7,24 @@
 // that what is on disk is what is enforced; if a file appears under a name that
 // was applied before, the file wins and the applied one waits.
 //
-// The directory is read by Reload: at start, and when the operator asks for it
-// (SIGHUP). A file that is wrong stops nothing else. It is kept out, or, if it
-// was right before, stays in force as it was; an event names the place of the
-// problem, and callgate_policy_last_reload_success is 0 until everything is
-// right again.
+// The directory is read by Reload: at start, when it changes (DirectoryWatcher)
+// and when the operator asks for it (SIGHUP, ReloadPolicies). What has changed
+// there is taken whole or not at all: if a file that is new or changed is
+// wrong, or makes another policy wrong, all stays as it was. At start, where
+// there is nothing to stay with, a file that is wrong stops nothing else; what
+// it said when it was in force last is in force again. Either way an event
+// names the place of each problem, and callgate_policy_last_reload_success is 0
+// until everything is right again.
 //
 // An applied policy is in the catalogue on disk before it is in force. One that
 // does not compile any more, after an upgrade or because what it includes is
 // gone, is reported in the same way and kept on disk.
+//
+// Every version that comes into force is kept in the history, with who brought
+// it. Going back to one is a change like any other for an applied policy. For
+// one of the directory the file is held back: the earlier version is in force
+// in its place until the file says something else, and until then the load
+// counts as one that did not succeed.
 //
 // Any thread. Changes take turns and wait for the disk; current() does not
 // wait.
@@ -24,7 +33,10 @@
 #define CALLGATE_SERVER_POLICIES_POLICY_CATALOGUE_H_
 
 #include <cstddef>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -43,7 +55,9 @@
 #include "server/metrics/metrics.h"
 #include "server/policies/policy_bundle.h"
 #include "server/policies/policy_directory.h"
+#include "server/policies/policy_gate.h"
 #include "server/storage/catalogue.h"
+#include "server/storage/digest.h"
 
 namespace callgate::policies {
 
@@ -56,6 +70,14 @@ struct PolicyView {
   std::string mode;  // "enforce" or "audit"
   std::string description;
   absl::Time since;  // when it was applied or loaded
+  // Its file in the directory says something else.
+  bool held_back = false;
+};
+
+// Who wants a change, as far as that is known, and what for.
+struct Author {
+  std::string who;
+  std::string comment;
 };
 
 // What a policy file is like.
@@ -70,6 +92,11 @@ class PolicyCatalogue {
  public:
   struct Options {
     std::string directory;  // empty: none
+    // What policies have to pass. May be empty.
+    PolicyGate gate;
+    // Told after each swap, with nothing locked but against other changes: it
+    // must not change policies. May be empty.
+    std::function<void()> on_swap;
   };
 
   // Loads what is stored and what the directory holds. Fails only if the
@@ -87,8 +114,16 @@ class PolicyCatalogue {
   std::shared_ptr<const policy::PolicySet> current() const;
 
   // Reads the directory and the catalogue again. The result says whether all of
-  // it was right; what was right is in force either way.
+  // it was right.
   absl::Status Reload();
+  struct ReloadResult {
+    absl::Status status;
+    // Everything that is not in force as it is written.
+    std::vector<policy::Problem> problems;
+    // Because of them nothing changed.
+    bool refused = false;
+  };
+  ReloadResult ReloadAndTell();
 
   // Whether the text could be applied, beside the policies in force. The name
   // of a file tells its format, as policy::LoadPolicy has it.
@@ -102,6 +137,7 @@ class PolicyCatalogue {
     // Empty: whatever is in force. "-": the name must be new. Otherwise the
     // etag of what is in force.
     std::string etag;
+    Author author;
   };
   struct ApplyResult {
     // With problems, nothing changed and `policy` is empty.
@@ -115,6 +151,35 @@ class PolicyCatalogue {
   // may be. Unavailable: not stored.
   absl::StatusOr<ApplyResult> Apply(const ApplyRequest& request);
 
+  // A version that is kept, and whether it is the one in force.
+  struct HistoryEntry {
+    // Without its source.
+    storage::PolicyVersionRecord record;
+    bool in_force = false;
+  };
+  // Newest first. NotFound for a name that never was.
+  absl::StatusOr<std::vector<HistoryEntry>> History(
+      absl::string_view name) const;
+  // With its source. Errors are those of version_name.h.
+  absl::StatusOr<storage::PolicyVersionRecord> GetVersion(
+      absl::string_view name, absl::string_view version) const;
+
+  struct RollbackRequest {
+    std::string name;
+    // As version_name.h has it. Empty: the newest one with another text than
+    // what is in force.
+    std::string version;
+    bool validate_only = false;
+    std::string etag;  // as in ApplyRequest
+    Author author;
+    // The daemon does it by itself.
+    bool surge = false;
+  };
+  // As Apply. The earlier text is compiled with what it includes as that is
+  // now, so the version that comes into force may be a new one.
+  // NotFound: no such policy, no such version, or none that differs.
+  absl::StatusOr<ApplyResult> Rollback(const RollbackRequest& request);
+
   // NotFound names the policy and lists those there are.
   absl::StatusOr<PolicyView> Get(absl::string_view name) const;
   // In order of name, `page_size` of them (at least 1) after the name `after`.
@@ -125,6 +190,8 @@ class PolicyCatalogue {
   static v1::Policy ToProto(const PolicyView& policy, bool with_source);
 
  private:
+  using Holds = std::map<std::string, storage::PolicyHoldRecord>;  // by name
+
   PolicyCatalogue(const Options& options, storage::Catalogue& catalogue,
                   events::EventLog& events, metrics::Metrics& metrics);
 
@@ -134,18 +201,70 @@ class PolicyCatalogue {
     // Without problems: it and those that include it, as they would be.
     PolicyMap changed;
   };
-  static Examined Examine(const std::string& source,
-                          const std::string& file_name,
-                          const PolicyMap& policies);
+  // `place`: its origin, and its file in the directory if it has one.
+  struct Place {
+    Origin origin = Origin::kApplied;
+    std::string file_name;
+    bool held_back = false;
+  };
+  Examined Examine(const std::string& source, const std::string& file_name,
+                   const PolicyMap& policies, const Place& place) const;
 
-  absl::Status LoadAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
-  // What the directory holds, each file in its own words or in earlier ones.
-  std::vector<std::shared_ptr<const LoadedPolicy>> LoadFiles(
-      std::vector<PolicyFileText> files, const PolicyMap& before,
-      std::vector<Refusal>& refusals) const;
+  // Why policies change, for the history.
+  struct Change {
+    // Whose text it is; empty: the directory's.
+    std::string name;
+    storage::PolicyOrigin origin = storage::PolicyOrigin::kApplied;
+    Author author;
+  };
+  // Stores what `examined` came to under `name`, which is not the directory's,
+  // and puts it in force.
+  absl::Status Store(const Examined& examined, storage::PolicyRecord::Encoding,
+                     const Change& change)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+
+  // --- policy_catalogue_reload.cc
+  // A reading of the directory.
+  struct Reading {
+    std::vector<std::shared_ptr<const LoadedPolicy>> loaded;
+    std::vector<Refusal> refusals;
+    // Of each file's text.
+    std::map<std::string, storage::Digest> texts;
+    // Those of `holds` that still hold something back.
+    Holds holds;
+  };
+  Reading LoadFiles(std::vector<PolicyFileText> files,
+                    const PolicyMap& standing, const Holds& holds) const;
+  // What the directory said when it was in force last, for a daemon that
+  // starts. Not compiled.
+  PolicyMap LastInForce() const;
+  ReloadResult LoadAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  // Whether the refusal keeps everything as it is.
+  bool Blocks(const Refusal& refusal, const PolicyMap& before,
+              const Reading& reading) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  // Stores the directory's side of `after`, as far as it changed.
+  void Remember(const PolicyMap& after, const Holds& holds)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  void ReportHold(const storage::PolicyHoldRecord& hold);
+
+  // --- policy_catalogue_history.cc
+  // What comes into force with `after`, to be added to the history.
+  std::vector<storage::PolicyVersionRecord> NewVersions(
+      const PolicyMap& after, const Change& change) const;
+  absl::StatusOr<storage::PolicyVersionRecord> FindTarget(
+      const RollbackRequest& request, absl::string_view source_in_force) const;
+  // Puts `examined` in force in place of a file of the directory.
+  absl::Status HoldBack(const Examined& examined, const LoadedPolicy& in_force,
+                        const Change& change)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+
   // Puts `policies` in force and tells events and metrics what changed.
   void Swap(PolicyMap policies) ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
-  void Report(const Refusal& refusal);
+  void Report(const Refusal& refusal, bool nothing_changes);
+  absl::Status CheckEtag(absl::string_view name, const std::string& etag,
+                         const PolicyMap& policies) const;
+  absl::Status NoSuchPolicy(absl::string_view name) const;
   std::shared_ptr<const PolicyMap> policies() const;
 
   // Constant after construction; the references outlive this.
@@ -160,6 +279,13 @@ class PolicyCatalogue {
   absl::Mutex changing_;
   // Of each Refusal that still stands: its origin and subject.
   std::set<std::pair<Origin, std::string>> refused_ ABSL_GUARDED_BY(changing_);
+  bool loaded_ ABSL_GUARDED_BY(changing_) = false;
+  // Files that were wrong when all else of the directory came into force.
+  std::map<std::string, storage::Digest> left_out_ ABSL_GUARDED_BY(changing_);
+  Holds holds_ ABSL_GUARDED_BY(changing_);
+  // The texts that the catalogue has as the directory's in force.
+  std::map<std::string, storage::Digest> stored_files_
+      ABSL_GUARDED_BY(changing_);
 
   mutable absl::Mutex mu_;
   std::shared_ptr<const policy::PolicySet> current_ ABSL_GUARDED_BY(mu_);

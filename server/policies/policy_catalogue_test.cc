@@ -64,8 +64,8 @@ class PolicyCatalogueTest : public testing::Test {
   // As a daemon that starts.
   void Open() {
     policies_ = nullptr;
-    auto policies =
-        PolicyCatalogue::Open({directory_}, *storage_, events_, metrics_);
+    auto policies = PolicyCatalogue::Open({directory_, nullptr, nullptr},
+                                          *storage_, events_, metrics_);
     ASSERT_TRUE(policies.ok()) << policies.status();
     policies_ = *std::move(policies);
   }
@@ -81,7 +81,7 @@ class PolicyCatalogueTest : public testing::Test {
   std::string Apply(const std::string& source, const std::string& etag = "",
                     bool validate_only = false,
                     const std::string& file_name = "given.yaml") {
-    last_ = policies_->Apply({source, file_name, validate_only, etag});
+    last_ = policies_->Apply({source, file_name, validate_only, etag, {}});
     if (!last_.ok()) return last_.status().ToString();
     return last_->check.problems.empty()
                ? ""
@@ -315,9 +315,12 @@ TEST_P(Breaking, LeavesWhatTheFileSaidBeforeInForce) {
   EXPECT_EQ(VersionOf("uses"), uses_version);
   EXPECT_THAT(Events(), Contains(AllOf(HasSubstr("web.yaml"),
                                        HasSubstr("said before stays"))));
-  // A start knows nothing of before.
+  // Nor is it lost when the daemon ends meanwhile.
   Open();
-  EXPECT_THAT(InForce(), IsEmpty());
+  EXPECT_EQ(VersionOf("web"), version);
+  EXPECT_EQ(VersionOf("uses"), uses_version);
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("callgate_policy_last_reload_success 0\n"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, Breaking,
@@ -332,6 +335,293 @@ INSTANTIATE_TEST_SUITE_P(Files, Breaking,
                              {"too_large", "# " + std::string(1 << 20, 'x')},
                          }),
                          [](const auto& param) { return param.param.name; });
+
+TEST_F(PolicyCatalogueTest, TakesAllThatChangedInTheDirectoryOrNothing) {
+  Write("a.yaml", Text("a"));
+  Write("b.yaml", Text("b"));
+  Open();
+  const std::string a = VersionOf("a");
+  Events();
+  Write("a.yaml", Text("a", "budgets: { fuel_per_call: 5 }\n"));
+  Write("b.yaml", Text("b", "budget: {}\n"));
+  Write("c.yaml", Text("c"));
+  const PolicyCatalogue::ReloadResult refused = policies_->ReloadAndTell();
+  EXPECT_TRUE(refused.refused);
+  ASSERT_EQ(refused.problems.size(), 1u);
+  EXPECT_THAT(refused.problems[0].ToString(), HasSubstr("b.yaml:7:1"));
+  EXPECT_THAT(std::string(refused.status.message()),
+              HasSubstr("nothing has changed"));
+  EXPECT_THAT(InForce(), ElementsAre("a", "b"));
+  EXPECT_EQ(VersionOf("a"), a);
+  EXPECT_THAT(Events(), ElementsAre(AllOf(HasSubstr("policy_file_refused"),
+                                          HasSubstr("nothing else changes"))));
+  Write("b.yaml", Text("b"));
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b", "c"));
+  EXPECT_NE(VersionOf("a"), a);
+}
+
+TEST_F(PolicyCatalogueTest, IsNotHeldUpByAFileThatWasWrongAtTheStart) {
+  Write("a.yaml", Text("a"));
+  Write("bad.yaml", "{");
+  Open();
+  EXPECT_THAT(InForce(), ElementsAre("a"));
+  Write("b.yaml", Text("b"));
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b"));
+  // Once somebody touches it, it has to be right.
+  Write("bad.yaml", "{ ");
+  Write("c.yaml", Text("c"));
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b"));
+  Remove("bad.yaml");
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(PolicyCatalogueTest, LetsNoFileTakeAnAppliedPolicyDown) {
+  Write("base.yaml", Text("base"));
+  Open();
+  ASSERT_EQ(Apply(Including("a", "base")), "");
+  Remove("base.yaml");
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "base"));
+}
+
+// "3 file, 2 rollback*, 1 applied" with a star at the one in force.
+std::string HistoryText(const PolicyCatalogue& policies,
+                        const std::string& name) {
+  const auto history = policies.History(name);
+  if (!history.ok()) return history.status().ToString();
+  constexpr const char* kOrigins[] = {"applied", "file", "included", "rollback",
+                                      "surge"};
+  std::string text;
+  for (const auto& entry : *history) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", entry.record.number, " ",
+                    kOrigins[static_cast<int>(entry.record.origin)],
+                    entry.in_force ? "*" : "");
+  }
+  return text;
+}
+
+std::string Fuel(int fuel) {
+  return absl::StrCat("budgets: { fuel_per_call: ", fuel, " }\n");
+}
+
+TEST_F(PolicyCatalogueTest, KeepsTheHistoryOfAPolicy) {
+  PolicyCatalogue::ApplyRequest request{Text("a"), "a.yaml", false, "", {}};
+  request.author = {"ann", "the first"};
+  ASSERT_TRUE(policies_->Apply(request).ok());
+  ASSERT_EQ(Apply(Text("a", Fuel(2))), "");
+  ASSERT_EQ(Apply(Text("a", Fuel(2))), "");  // unchanged
+  EXPECT_EQ(HistoryText(*policies_, "a"), "2 applied*, 1 applied");
+  EXPECT_EQ(policies_->History("a")->back().record.author, "ann");
+  EXPECT_EQ(policies_->History("a")->back().record.comment, "the first");
+  EXPECT_EQ(policies_->GetVersion("a", "1")->source, Text("a"));
+  EXPECT_EQ(policies_->GetVersion("a", VersionOf("a").substr(0, 12))->source,
+            Text("a", Fuel(2)));
+  EXPECT_TRUE(absl::IsNotFound(policies_->GetVersion("a", "9").status()));
+  EXPECT_TRUE(absl::IsNotFound(policies_->GetVersion("b", "1").status()));
+  EXPECT_TRUE(absl::IsNotFound(policies_->History("b").status()));
+  // A start is no change.
+  Open();
+  EXPECT_EQ(HistoryText(*policies_, "a"), "2 applied*, 1 applied");
+}
+
+TEST_F(PolicyCatalogueTest, KeepsTheHistoryOfAFileAndOfWhatIncludesIt) {
+  Write("base.yaml", Text("base"));
+  Write("a.yaml", Including("a", "base"));
+  Open();
+  Write("base.yaml", Text("base", Fuel(2)));
+  ASSERT_TRUE(policies_->Reload().ok());
+  EXPECT_EQ(HistoryText(*policies_, "base"), "2 file*, 1 file");
+  EXPECT_EQ(HistoryText(*policies_, "a"), "2 included*, 1 file");
+  EXPECT_EQ(policies_->History("base")->front().record.file_name, "base.yaml");
+  // A change that was made while no daemon ran is one.
+  Write("base.yaml", Text("base", Fuel(3)));
+  Open();
+  EXPECT_EQ(HistoryText(*policies_, "base"), "3 file*, 2 file, 1 file");
+}
+
+TEST_F(PolicyCatalogueTest, GoesBackToAnEarlierVersion) {
+  ASSERT_EQ(Apply(Text("a")), "");
+  const std::string first = VersionOf("a");
+  ASSERT_EQ(Apply(Text("a", Fuel(2))), "");
+  ASSERT_EQ(Apply(Text("a", Fuel(3))), "");
+  Events();
+  PolicyCatalogue::RollbackRequest request;
+  request.name = "a";
+  request.author = {"ann", "too slow"};
+  request.validate_only = true;
+  ASSERT_TRUE(policies_->Rollback(request).ok());
+  EXPECT_EQ(HistoryText(*policies_, "a"), "3 applied*, 2 applied, 1 applied");
+  request.validate_only = false;
+  const auto back = policies_->Rollback(request);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->policy.source, Text("a", Fuel(2)));
+  EXPECT_EQ(policies_->Get("a")->source, Text("a", Fuel(2)));
+  EXPECT_EQ(HistoryText(*policies_, "a"),
+            "4 rollback*, 3 applied, 2 applied, 1 applied");
+  EXPECT_EQ(policies_->History("a")->front().record.comment,
+            "back to version 2: too slow");
+  EXPECT_THAT(Events(), ElementsAre("policy_applied a: in force in a new "
+                                    "version"));
+  EXPECT_THAT(
+      metrics_.Text(),
+      HasSubstr(R"(callgate_policy_rollbacks_total{reason="operator"} 1)"));
+  // To one by name; and it lasts.
+  request.version = first.substr(0, 7);
+  ASSERT_TRUE(policies_->Rollback(request).ok());
+  EXPECT_EQ(VersionOf("a"), first);
+  Open();
+  EXPECT_EQ(VersionOf("a"), first);
+  EXPECT_TRUE(policies_->Rollback(request)->unchanged);
+  request.etag = "other";
+  EXPECT_TRUE(absl::IsAborted(policies_->Rollback(request).status()));
+  request.etag = "";
+  request.version = "77";
+  EXPECT_TRUE(absl::IsNotFound(policies_->Rollback(request).status()));
+  request.version = "";
+  request.name = "b";
+  EXPECT_TRUE(absl::IsNotFound(policies_->Rollback(request).status()));
+  request.name = kBuiltInName;
+  EXPECT_TRUE(absl::IsNotFound(policies_->Rollback(request).status()));
+}
+
+TEST_F(PolicyCatalogueTest, DoesNotGoBackToWhatIsWrongNow) {
+  ASSERT_EQ(Apply(Text("base")), "");
+  ASSERT_EQ(Apply(Including("a", "base")), "");
+  ASSERT_EQ(Apply(Text("a")), "");
+  // "a" could not include it any more.
+  std::string clash = Text("base");
+  clash.replace(clash.find("rule-of-base"), 12, "rule-of-a");
+  ASSERT_EQ(Apply(clash), "");
+  PolicyCatalogue::RollbackRequest request;
+  request.name = "a";
+  const auto back = policies_->Rollback(request);
+  ASSERT_TRUE(back.ok()) << back.status();
+  ASSERT_FALSE(back->check.problems.empty());
+  EXPECT_EQ(HistoryText(*policies_, "a"), "2 applied*, 1 applied");
+  request.name = "base";
+  request.version = "2";
+  EXPECT_TRUE(policies_->Rollback(request)->unchanged);
+}
+
+TEST_F(PolicyCatalogueTest, HoldsAFileBackUntilItChanges) {
+  Write("web.yaml", Text("web"));
+  Open();
+  const std::string good = VersionOf("web");
+  Write("web.yaml", Text("web", Fuel(2)));
+  ASSERT_TRUE(policies_->Reload().ok());
+  Events();
+  PolicyCatalogue::RollbackRequest request;
+  request.name = "web";
+  request.author.who = "ann";
+  const auto back = policies_->Rollback(request);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(back->policy.held_back);
+  EXPECT_EQ(VersionOf("web"), good);
+  EXPECT_TRUE(
+      PolicyCatalogue::ToProto(*policies_->Get("web"), false).held_back());
+  EXPECT_THAT(Events(), Contains(HasSubstr("policy_file_held_back web")));
+  const auto says_older = [this] {
+    return absl::StrContains(metrics_.Text(),
+                             "callgate_policy_last_reload_success 0\n");
+  };
+  EXPECT_TRUE(says_older());
+  // Not by reading it again, nor by a start.
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_EQ(VersionOf("web"), good);
+  Open();
+  EXPECT_EQ(VersionOf("web"), good);
+  EXPECT_TRUE(says_older());
+  EXPECT_THAT(Events(), Contains(HasSubstr("policy_file_held_back web")));
+  // Others come and go meanwhile.
+  Write("b.yaml", Text("b"));
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("b", "web"));
+  EXPECT_EQ(VersionOf("web"), good);
+  // A wrong change does not lift it.
+  Write("web.yaml", "{");
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_EQ(VersionOf("web"), good);
+  Write("web.yaml", Text("web", Fuel(3)));
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_EQ(policies_->Get("web")->source, Text("web", Fuel(3)));
+  EXPECT_FALSE(policies_->Get("web")->held_back);
+  EXPECT_FALSE(says_older());
+  EXPECT_TRUE(storage_->ListPolicyHolds()->empty());
+  EXPECT_EQ(HistoryText(*policies_, "web"),
+            "4 file*, 3 rollback, 2 file, 1 file");
+}
+
+TEST_F(PolicyCatalogueTest, LiftsAHoldByGoingBackToTheFile) {
+  Write("web.yaml", Text("web"));
+  Open();
+  Write("web.yaml", Text("web", Fuel(2)));
+  ASSERT_TRUE(policies_->Reload().ok());
+  PolicyCatalogue::RollbackRequest request;
+  request.name = "web";
+  ASSERT_TRUE(policies_->Rollback(request)->policy.held_back);
+  EXPECT_FALSE(policies_->Rollback(request)->policy.held_back);
+  EXPECT_EQ(policies_->Get("web")->source, Text("web", Fuel(2)));
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("callgate_policy_last_reload_success 1\n"));
+}
+
+TEST_F(PolicyCatalogueTest, AsksTheGateAboutWhatIsNew) {
+  std::vector<std::string> asked;
+  const auto gate = [&asked](const policy::LoadedPolicyFile& file,
+                             const std::shared_ptr<const policy::Policy>& p) {
+    asked.push_back(p->name());
+    std::vector<policy::Problem> problems;
+    if (absl::StrContains(p->description(), "fails")) {
+      problems.push_back({file.filename, 1, 1, "test \"reads\" failed"});
+    }
+    return problems;
+  };
+  Write("base.yaml", Text("base"));
+  Write("a.yaml", Including("a", "base"));
+  policies_ = *PolicyCatalogue::Open({directory_, gate, nullptr}, *storage_,
+                                     events_, metrics_);
+  EXPECT_THAT(asked, ElementsAre("a", "base"));
+  asked.clear();
+  ASSERT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(asked, IsEmpty());
+  Write("base.yaml", Text("base", Fuel(2)));
+  ASSERT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(asked, ElementsAre("a", "base"));
+  const std::string version = VersionOf("base");
+
+  std::string failing = Text("base", Fuel(3));
+  failing.replace(failing.find("  name: base"), 12,
+                  "  name: base\n  description: fails");
+  Write("base.yaml", failing);
+  Events();
+  EXPECT_THAT(std::string(policies_->Reload().message()),
+              HasSubstr("test \"reads\" failed"));
+  EXPECT_EQ(VersionOf("base"), version);
+  EXPECT_THAT(Events(), ElementsAre(AllOf(HasSubstr("base.yaml"),
+                                          HasSubstr("test \"reads\" failed"),
+                                          HasSubstr("stays in force"))));
+  failing.replace(failing.find("name: base"), 10, "name: mine");
+  EXPECT_THAT(Apply(failing), HasSubstr("test \"reads\" failed"));
+  EXPECT_THAT(InForce(), ElementsAre("a", "base"));
+  EXPECT_FALSE(policies_->Validate(failing, "mine.yaml").problems.empty());
+}
+
+TEST_F(PolicyCatalogueTest, TellsOfEachSwap) {
+  int swaps = 0;
+  policies_ =
+      *PolicyCatalogue::Open({directory_, nullptr, [&swaps] { ++swaps; }},
+                             *storage_, events_, metrics_);
+  EXPECT_EQ(swaps, 1);
+  ASSERT_EQ(Apply(Text("a")), "");
+  EXPECT_EQ(swaps, 2);
+  EXPECT_NE(Apply(Text("a", "budget: {}\n")), "");
+  EXPECT_EQ(swaps, 2);
+}
 
 TEST_F(PolicyCatalogueTest, RefusesASecondFileOfTheSameName) {
   Write("1.yaml", Text("a"));
@@ -416,9 +706,12 @@ TEST_F(PolicyCatalogueTest, LeavesAllAsItWasWhenTheDirectoryIsGone) {
   EXPECT_THAT(metrics_.Text(),
               HasSubstr("callgate_policy_last_reload_success 0\n"));
   // But a daemon does not start without a directory it was told of.
-  EXPECT_FALSE(
-      PolicyCatalogue::Open({directory_}, *storage_, events_, metrics_).ok());
-  EXPECT_TRUE(PolicyCatalogue::Open({""}, *storage_, events_, metrics_).ok());
+  EXPECT_FALSE(PolicyCatalogue::Open({directory_, nullptr, nullptr}, *storage_,
+                                     events_, metrics_)
+                   .ok());
+  EXPECT_TRUE(PolicyCatalogue::Open({"", nullptr, nullptr}, *storage_, events_,
+                                    metrics_)
+                  .ok());
 }
 
 TEST_F(PolicyCatalogueTest, ListsByName) {

@@ -21,14 +21,6 @@ namespace {
 
 using storage::SystemError;
 
-bool IsPolicyFileName(absl::string_view name) {
-  if (absl::StartsWith(name, ".")) return false;
-  for (const char* suffix : {".yaml", ".yml", ".textproto", ".txtpb"}) {
-    if (absl::EndsWith(name, suffix)) return true;
-  }
-  return false;
-}
-
 absl::StatusOr<std::string> ReadFile(int folder_fd, const std::string& name) {
   const std::string shown = events::EscapeText(name);
   // Not waiting for the other end, should it be a pipe.
@@ -67,6 +59,14 @@ absl::StatusOr<std::string> ReadFile(int folder_fd, const std::string& name) {
 }
 
 }  // namespace
+
+bool IsPolicyFileName(absl::string_view name) {
+  if (absl::StartsWith(name, ".")) return false;
+  for (const char* suffix : {".yaml", ".yml", ".textproto", ".txtpb"}) {
+    if (absl::EndsWith(name, suffix)) return true;
+  }
+  return false;
+}
 
 absl::StatusOr<std::vector<PolicyFileText>> ReadPolicyDirectory(
     const std::string& directory) {

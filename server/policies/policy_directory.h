@@ -13,11 +13,15 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace callgate::policies {
 
 inline constexpr size_t kPolicyFilesMax = 1'000;
 inline constexpr size_t kPolicyFilesBytesMax = 64 << 20;
+
+// Whether a file of this name in the directory is a policy's.
+bool IsPolicyFileName(absl::string_view name);
 
 struct PolicyFileText {
   std::string name;  // within the directory

@@ -1,5 +1,6 @@
 #include "server/services/policy_service.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,8 @@ namespace {
 
 constexpr char kService[] = "callgate.v1.PolicyService";
 constexpr size_t kFileNameBytesMax = 512;
+constexpr size_t kAuthorBytesMax = 128;
+constexpr size_t kCommentBytesMax = 1'000;
 
 using ProblemList = google::protobuf::RepeatedPtrField<v1::PolicyProblem>;
 
@@ -47,7 +50,8 @@ absl::Status CheckDocument(const std::string& source,
   return absl::OkStatus();
 }
 
-absl::Status InvalidPolicy(const std::vector<policy::Problem>& problems) {
+absl::Status InvalidPolicy(const std::vector<policy::Problem>& problems,
+                           absl::string_view what = "was not applied") {
   std::vector<std::pair<std::string, std::string>> violations;
   for (const policy::Problem& problem : problems) {
     violations.emplace_back(
@@ -57,14 +61,75 @@ absl::Status InvalidPolicy(const std::vector<policy::Problem>& problems) {
   return WithViolations(
       ErrorWithReason(
           absl::StatusCode::kInvalidArgument, reason::kPolicyInvalid,
-          absl::StrCat("the policy has ", problems.size(),
-                       " problem(s) and was not applied; the first: ",
-                       problems.front().ToString())),
+          absl::StrCat("the policy has ", problems.size(), " problem(s) and ",
+                       what, "; the first: ", problems.front().ToString())),
       violations);
 }
 
-// The catalogue's status, with the reason that its code means there.
+// What the caller says of itself, and where it calls from, which it cannot
+// choose.
+absl::StatusOr<policies::Author> AuthorOf(
+    const grpc::CallbackServerContext& context, const std::string& author,
+    const std::string& comment) {
+  const auto bad = [](absl::string_view what, size_t size, size_t max) {
+    return ErrorWithReason(
+        absl::StatusCode::kInvalidArgument, reason::kBadArgument,
+        absl::StrCat(what, " has ", size, " bytes, the maximum is ", max));
+  };
+  if (author.size() > kAuthorBytesMax) {
+    return bad("author", author.size(), kAuthorBytesMax);
+  }
+  if (comment.size() > kCommentBytesMax) {
+    return bad("comment", comment.size(), kCommentBytesMax);
+  }
+  const std::string peer = context.peer();
+  return policies::Author{
+      author.empty() ? peer : absl::StrCat(author, " (", peer, ")"), comment};
+}
+
+v1::PolicyVersion VersionProto(const storage::PolicyVersionRecord& record,
+                               bool in_force) {
+  v1::PolicyVersion version;
+  version.set_policy(absl::StrCat("policies/", record.name));
+  version.set_number(record.number);
+  version.set_version(record.version);
+  const int64_t since_ns = absl::ToUnixNanos(record.since);
+  version.mutable_apply_time()->set_seconds(since_ns / 1'000'000'000);
+  version.mutable_apply_time()->set_nanos(
+      static_cast<int32_t>(since_ns % 1'000'000'000));
+  switch (record.origin) {
+    case storage::PolicyOrigin::kApplied:
+      version.set_origin(v1::POLICY_VERSION_ORIGIN_APPLIED);
+      break;
+    case storage::PolicyOrigin::kFile:
+      version.set_origin(v1::POLICY_VERSION_ORIGIN_FILE);
+      break;
+    case storage::PolicyOrigin::kIncluded:
+      version.set_origin(v1::POLICY_VERSION_ORIGIN_INCLUDED);
+      break;
+    case storage::PolicyOrigin::kRollback:
+      version.set_origin(v1::POLICY_VERSION_ORIGIN_ROLLBACK);
+      break;
+    case storage::PolicyOrigin::kSurge:
+      version.set_origin(v1::POLICY_VERSION_ORIGIN_SURGE);
+      break;
+  }
+  version.set_file_name(record.file_name);
+  version.set_author(record.author);
+  version.set_comment(record.comment);
+  version.set_in_force(in_force);
+  version.set_source(record.source);
+  version.set_format(record.encoding ==
+                             storage::PolicyRecord::Encoding::kTextproto
+                         ? "textproto"
+                         : "yaml");
+  return version;
+}
+
+// The catalogue's status, with the reason that its code means there, unless it
+// has said its own.
 absl::Status Explain(const absl::Status& status) {
+  if (!ReasonOf(status).empty()) return status;
   switch (status.code()) {
     case absl::StatusCode::kFailedPrecondition:
       return WithReason(status, reason::kPolicyFromDirectory);
@@ -106,14 +171,18 @@ grpc::ServerUnaryReactor* PolicyService::ApplyPolicy(
     v1::ApplyPolicyResponse* response) {
   return UnaryCall::Start(
       parts_, kService, "ApplyPolicy", context, &parts_.control,
-      [this, request, response](UnaryCall&) -> absl::Status {
+      [this, context, request, response](UnaryCall&) -> absl::Status {
         absl::Status status = CheckNotDraining(parts_);
         if (!status.ok()) return status;
         status = CheckDocument(request->source(), request->file_name());
         if (!status.ok()) return status;
+        const absl::StatusOr<policies::Author> author =
+            AuthorOf(*context, request->author(), request->comment());
+        if (!author.ok()) return author.status();
         const absl::StatusOr<policies::PolicyCatalogue::ApplyResult> applied =
             parts_.policies.Apply({request->source(), request->file_name(),
-                                   request->validate_only(), request->etag()});
+                                   request->validate_only(), request->etag(),
+                                   *author});
         if (!applied.ok()) return Explain(applied.status());
         if (!applied->check.problems.empty()) {
           return InvalidPolicy(applied->check.problems);
@@ -160,6 +229,95 @@ grpc::ServerUnaryReactor* PolicyService::ListPolicies(
         if (page.size() == *size) {
           response->set_next_page_token(page.back().name);
         }
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::ListPolicyVersions(
+    grpc::CallbackServerContext* context,
+    const v1::ListPolicyVersionsRequest* request,
+    v1::ListPolicyVersionsResponse* response) {
+  return UnaryCall::Start(
+      parts_, kService, "ListPolicyVersions", context, &parts_.control,
+      [this, request, response](UnaryCall&) -> absl::Status {
+        const auto history = parts_.policies.History(
+            absl::StripPrefix(request->name(), "policies/"));
+        if (!history.ok()) return Explain(history.status());
+        for (const auto& entry : *history) {
+          *response->add_versions() =
+              VersionProto(entry.record, entry.in_force);
+        }
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::GetPolicyVersion(
+    grpc::CallbackServerContext* context,
+    const v1::GetPolicyVersionRequest* request, v1::PolicyVersion* response) {
+  return UnaryCall::Start(
+      parts_, kService, "GetPolicyVersion", context, &parts_.control,
+      [this, request, response](UnaryCall&) -> absl::Status {
+        const absl::string_view name =
+            absl::StripPrefix(request->name(), "policies/");
+        const auto version =
+            parts_.policies.GetVersion(name, request->version());
+        if (!version.ok()) return Explain(version.status());
+        const auto history = parts_.policies.History(name);
+        if (!history.ok()) return Explain(history.status());
+        const bool in_force = std::any_of(
+            history->begin(), history->end(), [&version](const auto& entry) {
+              return entry.in_force && entry.record.number == version->number;
+            });
+        *response = VersionProto(*version, in_force);
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::RollbackPolicy(
+    grpc::CallbackServerContext* context,
+    const v1::RollbackPolicyRequest* request,
+    v1::RollbackPolicyResponse* response) {
+  return UnaryCall::Start(
+      parts_, kService, "RollbackPolicy", context, &parts_.control,
+      [this, context, request, response](UnaryCall&) -> absl::Status {
+        const absl::Status status = CheckNotDraining(parts_);
+        if (!status.ok()) return status;
+        const absl::StatusOr<policies::Author> author =
+            AuthorOf(*context, request->author(), request->comment());
+        if (!author.ok()) return author.status();
+        policies::PolicyCatalogue::RollbackRequest rollback;
+        rollback.name =
+            std::string(absl::StripPrefix(request->name(), "policies/"));
+        rollback.version = request->version();
+        rollback.validate_only = request->validate_only();
+        rollback.etag = request->etag();
+        rollback.author = *author;
+        const absl::StatusOr<policies::PolicyCatalogue::ApplyResult> back =
+            parts_.policies.Rollback(rollback);
+        if (!back.ok()) return Explain(back.status());
+        if (!back->check.problems.empty()) {
+          return InvalidPolicy(back->check.problems, "stays as it is");
+        }
+        AddProblems(back->check.warnings, response->mutable_warnings());
+        *response->mutable_policy() = policies::PolicyCatalogue::ToProto(
+            back->policy, /*with_source=*/false);
+        response->set_unchanged(back->unchanged);
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::ReloadPolicies(
+    grpc::CallbackServerContext* context, const v1::ReloadPoliciesRequest*,
+    v1::ReloadPoliciesResponse* response) {
+  return UnaryCall::Start(
+      parts_, kService, "ReloadPolicies", context, &parts_.control,
+      [this, response](UnaryCall&) -> absl::Status {
+        const absl::Status status = CheckNotDraining(parts_);
+        if (!status.ok()) return status;
+        const policies::PolicyCatalogue::ReloadResult result =
+            parts_.policies.ReloadAndTell();
+        AddProblems(result.problems, response->mutable_problems());
+        response->set_refused(result.refused);
         return absl::OkStatus();
       });
 }

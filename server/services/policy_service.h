@@ -14,7 +14,11 @@ class PolicyService final : public v1::PolicyService::CallbackService {
   using Base = v1::PolicyService::CallbackService;
   using Base::ApplyPolicy;
   using Base::GetPolicy;
+  using Base::GetPolicyVersion;
   using Base::ListPolicies;
+  using Base::ListPolicyVersions;
+  using Base::ReloadPolicies;
+  using Base::RollbackPolicy;
   using Base::ValidatePolicy;
 
  public:
@@ -35,6 +39,23 @@ class PolicyService final : public v1::PolicyService::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::ListPoliciesRequest* request,
       v1::ListPoliciesResponse* response) override;
+
+  grpc::ServerUnaryReactor* ListPolicyVersions(
+      grpc::CallbackServerContext* context,
+      const v1::ListPolicyVersionsRequest* request,
+      v1::ListPolicyVersionsResponse* response) override;
+  grpc::ServerUnaryReactor* GetPolicyVersion(
+      grpc::CallbackServerContext* context,
+      const v1::GetPolicyVersionRequest* request,
+      v1::PolicyVersion* response) override;
+  grpc::ServerUnaryReactor* RollbackPolicy(
+      grpc::CallbackServerContext* context,
+      const v1::RollbackPolicyRequest* request,
+      v1::RollbackPolicyResponse* response) override;
+  grpc::ServerUnaryReactor* ReloadPolicies(
+      grpc::CallbackServerContext* context,
+      const v1::ReloadPoliciesRequest* request,
+      v1::ReloadPoliciesResponse* response) override;
 
  private:
   const ServiceParts parts_;

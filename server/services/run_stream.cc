@@ -272,7 +272,7 @@ absl::StatusOr<Outcome> RunReactor::RunGuest() {
   v1::RunStreamResponse started;
   started.mutable_started()->set_store(
       TenantResourceName(*tenant, "stores", (*entry)->facts().id));
-  for (const std::string& policy : (*entry)->facts().policies) {
+  for (const std::string& policy : (*entry)->policies()) {
     started.mutable_started()->add_policies(policy);
   }
   for (const std::string& warning : (*entry)->facts().warnings) {

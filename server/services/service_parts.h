@@ -15,6 +15,7 @@
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
 #include "server/policies/policy_catalogue.h"
+#include "server/policy_rollout.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
@@ -32,6 +33,7 @@ struct ServiceParts {
   policy::anomaly::ProfileBook& profiles;
   ModuleLibrary& modules;
   StoreRegistry& stores;
+  PolicyRollout& rollout;
   events::EventLog& events;
   metrics::Metrics& metrics;
   Timer& timer;

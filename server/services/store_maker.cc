@@ -18,8 +18,6 @@
 namespace callgate {
 namespace {
 
-using PolicyList = std::vector<std::shared_ptr<const policy::Policy>>;
-
 absl::Status BadArgument(absl::string_view message) {
   return ErrorWithReason(absl::StatusCode::kInvalidArgument,
                          reason::kBadArgument, message);
@@ -75,11 +73,9 @@ absl::Status CheckQuarantine(const ServiceParts& parts,
 }
 
 absl::StatusOr<std::shared_ptr<const policy::Policy>> CompileInline(
-    const v1::StoreConfig& config) {
+    absl::string_view text, absl::string_view file_name) {
   policy::CompileResult compiled = policy::CompilePolicyText(
-      config.inline_policy(), config.inline_policy_file_name().empty()
-                                  ? "inline policy"
-                                  : config.inline_policy_file_name());
+      text, file_name.empty() ? "inline policy" : file_name);
   if (compiled.ok()) return std::move(compiled.policy);
   std::vector<std::pair<std::string, std::string>> violations;
   for (const policy::Problem& problem : compiled.problems) {
@@ -96,35 +92,17 @@ absl::StatusOr<std::shared_ptr<const policy::Policy>> CompileInline(
       violations);
 }
 
-// As PolicySet::Select treats a requested policy, for one that is in no set.
-// Whoever may talk to the daemon now may also apply policies, so a policy that
-// comes with the request counts as one on offer.
-absl::StatusOr<PolicyList> SelectWithInline(
-    const policy::PolicySet& set, const std::string& tenant,
-    const policy::PolicySet::Labels& labels,
-    std::shared_ptr<const policy::Policy> inline_policy) {
-  PolicyList selected;
-  for (const auto& policy : set.policies()) {
-    if (policy->AppliesTo(tenant, labels)) selected.push_back(policy);
+absl::StatusOr<PolicyChoice> ChoiceOf(const v1::StoreConfig& config) {
+  PolicyChoice choice;
+  if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
+    auto compiled =
+        CompileInline(config.inline_policy(), config.inline_policy_file_name());
+    if (!compiled.ok()) return compiled.status();
+    choice.inline_policy = *std::move(compiled);
+  } else if (!config.policy().empty()) {
+    choice.requested = config.policy();
   }
-  const bool fits = inline_policy->applies_to().on_offer_only ||
-                    inline_policy->AppliesTo(tenant, labels) ||
-                    (inline_policy->OfferedTo(tenant) && !selected.empty());
-  if (!fits) {
-    return ErrorWithReason(
-        absl::StatusCode::kFailedPrecondition, reason::kNoPolicy,
-        absl::StrCat("policy \"", inline_policy->name(),
-                     "\" does not apply to tenant \"", tenant,
-                     "\" and this module's labels; change its applies_to or "
-                     "leave it out"));
-  }
-  const bool in_force = std::any_of(
-      selected.begin(), selected.end(), [&inline_policy](const auto& policy) {
-        return policy->name() == inline_policy->name() &&
-               policy->version() == inline_policy->version();
-      });
-  if (!in_force) selected.push_back(std::move(inline_policy));
-  return selected;
+  return choice;
 }
 
 absl::StatusOr<std::vector<GuestDirectory>> DirsFromProto(
@@ -205,25 +183,10 @@ absl::StatusOr<PolicyList> SelectPolicies(
     const ServiceParts& parts, const std::string& tenant,
     const std::map<std::string, std::string>& module_labels,
     const v1::StoreConfig& config) {
-  const std::shared_ptr<const policy::PolicySet> set = parts.policies.current();
-  const policy::PolicySet::Labels labels(module_labels.begin(),
-                                         module_labels.end());
-  if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
-    absl::StatusOr<std::shared_ptr<const policy::Policy>> compiled =
-        CompileInline(config);
-    if (!compiled.ok()) return compiled.status();
-    return SelectWithInline(*set, tenant, labels, *std::move(compiled));
-  }
-  std::optional<absl::string_view> requested;
-  if (!config.policy().empty()) requested = config.policy();
-  absl::StatusOr<PolicyList> selected = set->Select(tenant, labels, requested);
-  if (absl::IsNotFound(selected.status())) {
-    return ErrorWithReason(
-        absl::StatusCode::kFailedPrecondition,
-        requested.has_value() ? reason::kPolicyNotFound : reason::kNoPolicy,
-        selected.status().message());
-  }
-  return selected;
+  const absl::StatusOr<PolicyChoice> choice = ChoiceOf(config);
+  if (!choice.ok()) return choice.status();
+  return SelectPolicies(*parts.policies.current(), tenant, module_labels,
+                        *choice);
 }
 
 absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
@@ -261,16 +224,18 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   if (!record.ok()) return record.status();
   status = CheckQuarantine(parts, tenant, *digest);
   if (!status.ok()) return status;
-  absl::StatusOr<PolicyList> selected = absl::UnavailableError("");
-  const auto select = [&] {
-    selected = SelectPolicies(parts, tenant, record->labels, config);
-  };
+  absl::StatusOr<PolicyChoice> choice = absl::UnavailableError("");
+  const auto choose = [&] { choice = ChoiceOf(config); };
   if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
     // Compiling one computes, for long, and lets nobody else run meanwhile.
-    RunAside(parts.asides, select);
+    RunAside(parts.asides, choose);
   } else {
-    select();
+    choose();
   }
+  if (!choice.ok()) return choice.status();
+  const std::shared_ptr<const policy::PolicySet> set = parts.policies.current();
+  const absl::StatusOr<PolicyList> selected =
+      SelectPolicies(*set, tenant, record->labels, *choice);
   if (!selected.ok()) return selected.status();
   absl::StatusOr<LoadedModule> loaded = absl::UnavailableError("");
   const auto load = [&] { loaded = parts.modules.Load(tenant, *digest); };
@@ -311,10 +276,12 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   facts.labels = *std::move(labels);
   facts.created = absl::Now();
   facts.transient = streams.transient;
+  facts.module_labels = record->labels;
+  facts.choice = *std::move(choice);
 
   auto watcher = std::make_unique<StoreWatcher>(
-      StoreWatcher::Facts{tenant, facts.id, facts.module_digest, *selected},
-      parts.events, parts.metrics,
+      StoreWatcher::Facts{tenant, facts.id, facts.module_digest}, parts.events,
+      parts.metrics,
       [parts, tenant,
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);
@@ -323,11 +290,13 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(parts.engine, parts.host_modules, std::move(session));
   if (!made.ok()) return made.status();
-  facts.policies = (*made)->policy_names();
   facts.warnings = (*made)->warnings();
   auto entry = std::make_shared<StoreEntry>(
       std::move(facts), std::move(use), std::move(watcher), *std::move(made));
   parts.stores.Add(*std::move(slot), entry);
+  // Policies that changed since they were looked at have either found the Store
+  // in the registry, or are found here.
+  if (parts.policies.current() != set) parts.rollout.Bring(*entry);
   // A quarantine that came since the first look has either found the Store in
   // the registry and ended it, or is found here.
   status = CheckQuarantine(parts, tenant, *digest);

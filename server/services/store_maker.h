@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "proto/callgate/v1/store_service.pb.h"
+#include "server/policy_choice.h"
 #include "server/services/service_parts.h"
 #include "server/session.h"
 #include "server/store_registry.h"
@@ -39,10 +40,10 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
     const v1::StoreConfig& config, const StoreStreams& streams);
 
 // The policies that judge a Store of a module with these labels.
-absl::StatusOr<std::vector<std::shared_ptr<const policy::Policy>>>
-SelectPolicies(const ServiceParts& parts, const std::string& tenant,
-               const std::map<std::string, std::string>& module_labels,
-               const v1::StoreConfig& config);
+absl::StatusOr<PolicyList> SelectPolicies(
+    const ServiceParts& parts, const std::string& tenant,
+    const std::map<std::string, std::string>& module_labels,
+    const v1::StoreConfig& config);
 
 // InvalidArgument BAD_ARGUMENT for too many or too long ones.
 absl::StatusOr<std::map<std::string, std::string>> LabelsFromProto(

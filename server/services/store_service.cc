@@ -47,7 +47,8 @@ void SetStore(const StoreEntry& entry, v1::Store* store) {
   store->set_name(TenantResourceName(facts.tenant, "stores", facts.id));
   store->set_id(facts.id);
   store->set_module_digest(facts.module_digest);
-  for (const std::string& policy : facts.policies) store->add_policies(policy);
+  for (const std::string& policy : entry.policies())
+    store->add_policies(policy);
   store->mutable_labels()->insert(facts.labels.begin(), facts.labels.end());
   *store->mutable_create_time() = ToProto(facts.created);
   for (const std::string& warning : facts.warnings) {

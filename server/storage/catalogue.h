@@ -1,6 +1,6 @@
 // What the daemon remembers between runs, except the modules' bytes: which
-// modules a tenant has, which policies were applied, which modules are in
-// quarantine, and what is usual of a module.
+// modules a tenant has, which policies are in force and were before, which
+// modules are in quarantine, and what is usual of a module.
 //
 // A call that returns OK for a write has made it durable: it survives kill -9
 // and loss of power. A call that fails has changed nothing. Any thread; calls
@@ -37,6 +37,10 @@ struct CatalogueLimits {
   uint64_t quarantined = 100'000;  // (tenant, digest) pairs
   uint64_t profiles = 10'000;      // (tenant, digest, shape) triples
   uint64_t profile_bytes = 256 << 20;
+  // Of the versions that policies had. These are not refused: the oldest go.
+  uint64_t versions_per_policy = 20;
+  uint64_t versions = 20'000;
+  uint64_t version_bytes = 256 << 20;
 };
 
 inline constexpr size_t kLabelsMax = 64;
@@ -66,6 +70,62 @@ struct PolicyRecord {
   Encoding encoding = Encoding::kYaml;
   std::string source;  // as it was sent
   absl::Time applied;
+};
+
+// How a version of a policy came to be in force.
+enum class PolicyOrigin : uint8_t {
+  kApplied = 0,
+  kFile = 1,      // a file in the policy directory was new or changed
+  kIncluded = 2,  // what the policy includes changed; its own text did not
+  kRollback = 3,
+  kSurge = 4,  // the daemon went back by itself
+};
+
+// A version that a policy has or had.
+struct PolicyVersionRecord {
+  std::string name;
+  // From 1, in the order in which they came; given by the catalogue.
+  uint64_t number = 0;
+  std::string version;  // hex SHA-256 of the canonical bytes
+  PolicyRecord::Encoding encoding = PolicyRecord::Encoding::kYaml;
+  std::string source;  // empty in lists
+  absl::Time since;
+  PolicyOrigin origin = PolicyOrigin::kApplied;
+  // Within the policy directory; empty if it came otherwise.
+  std::string file_name;
+  // Who brought it, as far as that is known, and what for. Cut where too long.
+  std::string author;
+  std::string comment;
+};
+
+// The text of a file in the policy directory, as it is in force.
+struct PolicyFileRecord {
+  std::string file_name;
+  std::string source;
+  absl::Time since;
+};
+
+// A file in the policy directory that is not in force, since somebody went back
+// to an earlier version of its policy.
+struct PolicyHoldRecord {
+  std::string name;
+  Digest held;  // of the file's text
+  std::string held_version;
+  uint64_t number = 0;  // of the version that is in force instead
+  absl::Time since;
+  std::string author;
+  std::string comment;
+};
+
+// What one swap of policies writes: all of it or nothing.
+struct PolicyCommit {
+  // Each in place of whatever had its name.
+  std::vector<PolicyRecord> applied;
+  // In place of all there were.
+  std::optional<std::vector<PolicyFileRecord>> files;
+  std::optional<std::vector<PolicyHoldRecord>> holds;
+  // Added to the history; their numbers are ignored.
+  std::vector<PolicyVersionRecord> versions;
 };
 
 struct QuarantineRecord {
@@ -117,6 +177,18 @@ class Catalogue {
   virtual absl::Status PutPolicy(const PolicyRecord& policy) = 0;
   // All of them, by name.
   virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies() = 0;
+
+  virtual absl::Status CommitPolicies(const PolicyCommit& commit) = 0;
+  // By file name.
+  virtual absl::StatusOr<std::vector<PolicyFileRecord>> ListPolicyFiles() = 0;
+  // By name.
+  virtual absl::StatusOr<std::vector<PolicyHoldRecord>> ListPolicyHolds() = 0;
+  // Newest first, without their texts; none for a name that was never there.
+  virtual absl::StatusOr<std::vector<PolicyVersionRecord>> ListPolicyVersions(
+      absl::string_view name) = 0;
+  // With its text.
+  virtual absl::StatusOr<PolicyVersionRecord> GetPolicyVersion(
+      absl::string_view name, uint64_t number) = 0;
 
   // Puts the module in quarantine. A quarantine outlives the module's record:
   // deleting and uploading again does not lift it. The first record stays; the

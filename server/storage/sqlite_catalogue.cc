@@ -50,6 +50,42 @@ constexpr const char* kSchema[] = {
       ) STRICT, WITHOUT ROWID;
     )sql",
     R"sql(
+      CREATE TABLE policy_versions (
+        name TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        version TEXT NOT NULL,
+        encoding INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        since_ns INTEGER NOT NULL,
+        origin INTEGER NOT NULL,
+        file_name TEXT NOT NULL,
+        author TEXT NOT NULL,
+        comment TEXT NOT NULL,
+        PRIMARY KEY (name, number)
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX policy_versions_by_age ON policy_versions (since_ns);
+      -- What was applied before there was a history is its beginning.
+      INSERT INTO policy_versions
+        SELECT name, 1, version, encoding, source, applied_ns, 0, '', '', ''
+        FROM policies;
+
+      CREATE TABLE policy_files (
+        file_name TEXT NOT NULL PRIMARY KEY,
+        source TEXT NOT NULL,
+        since_ns INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+
+      CREATE TABLE policy_holds (
+        name TEXT NOT NULL PRIMARY KEY,
+        held BLOB NOT NULL CHECK (length(held) = 32),
+        held_version TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        since_ns INTEGER NOT NULL,
+        author TEXT NOT NULL,
+        comment TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;
+    )sql",
+    R"sql(
       CREATE TABLE profiles (
         tenant TEXT NOT NULL,
         digest BLOB NOT NULL CHECK (length(digest) = 32),
@@ -157,9 +193,6 @@ absl::StatusOr<std::unique_ptr<SqliteCatalogue>> SqliteCatalogue::Open(
   }
   const std::pair<const char*, uint64_t*> totals[] = {
       {"SELECT count(*) FROM modules", &catalogue->modules_},
-      {"SELECT count(*) FROM policies", &catalogue->policies_},
-      {"SELECT coalesce(sum(length(CAST(source AS BLOB))), 0) FROM policies",
-       &catalogue->policy_bytes_},
       {"SELECT count(*) FROM quarantine", &catalogue->quarantined_},
       {"SELECT count(*) FROM profiles", &catalogue->profiles_},
       {"SELECT coalesce(sum(length(bytes)), 0) FROM profiles",
@@ -170,6 +203,8 @@ absl::StatusOr<std::unique_ptr<SqliteCatalogue>> SqliteCatalogue::Open(
     if (!number.ok()) return number.status();
     *total = *number;
   }
+  const absl::Status counted = catalogue->policy_tables_.Count();
+  if (!counted.ok()) return counted;
   return catalogue;
 }
 
@@ -416,82 +451,56 @@ absl::StatusOr<uint64_t> SqliteCatalogue::CountModules() {
 absl::Status SqliteCatalogue::PutPolicy(const PolicyRecord& policy) {
   return Timed(observer_, kOpPutPolicy, [&] {
     absl::MutexLock lock(&mu_);
-    return DoPutPolicy(policy);
+    PolicyCommit commit;
+    commit.applied.push_back(policy);
+    return policy_tables_.Commit(commit);
   });
-}
-
-absl::Status SqliteCatalogue::DoPutPolicy(const PolicyRecord& policy) {
-  absl::Status status =
-      CheckBytes("a policy's name", policy.name, kPolicyNameBytesMax);
-  if (status.ok()) {
-    status = CheckBytes("a policy", policy.source, kPolicySourceBytesMax);
-  }
-  if (!status.ok()) return status;
-
-  std::optional<uint64_t> replaced_bytes;
-  {
-    absl::StatusOr<Statement> find = database_->Prepare(
-        "SELECT length(CAST(source AS BLOB)) FROM policies WHERE name = ?1");
-    if (!find.ok()) return find.status();
-    find->BindText(1, policy.name);
-    const absl::StatusOr<bool> row = find->Step();
-    if (!row.ok()) return row.status();
-    if (*row) replaced_bytes = static_cast<uint64_t>(find->Integer(0));
-  }
-  if (!replaced_bytes.has_value() && policies_ >= limits_.policies) {
-    return Full("policies", limits_.policies,
-                "apply this one under a name that is in use");
-  }
-  const uint64_t bytes_after =
-      policy_bytes_ - replaced_bytes.value_or(0) + policy.source.size();
-  if (bytes_after > limits_.policy_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "all policies together would have ", bytes_after, " bytes, at most ",
-        limits_.policy_bytes,
-        " are kept; shorten some, or apply this one under the name of a "
-        "larger one"));
-  }
-  absl::StatusOr<Statement> write = database_->Prepare(
-      "INSERT OR REPLACE INTO policies VALUES (?1, ?2, ?3, ?4, ?5)");
-  if (!write.ok()) return write.status();
-  write->BindText(1, policy.name);
-  write->BindText(2, policy.version);
-  write->BindInteger(3, static_cast<int64_t>(policy.encoding));
-  write->BindText(4, policy.source);
-  write->BindInteger(5, absl::ToUnixNanos(policy.applied));
-  status = write->Run();
-  if (!status.ok()) return status;
-  if (!replaced_bytes.has_value()) ++policies_;
-  policy_bytes_ = bytes_after;
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<PolicyRecord>> SqliteCatalogue::ListPolicies() {
   return Timed(observer_, kOpListPolicies, [&] {
     absl::MutexLock lock(&mu_);
-    return DoListPolicies();
+    return policy_tables_.ListApplied();
   });
 }
 
-absl::StatusOr<std::vector<PolicyRecord>> SqliteCatalogue::DoListPolicies() {
-  absl::StatusOr<Statement> read = database_->Prepare(
-      "SELECT name, version, encoding, source, applied_ns FROM policies "
-      "ORDER BY name");
-  if (!read.ok()) return read.status();
-  std::vector<PolicyRecord> policies;
-  while (true) {
-    const absl::StatusOr<bool> row = read->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return policies;
-    PolicyRecord& policy = policies.emplace_back();
-    policy.name = std::string(read->Bytes(0));
-    policy.version = std::string(read->Bytes(1));
-    policy.encoding = read->Integer(2) == 0
-                          ? PolicyRecord::Encoding::kYaml
-                          : PolicyRecord::Encoding::kTextproto;
-    policy.source = std::string(read->Bytes(3));
-    policy.applied = absl::FromUnixNanos(read->Integer(4));
-  }
+absl::Status SqliteCatalogue::CommitPolicies(const PolicyCommit& commit) {
+  return Timed(observer_, kOpCommitPolicies, [&] {
+    absl::MutexLock lock(&mu_);
+    return policy_tables_.Commit(commit);
+  });
+}
+
+absl::StatusOr<std::vector<PolicyFileRecord>>
+SqliteCatalogue::ListPolicyFiles() {
+  return Timed(observer_, kOpListPolicies, [&] {
+    absl::MutexLock lock(&mu_);
+    return policy_tables_.ListFiles();
+  });
+}
+
+absl::StatusOr<std::vector<PolicyHoldRecord>>
+SqliteCatalogue::ListPolicyHolds() {
+  return Timed(observer_, kOpListPolicies, [&] {
+    absl::MutexLock lock(&mu_);
+    return policy_tables_.ListHolds();
+  });
+}
+
+absl::StatusOr<std::vector<PolicyVersionRecord>>
+SqliteCatalogue::ListPolicyVersions(absl::string_view name) {
+  return Timed(observer_, kOpReadPolicyHistory, [&] {
+    absl::MutexLock lock(&mu_);
+    return policy_tables_.ListVersions(name);
+  });
+}
+
+absl::StatusOr<PolicyVersionRecord> SqliteCatalogue::GetPolicyVersion(
+    absl::string_view name, uint64_t number) {
+  return Timed(observer_, kOpReadPolicyHistory, [&] {
+    absl::MutexLock lock(&mu_);
+    return policy_tables_.GetVersion(name, number);
+  });
 }
 
 absl::StatusOr<bool> SqliteCatalogue::PutQuarantine(

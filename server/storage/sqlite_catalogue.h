@@ -22,6 +22,7 @@
 #include "server/storage/catalogue.h"
 #include "server/storage/digest.h"
 #include "server/storage/sqlite.h"
+#include "server/storage/sqlite_policies.h"
 #include "server/storage/storage_observer.h"
 
 namespace callgate::storage {
@@ -47,6 +48,13 @@ class SqliteCatalogue final : public Catalogue {
 
   absl::Status PutPolicy(const PolicyRecord& policy) override;
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies() override;
+  absl::Status CommitPolicies(const PolicyCommit& commit) override;
+  absl::StatusOr<std::vector<PolicyFileRecord>> ListPolicyFiles() override;
+  absl::StatusOr<std::vector<PolicyHoldRecord>> ListPolicyHolds() override;
+  absl::StatusOr<std::vector<PolicyVersionRecord>> ListPolicyVersions(
+      absl::string_view name) override;
+  absl::StatusOr<PolicyVersionRecord> GetPolicyVersion(
+      absl::string_view name, uint64_t number) override;
 
   absl::StatusOr<bool> PutQuarantine(
       const QuarantineRecord& quarantine) override;
@@ -62,7 +70,10 @@ class SqliteCatalogue final : public Catalogue {
  private:
   SqliteCatalogue(std::unique_ptr<Database> database,
                   const CatalogueLimits& limits, StorageObserver* observer)
-      : limits_(limits), observer_(observer), database_(std::move(database)) {}
+      : limits_(limits),
+        observer_(observer),
+        database_(std::move(database)),
+        policy_tables_(*database_, limits) {}
 
   absl::Status BringUpToDate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The one number that `sql` gives.
@@ -87,10 +98,6 @@ class SqliteCatalogue final : public Catalogue {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status DoDeleteModule(absl::string_view tenant, const Digest& digest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status DoPutPolicy(const PolicyRecord& policy)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<std::vector<PolicyRecord>> DoListPolicies()
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<bool> DoPutQuarantine(const QuarantineRecord& quarantine)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::optional<QuarantineRecord>> DoFindQuarantine(
@@ -114,10 +121,9 @@ class SqliteCatalogue final : public Catalogue {
 
   absl::Mutex mu_;
   const std::unique_ptr<Database> database_ ABSL_PT_GUARDED_BY(mu_);
+  SqlitePolicies policy_tables_ ABSL_GUARDED_BY(mu_);
   // Totals of the tables, so that a bound costs no scan. Nobody else writes.
   uint64_t modules_ ABSL_GUARDED_BY(mu_) = 0;
-  uint64_t policies_ ABSL_GUARDED_BY(mu_) = 0;
-  uint64_t policy_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t quarantined_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t profiles_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t profile_bytes_ ABSL_GUARDED_BY(mu_) = 0;

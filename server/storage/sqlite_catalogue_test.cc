@@ -216,6 +216,155 @@ TEST_F(SqliteCatalogueTest, KeepsTheLastPolicyOfAName) {
   EXPECT_EQ((*policies)[1].applied, absl::FromUnixSeconds(1'700'000'000));
 }
 
+PolicyVersionRecord Version(const std::string& name, const std::string& source,
+                            int64_t second = 1'700'000'000) {
+  PolicyVersionRecord version;
+  version.name = name;
+  version.version = DigestOf(source).hex();
+  version.source = source;
+  version.since = absl::FromUnixSeconds(second);
+  version.origin = PolicyOrigin::kRollback;
+  version.file_name = "web.yaml";
+  version.author = "ann";
+  version.comment = "CHG-1";
+  return version;
+}
+
+// "3 2 1": the numbers of a policy's versions, newest first.
+std::string Numbers(Catalogue& catalogue, const std::string& name) {
+  const auto versions = catalogue.ListPolicyVersions(name);
+  EXPECT_TRUE(versions.ok()) << versions.status();
+  std::string numbers;
+  for (const PolicyVersionRecord& version : *versions) {
+    absl::StrAppend(&numbers, numbers.empty() ? "" : " ", version.number);
+  }
+  return numbers;
+}
+
+TEST_F(SqliteCatalogueTest, KeepsTheHistoryOfPolicies) {
+  PolicyCommit commit;
+  commit.applied = {Policy("web", "one")};
+  commit.versions = {Version("web", "one"), Version("api", "other")};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  commit.versions = {Version("web", "two")};
+  commit.versions[0].number = 17;  // of no account
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  Open();
+  EXPECT_EQ(Numbers(*catalogue_, "web"), "2 1");
+  EXPECT_EQ(Numbers(*catalogue_, "api"), "1");
+  EXPECT_EQ(Numbers(*catalogue_, "none"), "");
+  const auto versions = catalogue_->ListPolicyVersions("web");
+  EXPECT_EQ((*versions)[0].source, "");
+  const auto one = catalogue_->GetPolicyVersion("web", 1);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->source, "one");
+  EXPECT_EQ(one->version, DigestOf("one").hex());
+  EXPECT_EQ(one->since, absl::FromUnixSeconds(1'700'000'000));
+  EXPECT_EQ(one->origin, PolicyOrigin::kRollback);
+  EXPECT_EQ(one->file_name, "web.yaml");
+  EXPECT_EQ(one->author, "ann");
+  EXPECT_EQ(one->comment, "CHG-1");
+  EXPECT_TRUE(
+      absl::IsNotFound(catalogue_->GetPolicyVersion("web", 3).status()));
+}
+
+TEST_F(SqliteCatalogueTest, KeepsTheFilesInForceAndWhatIsHeldBack) {
+  PolicyCommit commit;
+  commit.files = {{{"b.yaml", "b", absl::FromUnixSeconds(1)},
+                   {"a.yaml", "a", absl::FromUnixSeconds(2)}}};
+  commit.holds = {{{"web", DigestOf("text"), "cafe", 7,
+                    absl::FromUnixSeconds(3), "ann", "why"}}};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  Open();
+  auto files = catalogue_->ListPolicyFiles();
+  ASSERT_TRUE(files.ok() && files->size() == 2u) << files.status();
+  EXPECT_EQ((*files)[0].file_name, "a.yaml");
+  EXPECT_EQ((*files)[0].source, "a");
+  EXPECT_EQ((*files)[1].since, absl::FromUnixSeconds(1));
+  const auto holds = catalogue_->ListPolicyHolds();
+  ASSERT_TRUE(holds.ok() && holds->size() == 1u) << holds.status();
+  EXPECT_EQ((*holds)[0].name, "web");
+  EXPECT_EQ((*holds)[0].held, DigestOf("text"));
+  EXPECT_EQ((*holds)[0].held_version, "cafe");
+  EXPECT_EQ((*holds)[0].number, 7u);
+  EXPECT_EQ((*holds)[0].author, "ann");
+  EXPECT_EQ((*holds)[0].comment, "why");
+  // What a commit does not speak of stays.
+  ASSERT_TRUE(catalogue_->PutPolicy(Policy("c", "c")).ok());
+  EXPECT_EQ(catalogue_->ListPolicyFiles()->size(), 2u);
+  commit.files->clear();
+  commit.holds->clear();
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  EXPECT_TRUE(catalogue_->ListPolicyFiles()->empty());
+  EXPECT_TRUE(catalogue_->ListPolicyHolds()->empty());
+}
+
+TEST_F(SqliteCatalogueTest, CommitsAllOfAChangeOrNothing) {
+  CatalogueLimits limits;
+  limits.policies = 1;
+  Open(limits);
+  PolicyCommit commit;
+  commit.applied = {Policy("a", "1"), Policy("b", "2")};
+  commit.versions = {Version("a", "1")};
+  EXPECT_TRUE(absl::IsResourceExhausted(catalogue_->CommitPolicies(commit)));
+  EXPECT_TRUE(catalogue_->ListPolicies()->empty());
+  EXPECT_EQ(Numbers(*catalogue_, "a"), "");
+  // Nor does it count.
+  EXPECT_TRUE(catalogue_->PutPolicy(Policy("a", "1")).ok());
+}
+
+TEST_F(SqliteCatalogueTest, ForgetsTheOldestVersionsOfAPolicy) {
+  CatalogueLimits limits;
+  limits.versions_per_policy = 3;
+  Open(limits);
+  PolicyCommit commit;
+  for (int i = 1; i <= 5; ++i) {
+    commit.versions = {Version("web", absl::StrCat(i))};
+    ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  }
+  EXPECT_EQ(Numbers(*catalogue_, "web"), "5 4 3");
+  // A daemon that is told to keep fewer does.
+  limits.versions_per_policy = 1;
+  Open(limits);
+  commit.versions = {Version("web", "6")};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  EXPECT_EQ(Numbers(*catalogue_, "web"), "6");
+}
+
+TEST_F(SqliteCatalogueTest, ForgetsTheOldestVersionsOfAllButTheNewestOfEach) {
+  CatalogueLimits limits;
+  limits.versions = 4;
+  limits.version_bytes = 100;
+  Open(limits);
+  PolicyCommit commit;
+  commit.versions = {Version("old", "1", 10), Version("b", "1", 20),
+                     Version("b", "2", 30), Version("b", "3", 40)};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  commit.versions = {Version("c", "1", 50)};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  EXPECT_EQ(Numbers(*catalogue_, "old"), "1");
+  EXPECT_EQ(Numbers(*catalogue_, "b"), "3 2");
+  // By bytes, and when only newest ones are left, those too.
+  commit.versions = {Version("d", std::string(98, 'x'), 60)};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  EXPECT_EQ(Numbers(*catalogue_, "d"), "1");
+  EXPECT_EQ(Numbers(*catalogue_, "old"), "");
+  EXPECT_EQ(Numbers(*catalogue_, "b"), "3");
+  EXPECT_EQ(Numbers(*catalogue_, "c"), "1");
+}
+
+TEST_F(SqliteCatalogueTest, MakesAHistoryOfWhatAnOlderReleaseKept) {
+  ASSERT_TRUE(catalogue_->PutPolicy(Policy("web", "text")).ok());
+  Edit(
+      "DROP TABLE policy_versions; DROP TABLE policy_files; "
+      "DROP TABLE policy_holds; DELETE FROM schema_version; "
+      "INSERT INTO schema_version VALUES (1)");
+  Open();
+  EXPECT_EQ(Numbers(*catalogue_, "web"), "1");
+  EXPECT_EQ(catalogue_->GetPolicyVersion("web", 1)->source, "text");
+  EXPECT_EQ(catalogue_->ListPolicies()->size(), 1u);
+}
+
 TEST_F(SqliteCatalogueTest, KeepsQuarantineWhenTheModuleGoes) {
   ASSERT_TRUE(catalogue_->PutModule(Module("acme", "bytes")).ok());
   ASSERT_TRUE(*catalogue_->PutQuarantine(Quarantine("acme", "bytes")));

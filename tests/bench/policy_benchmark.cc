@@ -1,12 +1,18 @@
 // What the policy engine adds to a host call, by what its policy says.
 //
-//   BM_PolicyCall/ENGINE/no_hook            nothing is asked
-//   BM_PolicyCall/ENGINE/allow_1_rule       one entry, which allows the call
-//   BM_PolicyCall/ENGINE/allow_50_rules     fifty entries, one of which is
-//   about
-//                                           the call, and allows it
-//   BM_PolicyCall/ENGINE/log_50_rules       that one records each call as well
-//   BM_PolicyCall/ENGINE/rate_50_rules      a rate limit that is never reached
+//   BM_PolicyCall/ENGINE/no_hook         nothing is asked
+//                       /bare_hook       a hook that lets every call go on
+//                       /allow_1_rule    one entry, which allows the call
+//                       /allow_50_rules  fifty entries, one of which is about
+//                                        the call, and allows it
+//                       /log_50_rules    that one records each call as well
+//                       /rate_50_rules   a rate limit that is never reached
+//                       /none_of_50      fifty conditions about other calls
+//                       /two_predicates  one condition that reads two arguments
+//                       /five_of_50      five such, and 45 about other calls
+//
+// The targets are ratios to bare_hook: none_of_50 1.2, two_predicates 12,
+// five_of_50 30.
 //
 // A loop of 10,000 calls of a function with two arguments and a result; "items"
 // are calls.
@@ -47,11 +53,40 @@ absl::Time Now() {
          absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
 }
 
+// What every hook pays.
+class BareHook final : public CallHook {
+ public:
+  TransitionSet OnLink(const FunctionIdentity&) override {
+    return TransitionSet::None().With(Transition::kCallingHost);
+  }
+  Disposition OnTransition(CallContext& call) override {
+    return call.Proceed();
+  }
+};
+
 struct PolicyRow {
   std::string name;
   int entries = 0;   // env.nop and env.add among them; 0: no hook
   std::string more;  // what else the file says
 };
+
+// `about` conditions on a call of env.add, both halves of which are looked at,
+// and the rest of `rules` on others.
+std::string Conditions(int rules, int about) {
+  std::string text = "rules:\n";
+  for (int i = 0; i < rules; ++i) {
+    const std::string condition =
+        i < about ? absl::StrCat(
+                        "call.import == \"env.add\" && args.a >= 0 && args.b "
+                        "== ",
+                        20'000 + i)
+                  : absl::StrCat("call.import == \"other.f", i,
+                                 "\" && call.depth > ", i);
+    absl::StrAppend(&text, "  - { id: r", i, ", action: deny, when: '",
+                    condition, "' }\n");
+  }
+  return text;
+}
 
 std::vector<PolicyRow> PolicyRows() {
   const std::string log =
@@ -60,9 +95,15 @@ std::vector<PolicyRow> PolicyRows() {
       "rate_limits:\n  - { id: rate, import: env.add, refill_per_second: "
       "1000000000, burst: 1000000000, action: deny, guest_errno: 6 }\n";
   return {
-      {"no_hook", 0, ""},          {"allow_1_rule", 2, ""},
-      {"allow_50_rules", 50, ""},  {"log_50_rules", 49, log},
+      {"no_hook", 0, ""},
+      {"bare_hook", 0, ""},
+      {"allow_1_rule", 2, ""},
+      {"allow_50_rules", 50, ""},
+      {"log_50_rules", 49, log},
       {"rate_50_rules", 50, rate},
+      {"none_of_50", 2, Conditions(50, 0)},
+      {"two_predicates", 2, Conditions(1, 1)},
+      {"five_of_50", 2, Conditions(50, 5)},
   };
 }
 
@@ -73,7 +114,11 @@ std::shared_ptr<const policy::Policy> CompileRow(const PolicyRow& row) {
   for (int i = 2; i < row.entries; ++i) {
     absl::StrAppend(&yaml, "  - { import: other.f", i, ", action: allow }\n");
   }
-  absl::StrAppend(&yaml, "  - { import: env.add, action: allow }\n", row.more);
+  absl::StrAppend(
+      &yaml,
+      "  - { import: env.add, action: allow, args: [{ name: a, index: 0, type: "
+      "u32 }, { name: b, index: 1, type: u32 }] }\n",
+      row.more);
   policy::CompileResult compiled = policy::CompilePolicyText(yaml, "p.yaml");
   if (!compiled.ok()) {
     for (const policy::Problem& problem : compiled.problems) {
@@ -96,8 +141,10 @@ struct Subject {
 void PolicyCall(benchmark::State& state, const Subject& subject,
                 const PolicyRow& row) {
   DeafSink sink;
-  std::unique_ptr<policy::PolicyHook> hook;
-  if (row.entries > 0) {
+  std::unique_ptr<CallHook> hook;
+  if (row.name == "bare_hook") {
+    hook = std::make_unique<BareHook>();
+  } else if (row.entries > 0) {
     hook = std::make_unique<policy::PolicyHook>(
         std::vector<std::shared_ptr<const policy::Policy>>{CompileRow(row)},
         policy::StoreFacts{"bench", "default", "", "guest"}, Now, sink);

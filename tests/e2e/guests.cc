@@ -102,6 +102,27 @@ std::string Spins() {
 )");
 }
 
+std::string AsksForRandomUntilDenied() {
+  return Assemble(R"((module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "random_get"
+    (func $random_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "begun\n")
+  (func (export "_start") (local $errno i32)
+    (i32.store (i32.const 0) (i32.const 16))
+    (i32.store (i32.const 4) (i32.const 6))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1)
+                          (i32.const 8)))
+    (loop $more
+      (br_if $more (i32.eqz (local.tee $errno
+        (call $random_get (i32.const 64) (i32.const 8))))))
+    (call $exit (local.get $errno))))
+)");
+}
+
 std::string ExitsWithErrnoOfOpening(absl::string_view path) {
   return Assemble(absl::StrCat(R"((module
   (import "wasi_snapshot_preview1" "path_open"

@@ -23,6 +23,9 @@ std::string ExitsWithErrnoOfRandomGet();
 std::string CopiesStdin();
 // A command that writes "spinning" and a new line to stdout and never ends.
 std::string Spins();
+// A command that writes "begun" and a new line to stdout, asks for random bytes
+// until that fails, and exits with the errno it got then.
+std::string AsksForRandomUntilDenied();
 // A command that opens `path` below its first directory for reading and exits
 // with the errno it got.
 std::string ExitsWithErrnoOfOpening(absl::string_view path);

@@ -1246,12 +1246,7 @@ void BodyGenerator::Terminator() {
         return CallIndirect(plan_.functions[function], /*tail=*/true);
       }
       for (const ValType param : plan_.TypeOf(function).params) Value(param);
-      if (function >= kHostImports) return Index(0x12, function);
-      tail_calls_import_ = true;
-      if (!canonical_nans_) return Index(0x12, function);
-      // wabt forgets the operands beneath (reference_engine.h).
-      Index(0x10, function);
-      return Op(0x0f);
+      return Index(0x12, function);
     }
     case 10: {
       if (plan_.tags.empty()) return Branch(/*table=*/false);

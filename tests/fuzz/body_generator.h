@@ -22,16 +22,12 @@ class BodyGenerator {
  public:
   // With `canonical_nans` every operator that may make a NaN is followed by
   // code that replaces it with the canonical one: for engines that do not do so
-  // themselves. A direct tail call of an import is a call and a return then.
-  // The choices are the same ones.
+  // themselves. The choices are the same ones.
   BodyGenerator(const ModulePlan& plan, uint32_t function, ByteSource source,
                 bool canonical_nans);
 
   // As it stands in the code section, with its size.
   void WriteTo(CodeWriter& section);
-
-  // Whether what was written has a return_call of an imported function.
-  bool tail_calls_import() const { return tail_calls_import_; }
 
  private:
   struct Label {
@@ -119,7 +115,6 @@ class BodyGenerator {
   uint32_t scratch_ = 0;           // the first of one local per type
   std::vector<Label> labels_;      // outermost first
   uint32_t depth_ = 0;
-  bool tail_calls_import_ = false;
   bool exact_ = false;  // the next access has no offset
   int32_t left_ = 0;    // operators that may still be chosen
 };

@@ -268,8 +268,7 @@ std::vector<uint8_t> Differential::Shrink(std::vector<uint8_t> bytes,
 }
 
 std::string Report(absl::Span<const uint8_t> bytes,
-                   const std::string& difference, const std::string& folder) {
-  const std::string name = absl::StrCat(folder, "/difference");
+                   const std::string& difference, const std::string& path) {
   const auto write = [](const std::string& file,
                         absl::Span<const uint8_t> contents) {
     std::ofstream out(file, std::ios::binary);
@@ -278,16 +277,16 @@ std::string Report(absl::Span<const uint8_t> bytes,
   };
   const GeneratedModule generated = GenerateModule(bytes, false);
   const bool written =
-      write(name + ".bytes", bytes) && write(name + ".wasm", generated.wasm);
+      write(path + ".bytes", bytes) && write(path + ".wasm", generated.wasm);
   return absl::StrCat(
       difference, "\n", bytes.size(), " bytes of choices, a module of ",
       generated.wasm.size(), " bytes",
       written
           ? absl::StrCat(
-                ", in ", name, ".bytes and .wasm\n",
+                ", in ", path, ".bytes and .wasm\n",
                 "look at it: wasm2wat --enable-tail-call --enable-memory64 "
                 "--enable-multi-memory --enable-exceptions ",
-                name, ".wasm\nagain: differential --bytes=", name, ".bytes\n")
+                path, ".wasm\nagain: differential --bytes=", path, ".bytes\n")
           : ", which could not be written\n");
 }
 

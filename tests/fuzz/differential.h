@@ -67,6 +67,8 @@ class Differential {
   std::vector<uint8_t> Shrink(std::vector<uint8_t> bytes, int attempts_max);
 
   const Tally& tally() const { return tally_; }
+  // Forgets what was checked since.
+  void SetTally(const Tally& tally) { tally_ = tally; }
 
  private:
   class Source;
@@ -90,9 +92,9 @@ class Differential {
 };
 
 // What somebody needs to look into a difference: writes `bytes` and the module
-// below `folder`, and says where and how to read it.
+// to files that begin with `path`, and says how to read them.
 std::string Report(absl::Span<const uint8_t> bytes,
-                   const std::string& difference, const std::string& folder);
+                   const std::string& difference, const std::string& path);
 
 }  // namespace callgate::fuzz
 

@@ -1,9 +1,12 @@
-// A long run: random modules until the time is over or engines differ.
+// A long run: random modules until the time is over. Where engines differ it
+// goes on, and answers 1 in the end.
 //
 //   bazel run -c opt //tests/fuzz:differential -- --seconds=600 --seed=1
 //
 // --bytes=FILE   checks one string of choices, as a difference's report left it
-// --folder=DIR   where a report goes; default: the current one
+// --folder=DIR   where reports go; default: the current one
+// --reports=N    how many differences are cut down and written there, the first
+//                ones; the others are counted and their seeds printed
 // --trail=FILE   writes each string of choices there before it is checked, for
 //                those that end the process
 // --module=FILE  with --bytes: writes the module there first
@@ -18,6 +21,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "tests/fuzz/byte_source.h"
 #include "tests/fuzz/differential.h"
@@ -26,6 +30,9 @@
 namespace {
 
 using callgate::fuzz::Differential;
+
+// Cutting a difference down takes about as many checks as it takes to find one.
+constexpr int kShrinkAttemptsMax = 1'500;
 
 bool WriteBytes(const std::string& file, const std::vector<uint8_t>& bytes) {
   std::ofstream out(file, std::ios::binary);
@@ -74,6 +81,7 @@ int CountFaults(Differential& engines, uint64_t seed, uint64_t seconds) {
 int main(int argc, char** argv) {
   uint64_t seconds = 60;
   uint64_t seed = 1;
+  uint64_t reports = 5;
   std::string bytes_file;
   std::string trail;
   std::string module_file;
@@ -85,6 +93,8 @@ int main(int argc, char** argv) {
       if (absl::SimpleAtoi(arg, &seconds)) continue;
     } else if (absl::ConsumePrefix(&arg, "--seed=")) {
       if (absl::SimpleAtoi(arg, &seed)) continue;
+    } else if (absl::ConsumePrefix(&arg, "--reports=")) {
+      if (absl::SimpleAtoi(arg, &reports)) continue;
     } else if (absl::ConsumePrefix(&arg, "--bytes=")) {
       bytes_file = std::string(arg);
       continue;
@@ -126,8 +136,9 @@ int main(int argc, char** argv) {
   }
   if (faults) return CountFaults(engines, seed, seconds);
 
-  const auto begin = std::chrono::steady_clock::now();
+  auto begin = std::chrono::steady_clock::now();
   double told = 0;
+  uint64_t differences = 0;
   for (uint64_t i = 0; SecondsSince(begin) < static_cast<double>(seconds);
        ++i) {
     std::vector<uint8_t> bytes =
@@ -139,30 +150,41 @@ int main(int argc, char** argv) {
       std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed + i),
                   difference.c_str());
       std::fflush(stdout);
-      bytes = engines.Shrink(std::move(bytes), 1'500);
-      std::printf(
-          "%s",
-          callgate::fuzz::Report(bytes, engines.Check(bytes), folder).c_str());
-      return 1;
+      if (++differences <= reports) {
+        // Not in the tally, nor on the run's time.
+        const callgate::fuzz::Tally tally = engines.tally();
+        const auto pause = std::chrono::steady_clock::now();
+        bytes = engines.Shrink(std::move(bytes), kShrinkAttemptsMax);
+        const std::string report = callgate::fuzz::Report(
+            bytes, engines.Check(bytes),
+            absl::StrCat(folder, "/difference-", seed + i));
+        std::printf("%s", report.c_str());
+        std::fflush(stdout);
+        engines.SetTally(tally);
+        begin += std::chrono::steady_clock::now() - pause;
+      }
     }
     const double now = SecondsSince(begin);
     if (now - told >= 10) {
       told = now;
-      std::printf("%.0f s: %llu modules\n", now,
-                  static_cast<unsigned long long>(engines.tally().modules));
+      std::printf("%.0f s: %llu modules, %llu differences\n", now,
+                  static_cast<unsigned long long>(engines.tally().modules),
+                  static_cast<unsigned long long>(differences));
       std::fflush(stdout);
     }
   }
   const callgate::fuzz::Tally& tally = engines.tally();
   std::printf(
       "%llu modules of %llu bytes on average, %llu calls: %llu values, %llu "
-      "traps; %llu comparisons ended with an exhausted stack; no difference\n",
+      "traps; %llu comparisons ended with an exhausted stack; %llu "
+      "differences\n",
       static_cast<unsigned long long>(tally.modules),
       static_cast<unsigned long long>(
           tally.modules == 0 ? 0 : tally.wasm_bytes / tally.modules),
       static_cast<unsigned long long>(tally.calls),
       static_cast<unsigned long long>(tally.values),
       static_cast<unsigned long long>(tally.traps),
-      static_cast<unsigned long long>(tally.exhausted));
-  return 0;
+      static_cast<unsigned long long>(tally.exhausted),
+      static_cast<unsigned long long>(differences));
+  return differences == 0 ? 0 : 1;
 }

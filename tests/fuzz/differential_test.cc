@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/fuzz/byte_source.h"
 
@@ -31,7 +32,9 @@ TEST(DifferentialTest, EnginesAgreeOnGeneratedModules) {
     if (difference.empty()) continue;
     const char* const folder = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR");
     FAIL() << "seed " << seed << ": "
-           << Report(bytes, difference, folder == nullptr ? "." : folder);
+           << Report(bytes, difference,
+                     absl::StrCat(folder == nullptr ? "." : folder,
+                                  "/difference"));
   }
   // That it was worth something.
   const Tally& tally = engines.tally();

@@ -239,12 +239,10 @@ GeneratedModule GenerateModule(absl::Span<const uint8_t> bytes,
 
   CodeWriter code;
   const size_t own = plan.functions.size() - kHostImports;
-  std::vector<bool> tail_calls_import;
   for (size_t i = 0; i < own; ++i) {
     BodyGenerator body(plan, static_cast<uint32_t>(kHostImports + i),
                        source.Take(own - i), canonical_nans);
     body.WriteTo(code);
-    tail_calls_import.push_back(body.tail_calls_import());
   }
   module.Section(10, own, code);
   CodeWriter data;
@@ -275,11 +273,7 @@ GeneratedModule GenerateModule(absl::Span<const uint8_t> bytes,
   if (calls.OneIn(3)) {
     // Imports may be chosen too: nothing comes of it.
     for (uint32_t i = 0; i < plan.functions.size(); ++i) {
-      if (!calls.OneIn(3)) continue;
-      made.probed.push_back(i);
-      if (i >= kHostImports && tail_calls_import[i - kHostImports]) {
-        made.probes_unlike_reference = true;
-      }
+      if (calls.OneIn(3)) made.probed.push_back(i);
     }
   }
   return made;

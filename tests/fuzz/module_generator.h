@@ -38,9 +38,6 @@ struct GeneratedModule {
   bool has_exceptions = false;
   // The functions, by index, that a hook's probes are put at; mostly none.
   std::vector<uint32_t> probed;
-  // One of them ends with a direct tail call of an import. The reference engine
-  // tells that it is left in the wrong place (reference_engine.h).
-  bool probes_unlike_reference = false;
   // What the call hook does at its n-th CallingHost, counted from 1; 0: never.
   uint32_t refuse_at = 0;
   uint32_t answer_at = 0;

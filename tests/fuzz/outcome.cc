@@ -308,7 +308,6 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
       }
     }
     outcome.probed = true;
-    outcome.probes_unlike_reference = generated.probes_unlike_reference;
   }
   if (absl::Status set = store.SetCallHook(recorder, hook_options); !set.ok()) {
     return set;
@@ -368,9 +367,7 @@ absl::StatusOr<Outcome> Run(const Engine& engine,
 std::string Difference(const Outcome& left, const Outcome& right,
                        Strictness strictness) {
   const bool same_cost = strictness == Strictness::kSameCost;
-  const bool same_probes = left.probed && right.probed &&
-                           (same_cost || !(left.probes_unlike_reference ||
-                                           right.probes_unlike_reference));
+  const bool same_probes = left.probed && right.probed;
   size_t seen = 0;
   size_t probes_seen = 0;
   for (size_t i = 0; i < std::min(left.calls.size(), right.calls.size()); ++i) {

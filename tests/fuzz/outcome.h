@@ -50,7 +50,6 @@ struct Outcome {
   // What probes told, and after how many words of the events each time.
   std::vector<uint64_t> probes;
   bool probed = false;
-  bool probes_unlike_reference = false;
   std::vector<HostCallOutcome> host_calls;
   std::string globals;
   std::string tables;

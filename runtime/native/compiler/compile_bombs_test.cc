@@ -187,9 +187,7 @@ TEST_P(CompileBombs, AreDoneInTime) {
   CompileService::Options options;
   options.worker_path = "runtime/native/compiler/callgate-compile";
   const Order order = MakeOrder(request, module.size(), options.limits);
-  const milliseconds allowed =
-      DeadlineOf(order, options.limits) *
-      static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const milliseconds allowed = ProcessorTimeOf(order, options.limits);
   for (CompileTime* const time :
        {&options.limits.baseline, &options.limits.optimised}) {
     *time = {time->base * 10, time->per_kibibyte * 10, time->max * 10};

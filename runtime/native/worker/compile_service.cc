@@ -176,7 +176,7 @@ CompileService::Attempt CompileService::Try(const Order& order,
     return {worker.status(),
             absl::IsCancelled(worker.status()) ? nullptr : &Stats::unavailable};
   }
-  const std::chrono::milliseconds time = DeadlineOf(order, options_.limits);
+  const std::chrono::milliseconds time = WallTimeOf(order, options_.limits);
   Conversation talk =
       Converse(worker->socket.get(), order, module,
                std::chrono::steady_clock::now() + time, pool_->closed_fd());

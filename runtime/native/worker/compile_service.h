@@ -13,7 +13,7 @@
 // the time of all (compile_budget.h).
 //
 // Any thread may call Compile and stats. Compile blocks the calling thread: for
-// its turn, then for the deadline of its level at most. The destructor may run
+// its turn, then for the wall time of its level at most. The destructor may run
 // while others are in Compile, which then returns Cancelled at once; it waits
 // for them to leave, ends and reaps its own processes, and touches no other
 // child of this process. Sizes are in bytes. Needs Linux 5.9.

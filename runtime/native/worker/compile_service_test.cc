@@ -58,8 +58,8 @@ CompileService::Options SomeOptions() {
 
 CompileService::Options ShortTime() {
   CompileService::Options options = SomeOptions();
-  options.limits.baseline = {milliseconds(300), milliseconds(0),
-                             milliseconds(300)};
+  options.limits.baseline = {milliseconds(200), milliseconds(0),
+                             milliseconds(200)};
   return options;
 }
 
@@ -127,8 +127,11 @@ TEST_P(Modules, CostThemselvesOnly) {
   }
   // Only those that are to go over their time have little of it.
   const bool slow = row.counter == &Stats::timed_out;
-  const std::unique_ptr<CompileService> service =
-      StartOrDie(slow ? ShortTime() : SomeOptions());
+  CompileService::Options options = slow ? ShortTime() : SomeOptions();
+  // What uses the processor has to get it before the wall clock's limit.
+  if (row.module == "spin") options.limits.baseline.max = seconds(1);
+  if (row.module == "spin") options.limits.baseline.base = seconds(1);
+  const std::unique_ptr<CompileService> service = StartOrDie(options);
   const absl::StatusOr<std::string> result = Compile(*service, row.module);
   EXPECT_EQ(result.status().code(), row.code);
   EXPECT_EQ(TextOf(result), row.text);
@@ -201,10 +204,10 @@ INSTANTIATE_TEST_SUITE_P(
          "module rejected: the compiler ended without a complete answer",
          &Stats::bad_answers},
         {"by_spinning", "spin", kInvalid,
-         "module rejected: the compiler went over its time of 0.3 s",
+         "module rejected: the compiler went over its processor time of 1 s",
          &Stats::timed_out},
         {"by_sleeping", "sleep", kInvalid,
-         "module rejected: the compiler went over its time of 0.3 s",
+         "module rejected: the compiler went over its time of 2 s",
          &Stats::timed_out},
         {"by_allocating", "allocate", kInvalid,
          "module rejected: the compiler went over its memory of 256 MiB",
@@ -226,10 +229,10 @@ INSTANTIATE_TEST_SUITE_P(
          "module rejected: the compiler ended without a complete answer",
          &Stats::bad_answers},
         {"short_and_asleep", "raw_and_sleep " + Compiled("code").substr(0, 22),
-         kInvalid, "module rejected: the compiler went over its time of 0.3 s",
+         kInvalid, "module rejected: the compiler went over its time of 2 s",
          &Stats::timed_out},
         {"complete_and_asleep", "raw_and_sleep " + Compiled("code"), kInvalid,
-         "module rejected: the compiler went over its time of 0.3 s",
+         "module rejected: the compiler went over its time of 2 s",
          &Stats::timed_out},
         {"none_and_closed", "raw_and_close ", kInvalid,
          "module rejected: the compiler stopped within its answer",
@@ -320,14 +323,21 @@ TEST(CompileServiceTest, LimitsWorkers) {
   const std::unique_ptr<CompileService> service = StartOrDie(options);
   const std::string limits = TextOf(Compile(*service, "limits"));
   EXPECT_THAT(limits, HasSubstr("core 0 files 4 size 0 cpu "));
-  // Seven seconds, ten milliseconds for the begun kibibyte: eight, and one.
-  const unsigned processors = std::max(1u, std::thread::hardware_concurrency());
-  EXPECT_THAT(limits, HasSubstr(absl::StrCat("cpu ", 9 * processors, " ")));
+  // Seven seconds, ten milliseconds for the begun kibibyte: eight.
+  EXPECT_THAT(limits, HasSubstr("cpu 8 "));
   // 1 TiB, and one for each of the module's six bytes, and what it had before.
   const size_t at = limits.rfind(' ') + 1;
   const uint64_t mebibytes = std::stoull(limits.substr(at));
   EXPECT_GE(mebibytes, uint64_t{7} << 20);
   EXPECT_LT(mebibytes, (uint64_t{7} << 20) + 1024);
+}
+
+// A compilation has its time of the processors', however long it takes to get
+// it.
+TEST(CompileServiceTest, TakesALongTimeForNoReasonToRefuse) {
+  const std::unique_ptr<CompileService> service = StartOrDie(ShortTime());
+  EXPECT_EQ(TextOf(Compile(*service, "nap 300")), "napped");
+  EXPECT_EQ(service->stats().timed_out, 0u);
 }
 
 TEST(CompileServiceTest, HidesTheEnvironment) {
@@ -456,8 +466,8 @@ TEST(CompileServiceTest, LetsOptimisedWorkersYield) {
 TEST(CompileServiceTest, AnswersManyCallersWithFewWorkers) {
   CompileService::Options options = SomeOptions();
   // Four sleep, at the other level, and go over its time.
-  options.limits.optimised = {milliseconds(500), milliseconds(0),
-                              milliseconds(500)};
+  options.limits.optimised = {milliseconds(50), milliseconds(0),
+                              milliseconds(50)};
   const std::unique_ptr<CompileService> service = StartOrDie(options);
   std::atomic<int> wrong{0};
   std::atomic<uint64_t> calls{0};
@@ -556,7 +566,7 @@ TEST(CompileServiceTest, BoundsTheQueueOfAnAccount) {
 
 TEST(CompileServiceTest, BoundsTheTimeOfAnAccount) {
   CompileService::Options options = ShortTime();
-  options.account_budget.amount = milliseconds(100);
+  options.account_budget.amount = milliseconds(900);
   options.account_budget.window = std::chrono::hours(24);
   const std::unique_ptr<CompileService> service = StartOrDie(options);
   EXPECT_EQ(TextOf(CompileFor("acme", *service, "echo hello")), "echo:hello");
@@ -565,14 +575,14 @@ TEST(CompileServiceTest, BoundsTheTimeOfAnAccount) {
   const absl::StatusOr<std::string> result =
       CompileFor("acme", *service, "echo again");
   EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(TextOf(result), AllOf(HasSubstr("acme has used 1 s"),
+  EXPECT_THAT(TextOf(result), AllOf(HasSubstr("acme has used "),
                                     HasSubstr("the budget is 1 s in 86400 s"),
                                     HasSubstr("try again in")));
   EXPECT_EQ(TextOf(CompileFor("other", *service, "echo mine")), "echo:mine");
   EXPECT_EQ(TextOf(Compile(*service, "echo own")), "echo:own");
   const Stats stats = service->stats();
   EXPECT_EQ(stats.over_account_time, 1u);
-  EXPECT_GE(stats.baseline_time, milliseconds(300));
+  EXPECT_GE(stats.baseline_time, milliseconds(900));
   EXPECT_EQ(stats.optimised_time.count(), 0);
 }
 
@@ -667,7 +677,8 @@ TEST(CompileServiceTest, BlamesNoModuleForALostZygote) {
   EXPECT_THAT(TextOf(result),
               AllOf(HasSubstr(kProgram),
                     testing::AnyOf(HasSubstr("ended while it compiled"),
-                                   HasSubstr("did not begin"))));
+                                   HasSubstr("did not begin"),
+                                   HasSubstr("gave no worker"))));
   EXPECT_EQ(service->stats().unavailable, 1u);
   EXPECT_EQ(AllEndings(service->stats()), 1u);
   EXPECT_EQ(TextOf(Compile(*service, "echo after")), "echo:after");

@@ -1,5 +1,9 @@
 // How much memory, time and answer a compilation may take, by the module's size
 // and the level.
+//
+// Time is the processors', since the wall clock's is not the module's fault on
+// a machine that has much else to do. The wall clock has a limit too, ten times
+// as much, for a worker that does nothing.
 
 #ifndef CALLGATE_RUNTIME_NATIVE_WORKER_LIMITS_H_
 #define CALLGATE_RUNTIME_NATIVE_WORKER_LIMITS_H_
@@ -11,7 +15,7 @@
 
 namespace callgate::native {
 
-// Of the wall clock, from the moment a worker is there.
+// Of all threads of a worker together.
 struct CompileTime {
   std::chrono::milliseconds base;
   std::chrono::milliseconds per_kibibyte;  // of the module
@@ -32,11 +36,13 @@ struct CompileLimits {
   uint64_t answer_bytes = 256 << 20;
 };
 
-std::chrono::milliseconds DeadlineOf(const Order& order,
+// Whole seconds, as the system limits it.
+std::chrono::seconds ProcessorTimeOf(const Order& order,
+                                     const CompileLimits& limits);
+// From the moment a worker is there.
+std::chrono::milliseconds WallTimeOf(const Order& order,
                                      const CompileLimits& limits);
 
-// The processor time is the wall time on every processor, and a second: a
-// second line behind the deadline.
 Order MakeOrder(const CompileRequest& request, uint64_t module_bytes,
                 const CompileLimits& limits);
 

@@ -190,7 +190,7 @@ absl::StatusOr<std::string> CompileByHand(const Arguments& arguments,
   }
   const Order order =
       MakeOrder(arguments.request, module.size(), arguments.limits);
-  const std::chrono::milliseconds time = DeadlineOf(order, arguments.limits);
+  const std::chrono::milliseconds time = WallTimeOf(order, arguments.limits);
   const Conversation talk =
       Converse(worker.socket.get(), order, module,
                std::chrono::steady_clock::now() + time, -1);

@@ -106,6 +106,16 @@ Answer Spin(const CompileRequest&, absl::string_view) {
 
 Answer Sleep(const CompileRequest&, absl::string_view) { SleepForEver(); }
 
+// Takes time, and no processor's: like a worker whose turn seldom comes.
+Answer Nap(const CompileRequest&, absl::string_view milliseconds) {
+  const int64_t total = std::stoll(std::string(milliseconds));
+  timespec time = {static_cast<time_t>(total / 1000),
+                   static_cast<long>(total % 1000 * 1'000'000)};
+  while (nanosleep(&time, &time) != 0) {
+  }
+  return std::string("napped");
+}
+
 Answer Allocate(const CompileRequest&, absl::string_view) {
   std::vector<std::unique_ptr<char[]>> hoard;
   while (true) hoard.emplace_back(new char[1 << 24]);
@@ -266,6 +276,7 @@ const std::map<std::string, Behaviour>& Behaviours() {
       {"measure", Measure},
       {"options", Options},
       {"overflow", OverflowStack},
+      {"nap", Nap},
       {"raw", Raw},
       {"raw_and_close", RawAndClose},
       {"raw_and_flood", RawAndFlood},

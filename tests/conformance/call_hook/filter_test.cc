@@ -20,6 +20,8 @@ class ChoosyHook final : public CallHook {
 
   // Of host functions not named here it wants everything.
   std::map<std::string, TransitionSet> wants;
+  // At "ch:a", once, it wants something else from now on.
+  std::map<std::string, std::map<std::string, TransitionSet>> changes;
   Transition refuse_at = Transition::kCallingHost;
   ErrorRef refuse_with;
   std::vector<std::string> linked;
@@ -34,6 +36,13 @@ class ChoosyHook final : public CallHook {
   }
 
   Disposition OnTransition(CallContext& call) override {
+    const auto change = changes.find(absl::StrCat(
+        TransitionSign(call.transition()), ":", call.function().name));
+    if (change != changes.end()) {
+      wants = change->second;
+      changes.erase(change);
+      call.Relink();
+    }
     const bool refuse =
         refuse_with != nullptr && call.transition() == refuse_at;
     journal_.Note(absl::StrCat(TransitionSign(call.transition()), ":",
@@ -197,6 +206,95 @@ TEST_P(CallHookLink, AsksEveryHookAnew) {
   EXPECT_EQ(journal_.events().substr(begun),
             " cw:go H rw:go cw:go ch:a H rh:a rw:go");
 }
+
+struct ChangeRow {
+  std::string name;
+  std::map<std::string, TransitionSet> wants;
+  std::string at;
+  std::map<std::string, TransitionSet> change;
+  std::string events;
+};
+
+void PrintTo(const ChangeRow& row, std::ostream* out) { *out << row.name; }
+
+std::vector<ChangeRow> ChangeRows() {
+  const TransitionSet all = TransitionSet::All();
+  const TransitionSet none = TransitionSet::None();
+  const TransitionSet ch = Only(Transition::kCallingHost);
+  const TransitionSet rh = Only(Transition::kReturningFromHost);
+  // "go" calls "a", which calls back in for "in", which calls "b"; then "go"
+  // calls "b".
+  return {
+      {"ForTheCallItself",
+       {{"a", ch}},
+       "ch:a",
+       {},
+       "cw:go ch:a H( cw:in ch:b H rh:b rw:in )H:ok rh:a ch:b H rh:b rw:go"},
+      {"OfTheCallItself",
+       {},
+       "ch:a",
+       {{"a", ch}},
+       "cw:go ch:a H( cw:in ch:b H rh:b rw:in )H:ok ch:b H rh:b rw:go"},
+      {"NotOfACallFurtherOut",
+       {},
+       "ch:b",
+       {{"a", none}, {"b", none}},
+       "cw:go ch:a H( cw:in ch:b H rw:in )H:ok rh:a H rw:go"},
+      {"NorForOne",
+       {{"a", ch}, {"b", ch}},
+       "ch:b",
+       {},
+       "cw:go ch:a H( cw:in ch:b H rh:b rw:in )H:ok ch:b H rh:b rw:go"},
+      {"WhenACallHasEnded",
+       {},
+       "rh:b",
+       {{"a", none}, {"b", rh}},
+       "cw:go ch:a H( cw:in ch:b H rh:b rw:in )H:ok rh:a H rh:b rw:go"},
+      {"WhenTheGuestIsEntered",
+       {{"a", none}, {"b", none}},
+       "cw:in",
+       {{"a", all}, {"b", ch}},
+       "cw:go H( cw:in ch:b H rw:in )H:ok ch:b H rw:go"},
+      {"AndNeverWithoutReason",
+       {{"a", none}},
+       "ch:a",
+       {},
+       "cw:go H( cw:in ch:b H rh:b rw:in )H:ok ch:b H rh:b rw:go"},
+  };
+}
+
+class CallHookRelink
+    : public testing::TestWithParam<std::tuple<EngineUnderTest, ChangeRow>> {};
+
+TEST_P(CallHookRelink, ChangesWhatIsWanted) {
+  const auto& [engine_under_test, row] = GetParam();
+  const std::unique_ptr<Engine> engine = engine_under_test.make();
+  Journal journal;
+  WatchedStore guest(*engine, journal);
+  ChoosyHook hook(journal);
+  hook.wants = row.wants;
+  hook.changes[row.at] = row.change;
+  guest.Define("a", guest.Reenters("in", WatchedStore::Nested::kPropagate));
+  guest.Define("b", guest.Returns());
+  ASSERT_TRUE(guest.store().SetCallHook(hook).ok());
+  guest.Instantiate(R"((module
+    (import "env" "a" (func $a)) (import "env" "b" (func $b))
+    (func (export "in") call $b)
+    (func (export "go") call $a call $b)))");
+  guest.Call("go");
+  EXPECT_EQ(journal.events(), row.events);
+  EXPECT_EQ(journal.outcomes(), "ok");
+  EXPECT_EQ(journal.violations(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, CallHookRelink,
+                         testing::Combine(testing::ValuesIn(EnginesUnderTest()),
+                                          testing::ValuesIn(ChangeRows())),
+                         [](const auto& row_info) {
+                           return absl::StrCat(
+                               std::get<0>(row_info.param).name, "_",
+                               std::get<1>(row_info.param).name);
+                         });
 
 // A hook that sees one side only can still refuse there.
 TEST_P(CallHookLink, LetsAFilteredHookRefuse) {
