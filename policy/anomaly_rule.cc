@@ -35,6 +35,8 @@ Schema ScoreSchema() {
   // In the order of ScoreFact.
   declare("score.frame", TypeKind::kInt);
   declare("score.novel", TypeKind::kBool);
+  declare("score.strange", TypeKind::kInt);
+  declare("score.recent", TypeKind::kInt);
   declare("score.total", TypeKind::kInt);
   declare("score.calls", TypeKind::kInt);
   declare("score.novelty", TypeKind::kDouble);
@@ -45,6 +47,7 @@ Schema ScoreSchema() {
 
 ScoreFacts FactsOf(const anomaly::Score& score) {
   return {Value::Int(score.frame),        Value::Bool(score.novel),
+          Value::Int(score.strange),      Value::Int(score.recent),
           Value::Int(ToInt(score.total)), Value::Int(ToInt(score.calls)),
           Value::Double(score.novelty()), Value::Double(score.share_z)};
 }
@@ -53,18 +56,14 @@ ScoreCondition::ScoreCondition(
     std::shared_ptr<const expression::Program> program)
     : program_(std::move(program)) {
   const std::vector<uint32_t> read = program_->slots_read();
-  is_table_ = std::all_of(read.begin(), read.end(), [](uint32_t slot) {
-    return slot == static_cast<uint32_t>(ScoreFact::kFrame);
+  const bool grows = std::any_of(read.begin(), read.end(), [](uint32_t slot) {
+    return slot == static_cast<uint32_t>(ScoreFact::kTotal) ||
+           slot == static_cast<uint32_t>(ScoreFact::kCalls) ||
+           slot == static_cast<uint32_t>(ScoreFact::kNovelty);
   });
-  if (!is_table_) return;
+  if (grows) return;
   expression::Scratch scratch;
-  for (uint32_t frame = 0; frame <= anomaly::kFrameMax; ++frame) {
-    anomaly::Score score;
-    score.frame = frame;
-    if (Judge(score, &scratch, nullptr) != Answer::kNo) {
-      may_hold_ |= uint64_t{1} << frame;
-    }
-  }
+  is_no_if_usual_ = Judge(anomaly::Score(), &scratch, nullptr) == Answer::kNo;
 }
 
 ScoreCondition::Answer ScoreCondition::Judge(const anomaly::Score& score,

@@ -26,6 +26,9 @@ namespace callgate::policy {
 //   score.frame     int     n-grams of the locality frame that are not in the
 //                           profile, the present one among them
 //   score.novel     bool    whether the present one is not
+//   score.strange   int     calls of the frame whose import and call site are
+//                           not together in the profile, in whatever order
+//   score.recent    int     as score.frame, of the last 1024 calls
 //   score.total     int     how many of the Store's were not
 //   score.calls     int     host calls of the Store, this one included
 //   score.novelty   double  score.total / score.calls
@@ -35,20 +38,23 @@ namespace callgate::policy {
 enum class ScoreFact : uint32_t {
   kFrame,
   kNovel,
+  kStrange,
+  kRecent,
   kTotal,
   kCalls,
   kNovelty,
   kShareZ,
 };
-inline constexpr size_t kScoreFactCount = 6;
+inline constexpr size_t kScoreFactCount = 8;
 using ScoreFacts = std::array<expression::Value, kScoreFactCount>;
 
 expression::Schema ScoreSchema();
 ScoreFacts FactsOf(const anomaly::Score& score);
 
-// A compiled condition over a score. One that reads nothing but score.frame,
-// the usual kind, is worked out for every value beforehand, and costs a bit
-// test at a call.
+// A compiled condition over a score. Nearly every call is usual, so it is
+// worked out beforehand what is to be said of those, and costs a comparison at
+// a call; only where a condition reads what grows with every call (total,
+// calls, novelty) is it evaluated at each.
 class ScoreCondition {
  public:
   // Bool, over ScoreSchema().
@@ -57,7 +63,7 @@ class ScoreCondition {
   enum class Answer : uint8_t { kNo, kYes, kFailed };
   // Whether it can be anything but kNo. Then ask Judge.
   bool MayHold(const anomaly::Score& score) const {
-    return !is_table_ || (may_hold_ >> score.frame & 1) != 0;
+    return !is_no_if_usual_ || !score.is_usual();
   }
   // What failed counts as true, as rules that restrict do.
   Answer Judge(const anomaly::Score& score, expression::Scratch* scratch,
@@ -65,9 +71,7 @@ class ScoreCondition {
 
  private:
   std::shared_ptr<const expression::Program> program_;
-  bool is_table_ = false;
-  // A bit for each score.frame.
-  uint64_t may_hold_ = 0;
+  bool is_no_if_usual_ = false;
 };
 
 struct AnomalyRule {

@@ -315,11 +315,11 @@ TEST(CompilePolicyTest, EveryFieldIsEitherDoneOrRefused) {
   // A field of a supported message that the list does not have is refused, so
   // a file with only that field set must not compile.
   v1::PolicyFile file;
-  file.mutable_anomaly()->Add()->set_id("x");
+  file.mutable_tests()->Add()->set_name("x");
   LoadedPolicyFile loaded;
   loaded.proto = file;
   EXPECT_THAT(Lines(FindUnsupportedFields(loaded)),
-              ElementsAre(HasSubstr("anomaly: not supported yet")));
+              ElementsAre(HasSubstr("tests: not supported yet")));
 }
 
 // --- Includes ----------------------------------------------------------------
@@ -407,11 +407,13 @@ TEST(IncludeTest, RefusesCircles) {
 
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
-  catalogue.Add("base", "anomaly: [{id: x}]\n");
+  catalogue.Add("base", "anomaly: [{id: x, ngram: 9}]\n");
   catalogue.Add("top", "include: [base]\ntests: [{name: y}]\n");
-  EXPECT_THAT(Lines(catalogue.Compile("top").problems),
-              ElementsAre("top.yaml:5:1: tests: not supported yet",
-                          "base.yaml:4:1: anomaly: not supported yet"));
+  EXPECT_THAT(
+      Lines(catalogue.Compile("top").problems),
+      ElementsAre("top.yaml:5:1: tests: not supported yet",
+                  "base.yaml:4:19: anomaly[0].ngram: is 9; allowed: 2 to "
+                  "8"));
 }
 
 TEST(IncludeTest, IsBounded) {

@@ -49,6 +49,8 @@ inline constexpr uint32_t kNgramMax = 8;
 inline constexpr uint32_t kSiteFunctionsMax = 8;
 // Calls of a locality frame.
 inline constexpr uint32_t kFrameMax = 63;
+// The longer frame that a drip shows in.
+inline constexpr uint32_t kRecentCalls = 1024;
 
 struct Shape {
   uint32_t ngram = 6;

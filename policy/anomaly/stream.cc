@@ -129,6 +129,20 @@ Score Stream::Calling(uint32_t number) {
     score.novel = !model_->ngrams().Contains(key);
     frame_ = (frame_ << 1 | uint64_t{score.novel}) & frame_mask_;
     total_ += uint64_t{score.novel};
+    const bool is_strange = site.known[kPendingClass] == kUnknownLetter;
+    strange_ = (strange_ << 1 | uint64_t{is_strange}) & frame_mask_;
+    score.strange = static_cast<uint32_t>(__builtin_popcountll(strange_));
+    uint64_t& word = recent_[calls_ / 64 % recent_.size()];
+    const uint64_t bit = uint64_t{1} << calls_ % 64;
+    if (recent_count_ > 0 && (word & bit) != 0) {
+      word &= ~bit;
+      --recent_count_;
+    }
+    if (score.novel) {
+      word |= bit;
+      ++recent_count_;
+    }
+    score.recent = recent_count_;
     score.frame = static_cast<uint32_t>(__builtin_popcountll(frame_));
     score.total = total_;
     score.calls = calls_;

@@ -36,6 +36,11 @@ struct Score {
   uint32_t frame = 0;
   // Whether the present one is of those.
   bool novel = false;
+  // Calls of the frame whose import and call site the profile has never seen
+  // together, in whatever order.
+  uint32_t strange = 0;
+  // As `frame`, of the last kRecentCalls calls.
+  uint32_t recent = 0;
   // Of all calls of the Store, and how many calls those are.
   uint64_t total = 0;
   uint64_t calls = 0;
@@ -43,6 +48,10 @@ struct Score {
   // mean; 0 unless it is above everything that was learned of it.
   double share_z = 0;
 
+  // Nothing about the last calls is unusual.
+  bool is_usual() const {
+    return recent == 0 && frame == 0 && strange == 0 && share_z == 0;
+  }
   double novelty() const {
     return calls == 0 ? 0
                       : static_cast<double>(total) / static_cast<double>(calls);
@@ -119,7 +128,12 @@ class Stream {
   // The letters of the past, the newest lowest.
   uint64_t known_past_ = 0;
   uint64_t recorded_past_ = 0;
-  uint64_t frame_ = 0;  // a bit for each call, the newest lowest: novel
+  // A bit for each call, the newest lowest.
+  uint64_t frame_ = 0;    // it was novel
+  uint64_t strange_ = 0;  // its letter was not known
+  // Likewise, in a ring of all of kRecentCalls: novel.
+  std::array<uint64_t, kRecentCalls / 64> recent_{};
+  uint32_t recent_count_ = 0;
   uint64_t total_ = 0;
 };
 

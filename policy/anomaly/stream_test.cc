@@ -161,6 +161,50 @@ TEST(StreamTest, TakesFramesAndNgramsOfEverySize) {
   }
 }
 
+TEST(StreamTest, TellsNewCallSitesFromNewOrders) {
+  const Profile profile = Learned(Shape(), {ReadsAndWrites(10)});
+  Stream stream = Judged(profile);
+  Make({"open"}, &stream);
+  Make({"write"}, &stream);
+  Score score = Make({"write"}, &stream);
+  EXPECT_EQ(score.frame, 2u);
+  EXPECT_EQ(score.strange, 0u);
+  EXPECT_EQ(Make({"read", 9}, &stream).strange, 1u);
+  EXPECT_EQ(Make({"read"}, &stream).strange, 1u);
+  EXPECT_EQ(Make({"sync"}, &stream).strange, 2u);
+  for (int i = 0; i < 20; ++i) score = Make({"read"}, &stream);
+  EXPECT_EQ(score.strange, 0u);
+}
+
+// One odd call in a hundred: each is forgotten by the frame before the next.
+TEST(StreamTest, FindsADrip) {
+  const Profile profile = Learned(Shape(), {ReadsAndWrites(30)});
+  Stream stream = Judged(profile);
+  Make({"open"}, &stream);
+  Score score;
+  const auto drip = [&](int drops) {
+    for (int i = 0; i < drops; ++i) {
+      for (int j = 0; j < 50; ++j) {
+        Make({"read"}, &stream);
+        score = Make({"write"}, &stream);
+      }
+      Make({"sync"}, &stream);
+    }
+  };
+  drip(3);
+  EXPECT_EQ(score.recent, 12u);  // six of each of two, the third just made
+  drip(30);
+  EXPECT_EQ(score.frame, 0u);
+  EXPECT_GE(score.recent, 9 * 6u);
+  EXPECT_LE(score.recent, 11 * 6u);
+  for (uint32_t i = 0; i <= kRecentCalls; ++i) {
+    Make({"read"}, &stream);
+    score = Make({"write"}, &stream);
+  }
+  EXPECT_EQ(score.recent, 0u);
+  EXPECT_TRUE(score.is_usual());
+}
+
 // An import that is rare, and then is not.
 TEST(StreamTest, FindsABurstByItsShare) {
   Shape shape;

@@ -199,12 +199,15 @@ class Maker {
 
   void Drip() {
     ChooseSites();
-    const size_t gap = random_.Size(30, 300);
+    // Drops, and not one drop.
+    constexpr size_t kDropsMin = 6;
     static constexpr const char* kImports[] = {"fd_write", "fd_read", "fd_seek",
                                                "path_open"};
     const char* const import = kImports[random_.Below(4)];
     const std::vector<Trace::Call> own = calls();
-    const size_t begin = SomePlace();
+    const size_t begin = own.size() / 4 + random_.Below(own.size() / 4);
+    const size_t gap = std::max<size_t>(
+        1, std::min(random_.Size(30, 300), (own.size() - begin) / kDropsMin));
     const uint32_t site = Site(import, begin);
     calls().clear();
     uint64_t drops = 0;

@@ -43,17 +43,21 @@ void Tell(const char* what, const std::string& program, uint64_t calls) {
 
 bool IsAlert(const Score& score, size_t f, size_t s) {
   return score.frame >= kFrameThresholds[f] ||
-         score.share_z >= kShareThresholds[s];
+         score.strange >= kSides[s].strange ||
+         score.recent >= kSides[s].recent || score.share_z >= kSides[s].share_z;
 }
 
 // Counts, for every pair of thresholds, how often an alert begins.
 class AlertCounter final : public ScoreWatcher {
  public:
   void OnScore(const Score& score) override {
-    if (score.frame == last_.frame && score.share_z == last_.share_z) return;
+    if (score.frame == last_.frame && score.strange == last_.strange &&
+        score.recent == last_.recent && score.share_z == last_.share_z) {
+      return;
+    }
     last_ = score;
     for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
-      for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+      for (size_t s = 0; s < kSides.size(); ++s) {
         const bool alert = IsAlert(score, f, s);
         alerts[f][s] += alert && !on_[f][s] ? 1u : 0u;
         on_[f][s] = alert;
@@ -76,6 +80,8 @@ class MaxScore final : public ScoreWatcher {
  public:
   void OnScore(const Score& score) override {
     max.frame = std::max(max.frame, score.frame);
+    max.strange = std::max(max.strange, score.strange);
+    max.recent = std::max(max.recent, score.recent);
     max.share_z = std::max(max.share_z, score.share_z);
   }
   Score max;
@@ -95,7 +101,9 @@ class ProgramTest {
   void Learn(const Sizes& sizes) {
     LearningRule rule;
     rule.mode = LearningRule::Mode::kOn;
-    const uint64_t runs = sizes.training_runs + sizes.training_long_runs;
+    const uint64_t runs =
+        sizes.training_runs + sizes.training_long_runs +
+        sizes.training_long_runs * 3 * runner_.program().percent / 10;
     for (uint64_t i = 0; i < runs; ++i) {
       Stream::Options options;
       options.shape = profile_.shape();
@@ -154,6 +162,8 @@ class ProgramTest {
         const size_t end = std::min(scores.size(), attack.last + kFrame + 1);
         for (size_t c = attack.first; c < end; ++c) {
           found.frame = std::max(found.frame, scores[c].frame);
+          found.strange = std::max(found.strange, scores[c].strange);
+          found.recent = std::max(found.recent, scores[c].recent);
           found.share_z = std::max(found.share_z, scores[c].share_z);
         }
         results.push_back(std::move(found));
@@ -174,6 +184,8 @@ class ProgramTest {
       found.is_script = true;
       found.what = attack.what;
       found.frame = score.max.frame;
+      found.strange = score.max.strange;
+      found.recent = score.max.recent;
       found.share_z = score.max.share_z;
       results.push_back(std::move(found));
     }
@@ -197,7 +209,7 @@ class ProgramTest {
   Trace BaseTrace(Part part, AttackKind kind, Random& random) {
     const bool is_long = kind == AttackKind::kDrip ||
                          (kind == AttackKind::kBurst && random.OneIn(2));
-    const size_t calls_min = kind == AttackKind::kDrip ? 200 : kBaseCallsMin;
+    const size_t calls_min = kind == AttackKind::kDrip ? 400 : kBaseCallsMin;
     Trace trace;
     for (int tries = 0; tries < 200 && trace.calls.size() < calls_min;
          ++tries) {
@@ -219,20 +231,27 @@ class ProgramTest {
 
 void Add(const ByThreshold<uint64_t>& more, ByThreshold<uint64_t>* sum) {
   for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
-    for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+    for (size_t s = 0; s < kSides.size(); ++s) {
       (*sum)[f][s] += more[f][s];
     }
   }
 }
 
+Score ScoreOf(const AttackResult& attack) {
+  Score score;
+  score.frame = attack.frame;
+  score.strange = attack.strange;
+  score.recent = attack.recent;
+  score.share_z = attack.share_z;
+  return score;
+}
+
 template <typename Results>
 void CountFound(const Results& attacks, ByThreshold<uint64_t>* found) {
   for (const AttackResult& attack : attacks) {
-    Score score;
-    score.frame = attack.frame;
-    score.share_z = attack.share_z;
+    const Score score = ScoreOf(attack);
     for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
-      for (size_t s = 0; s < kShareThresholds.size(); ++s) {
+      for (size_t s = 0; s < kSides.size(); ++s) {
         (*found)[f][s] += IsAlert(score, f, s) ? 1u : 0u;
       }
     }
@@ -243,11 +262,11 @@ void CountFound(const Results& attacks, ByThreshold<uint64_t>* found) {
 // highest; the last of each, never reached, is without one.
 Thresholds Choose(const ByThreshold<uint64_t>& false_alerts,
                   const ByThreshold<uint64_t>& found) {
-  Thresholds best = {kFrameThresholds.size() - 1, kShareThresholds.size() - 1};
+  Thresholds best = {kFrameThresholds.size() - 1, kSides.size() - 1};
   for (size_t f = kFrameThresholds.size(); f-- > 0;) {
-    for (size_t s = kShareThresholds.size(); s-- > 0;) {
+    for (size_t s = kSides.size(); s-- > 0;) {
       if (false_alerts[f][s] == 0 &&
-          found[f][s] > found[best.frame][best.share]) {
+          found[f][s] > found[best.frame][best.side]) {
         best = {f, s};
       }
     }
@@ -305,7 +324,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
   }
   result.chosen = Choose(validation_alerts, validation_found);
   result.validation_found =
-      validation_found[result.chosen.frame][result.chosen.share];
+      validation_found[result.chosen.frame][result.chosen.side];
 
   // From here on nothing is chosen any more.
   std::vector<std::vector<AttackResult>> attacks(programs.size());
@@ -330,10 +349,8 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     result.test_runs += program.test_runs;
     Add(program.false_alerts, &result.false_alerts);
     for (AttackResult& attack : attacks[i]) {
-      Score score;
-      score.frame = attack.frame;
-      score.share_z = attack.share_z;
-      attack.found = IsAlert(score, result.chosen.frame, result.chosen.share);
+      const Score score = ScoreOf(attack);
+      attack.found = IsAlert(score, result.chosen.frame, result.chosen.side);
     }
     CountFound(attacks[i], &result.found);
     std::move(attacks[i].begin(), attacks[i].end(),

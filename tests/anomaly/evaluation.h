@@ -30,13 +30,37 @@ inline constexpr uint32_t kFrame = 20;
 // Thresholds that are tried. The last of each is never reached.
 inline constexpr std::array<uint32_t, 16> kFrameThresholds = {
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 99};
-inline constexpr std::array<double, 6> kShareThresholds = {4,  6,  9,
-                                                           12, 20, 1e9};
+// Beside the frame's: how many calls from call sites that the profile has never
+// seen, how many novel calls of the last 1024, and how unusual a share.
+struct Sides {
+  uint32_t strange = 9999;
+  uint32_t recent = 9999;
+  double share_z = 1e9;
+};
+inline constexpr std::array<Sides, 16> kSides = {{
+    {1, 12, 1e9},
+    {1, 16, 1e9},
+    {1, 20, 1e9},
+    {1, 28, 1e9},
+    {1, 9999, 1e9},
+    {2, 12, 1e9},
+    {2, 16, 1e9},
+    {2, 20, 1e9},
+    {2, 9999, 1e9},
+    {9999, 16, 1e9},
+    {9999, 20, 1e9},
+    {1, 20, 20},
+    {1, 20, 12},
+    {9999, 9999, 12},
+    {9999, 9999, 20},
+    {9999, 9999, 1e9},
+}};
 
 struct Sizes {
   // Runs of each program.
-  uint64_t training_runs = 1000;
-  uint64_t training_long_runs = 12;
+  uint64_t training_runs = 820;
+  // And three more for each percent of the test's calls that are the program's.
+  uint64_t training_long_runs = 10;
   uint64_t validation_runs = 600;
   uint64_t test_runs = 800;
   // Of all programs together, at least; what usual runs leave open is made up
@@ -49,13 +73,13 @@ struct Sizes {
 
 struct Thresholds {
   size_t frame = 0;  // into kFrameThresholds
-  size_t share = 0;  // into kShareThresholds
+  size_t side = 0;   // into kSides
 };
 
-// By [frame][share].
+// By [frame][side].
 template <typename T>
 using ByThreshold =
-    std::array<std::array<T, kShareThresholds.size()>, kFrameThresholds.size()>;
+    std::array<std::array<T, kSides.size()>, kFrameThresholds.size()>;
 
 struct ProgramResult {
   std::string name;
@@ -76,6 +100,8 @@ struct AttackResult {
   std::string what;
   // The highest from its first call on.
   uint32_t frame = 0;
+  uint32_t strange = 0;
+  uint32_t recent = 0;
   double share_z = 0;
   bool found = false;  // by the chosen thresholds
 };

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace callgate::anomaly_test {
 namespace {
@@ -21,10 +24,19 @@ std::string FrameText(size_t f) {
              ? "never"
              : absl::StrCat("score.frame >= ", kFrameThresholds[f]);
 }
-std::string ShareText(size_t s) {
-  return s + 1 == kShareThresholds.size()
-             ? "never"
-             : absl::StrCat("score.share_z >= ", kShareThresholds[s]);
+std::string SideText(size_t s) {
+  std::vector<std::string> parts;
+  const Sides& side = kSides[s];
+  if (side.strange < 9999) {
+    parts.push_back(absl::StrCat("score.strange >= ", side.strange));
+  }
+  if (side.recent < 9999) {
+    parts.push_back(absl::StrCat("score.recent >= ", side.recent));
+  }
+  if (side.share_z < 1e9) {
+    parts.push_back(absl::StrCat("score.share_z >= ", side.share_z));
+  }
+  return parts.empty() ? "never" : absl::StrJoin(parts, " || ");
 }
 
 }  // namespace
@@ -37,7 +49,7 @@ double PerTenMillion(uint64_t alerts, uint64_t calls) {
 
 std::string ReportText(const Evaluation& e) {
   const size_t f = e.chosen.frame;
-  const size_t s = e.chosen.share;
+  const size_t s = e.chosen.side;
   std::string text =
       "# What anomaly detection finds\n\n"
       "Made by `CALLGATE_CORPUS=... bazel run -c opt //tests/anomaly:evaluate "
@@ -60,7 +72,7 @@ std::string ReportText(const Evaluation& e) {
                       static_cast<double>(e.shape.share_weight) / 65536),
       ".\n\n");
   absl::StrAppend(&text, "**Chosen:** alert when `", FrameText(f), "` or `",
-                  ShareText(s), "`. Validation: ", e.validation_found, " of ",
+                  SideText(s), "`. Validation: ", e.validation_found, " of ",
                   e.validation_attacks, " attacks found, no alert in ",
                   e.validation_calls, " clean calls.\n\n");
   const uint64_t found = e.found[f][s];
@@ -116,10 +128,10 @@ std::string ReportText(const Evaluation& e) {
   text +=
       "\n## All thresholds\n\n![found over false alerts](roc.svg)\n\n"
       "Attacks found, and false alerts per 10^7 calls, on the test set, with "
-      "the chosen threshold of shares and without shares:\n\n"
-      "| score.frame at least | found | false | found, no shares | false, no "
-      "shares |\n|---:|---:|---:|---:|---:|\n";
-  const size_t no_shares = kShareThresholds.size() - 1;
+      "the other thresholds as chosen and without them:\n\n"
+      "| score.frame at least | found | false | found, frame alone | false, "
+      "frame alone |\n|---:|---:|---:|---:|---:|\n";
+  const size_t alone = kSides.size() - 1;
   for (size_t i = 0; i < kFrameThresholds.size(); ++i) {
     absl::StrAppend(
         &text, "| ",
@@ -128,15 +140,15 @@ std::string ReportText(const Evaluation& e) {
         " | ", Share(e.found[i][s], e.attacks.size()), " | ",
         absl::StrFormat("%.2f",
                         PerTenMillion(e.false_alerts[i][s], e.test_calls)),
-        " | ", Share(e.found[i][no_shares], e.attacks.size()), " | ",
-        absl::StrFormat(
-            "%.2f", PerTenMillion(e.false_alerts[i][no_shares], e.test_calls)),
+        " | ", Share(e.found[i][alone], e.attacks.size()), " | ",
+        absl::StrFormat("%.2f",
+                        PerTenMillion(e.false_alerts[i][alone], e.test_calls)),
         " |\n");
   }
 
   text +=
-      "\n## Every attack\n\n| program | kind | what | frame | share | found "
-      "|\n|---|---|---|---:|---:|---|\n";
+      "\n## Every attack\n\n| program | kind | what | frame | strange | recent "
+      "| share_z | found |\n|---|---|---|---:|---:|---:|---:|---|\n";
   for (const AttackResult& attack : e.attacks) {
     absl::StrAppend(
         &text, "| ", attack.program, " | ", AttackKindName(attack.kind),
@@ -201,17 +213,17 @@ std::string RocSvg(const Evaluation& e) {
         "stroke-width=\"2\"/><text x=\"%g\" y=\"%g\" fill=\"%s\">%s</text>\n",
         points, colour, kRight - 220, legend, colour, name);
   };
-  curve(e.chosen.share, "#06c", "with the chosen share threshold",
+  curve(e.chosen.side, "#06c", "with the other scores, as chosen",
         kBottom - 40);
-  curve(kShareThresholds.size() - 1, "#c60", "n-grams alone", kBottom - 20);
+  curve(kSides.size() - 1, "#c60", "score.frame alone", kBottom - 20);
   absl::StrAppendFormat(
       &svg,
       "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"#06c\"/>\n"
       "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">false alerts per 10^7 "
       "calls</text>\n<text x=\"%g\" y=\"18\">attacks found</text>\n</svg>\n",
-      x_of(PerTenMillion(e.false_alerts[e.chosen.frame][e.chosen.share],
+      x_of(PerTenMillion(e.false_alerts[e.chosen.frame][e.chosen.side],
                          e.test_calls)),
-      y_of(static_cast<double>(e.found[e.chosen.frame][e.chosen.share]) /
+      y_of(static_cast<double>(e.found[e.chosen.frame][e.chosen.side]) /
            static_cast<double>(std::max<size_t>(e.attacks.size(), 1))),
       (kLeft + kRight) / 2, kHeight - 10, kLeft);
   return svg;
