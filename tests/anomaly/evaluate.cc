@@ -1,7 +1,7 @@
 // The whole evaluation, written to --out: RESULTS.md and roc.svg.
 //
 //   --corpus=DIR  the corpus's folder; $CALLGATE_CORPUS unless given
-//   --seed=N      2 unless given; 1 is what it was developed with
+//   --seed=N      3 unless given; it was developed with others
 //   --ngram=N --sites=N --share_weight=N  another shape
 //   --scale=F     so many times the usual number of runs, calls and attacks
 
@@ -29,7 +29,7 @@ int Main(int argc, char** argv) {
   const char* const variable = std::getenv("CALLGATE_CORPUS");
   std::string corpus = variable == nullptr ? "" : variable;
   std::string out = ".";
-  uint64_t seed = 2;
+  uint64_t seed = 3;
   double scale = 1;
   policy::anomaly::Shape shape;
   shape.share_weight = 3277;  // 0.05

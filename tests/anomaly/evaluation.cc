@@ -47,7 +47,13 @@ bool IsAlert(const Score& score, size_t f, size_t s) {
          score.recent >= kSides[s].recent || score.share_z >= kSides[s].share_z;
 }
 
-// Counts, for every pair of thresholds, how often an alert begins.
+bool IsAlert(const Score& score, const Thresholds& t) {
+  return score.frame >= t.frame || score.strange >= t.strange ||
+         score.recent >= t.recent || score.share_z >= t.share_z;
+}
+
+// Counts how often an alert begins, for every pair of thresholds of the grid
+// and for chosen ones, and keeps the highest scores.
 class AlertCounter final : public ScoreWatcher {
  public:
   void OnScore(const Score& score) override {
@@ -56,6 +62,13 @@ class AlertCounter final : public ScoreWatcher {
       return;
     }
     last_ = score;
+    max.frame = std::max(max.frame, score.frame);
+    max.strange = std::max(max.strange, score.strange);
+    max.recent = std::max(max.recent, score.recent);
+    max.share_z = std::max(max.share_z, score.share_z);
+    const bool chosen_now = IsAlert(score, chosen);
+    chosen_alerts += chosen_now && !chosen_on_ ? 1u : 0u;
+    chosen_on_ = chosen_now;
     for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
       for (size_t s = 0; s < kSides.size(); ++s) {
         const bool alert = IsAlert(score, f, s);
@@ -68,12 +81,17 @@ class AlertCounter final : public ScoreWatcher {
   void BeginRun() {
     last_ = Score();
     on_ = {};
+    chosen_on_ = false;
   }
   ByThreshold<uint64_t> alerts{};
+  Thresholds chosen;
+  uint64_t chosen_alerts = 0;
+  Score max;
 
  private:
   Score last_;
   ByThreshold<bool> on_{};
+  bool chosen_on_ = false;
 };
 
 class MaxScore final : public ScoreWatcher {
@@ -258,20 +276,15 @@ void CountFound(const Results& attacks, ByThreshold<uint64_t>* found) {
   }
 }
 
-// Of those without a false alert the ones that find most, and of equals the
-// highest; the last of each, never reached, is without one.
-Thresholds Choose(const ByThreshold<uint64_t>& false_alerts,
-                  const ByThreshold<uint64_t>& found) {
-  Thresholds best = {kFrameThresholds.size() - 1, kSides.size() - 1};
-  for (size_t f = kFrameThresholds.size(); f-- > 0;) {
-    for (size_t s = kSides.size(); s-- > 0;) {
-      if (false_alerts[f][s] == 0 &&
-          found[f][s] > found[best.frame][best.side]) {
-        best = {f, s};
-      }
-    }
-  }
-  return best;
+// One above what clean runs came to. A single call out of place makes as many
+// novel n-grams as an n-gram has letters, and every novel letter two of them.
+Thresholds Choose(const Score& highest, const Shape& shape) {
+  Thresholds chosen;
+  chosen.frame = std::max(shape.ngram + 1, highest.frame + 1);
+  chosen.strange = highest.strange + 1;
+  chosen.recent = std::max(3 * shape.ngram, highest.recent + 1);
+  chosen.share_z = std::max(12.0, highest.share_z * 1.5);
+  return chosen;
 }
 
 }  // namespace
@@ -314,28 +327,29 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     v.attacks = tests[i]->RunAttacks(Part::kValidation, sizes.attacks);
     Tell("validated", programs[i].name, v.calls);
   });
-  ByThreshold<uint64_t> validation_alerts{};
-  ByThreshold<uint64_t> validation_found{};
-  for (const Validated& v : validated) {
+  for (size_t i = 0; i < programs.size(); ++i) {
+    const Validated& v = validated[i];
+    const Thresholds chosen = Choose(v.alerts.max, shape);
+    tests[i]->result.chosen = chosen;
     result.validation_calls += v.calls;
     result.validation_attacks += v.attacks.size();
-    Add(v.alerts.alerts, &validation_alerts);
-    CountFound(v.attacks, &validation_found);
+    for (const AttackResult& attack : v.attacks) {
+      result.validation_found += IsAlert(ScoreOf(attack), chosen) ? 1u : 0u;
+    }
   }
-  result.chosen = Choose(validation_alerts, validation_found);
-  result.validation_found =
-      validation_found[result.chosen.frame][result.chosen.side];
 
   // From here on nothing is chosen any more.
   std::vector<std::vector<AttackResult>> attacks(programs.size());
   for_each([&](size_t i) {
     AlertCounter counter;
     ProgramResult& program = tests[i]->result;
+    counter.chosen = program.chosen;
     program.test_calls =
         tests[i]->RunClean(Part::kTest, sizes.test_runs,
                            sizes.test_calls * programs[i].percent / 100,
                            &counter, &program.test_runs);
     program.false_alerts = counter.alerts;
+    program.chosen_false_alerts = counter.chosen_alerts;
     attacks[i] = tests[i]->RunAttacks(Part::kTest, sizes.attacks);
     if (program.name == "lua") {
       std::vector<AttackResult> scripts = tests[i]->RunScripts(Part::kTest);
@@ -349,9 +363,10 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     result.test_runs += program.test_runs;
     Add(program.false_alerts, &result.false_alerts);
     for (AttackResult& attack : attacks[i]) {
-      const Score score = ScoreOf(attack);
-      attack.found = IsAlert(score, result.chosen.frame, result.chosen.side);
+      attack.found = IsAlert(ScoreOf(attack), program.chosen);
+      result.chosen_found += attack.found ? 1u : 0u;
     }
+    result.chosen_false_alerts += program.chosen_false_alerts;
     CountFound(attacks[i], &result.found);
     std::move(attacks[i].begin(), attacks[i].end(),
               std::back_inserter(result.attacks));

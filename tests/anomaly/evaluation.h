@@ -1,9 +1,10 @@
 // Learning, choosing thresholds, testing: each with inputs of its own.
 //
 //   1. Each program's profile learns from its training jobs.
-//   2. Validation jobs and validation attacks are scored; of the thresholds
-//      without a false alert among the former, those that find most of the
-//      latter are taken, and of equals the highest.
+//   2. Validation jobs are scored, and each program gets its own thresholds, as
+//      each would have a policy of its own: one above the highest that its
+//      clean validation runs came to, and never less than a single odd call
+//      comes to by itself. Attacks have no say in it.
 //   3. Only then are test jobs and test attacks made and scored.
 //
 // An alert is a call at which the condition becomes true: the frame score is at
@@ -71,9 +72,12 @@ struct Sizes {
   uint64_t attacks = 2;
 };
 
+// An alert is a score that is at least one of these.
 struct Thresholds {
-  size_t frame = 0;  // into kFrameThresholds
-  size_t side = 0;   // into kSides
+  uint32_t frame = 7;
+  uint32_t strange = 1;
+  uint32_t recent = 20;
+  double share_z = 20;
 };
 
 // By [frame][side].
@@ -91,6 +95,8 @@ struct ProgramResult {
   uint64_t test_runs = 0;
   uint64_t test_calls = 0;
   ByThreshold<uint64_t> false_alerts{};
+  Thresholds chosen;
+  uint64_t chosen_false_alerts = 0;
 };
 
 struct AttackResult {
@@ -110,7 +116,6 @@ struct Evaluation {
   policy::anomaly::Shape shape;
   Sizes sizes;
   uint64_t seed = 0;
-  Thresholds chosen;
   uint64_t validation_calls = 0;
   uint64_t validation_attacks = 0;
   uint64_t validation_found = 0;
@@ -119,6 +124,9 @@ struct Evaluation {
   // Of the test: attacks found, and alerts on clean runs.
   ByThreshold<uint64_t> found{};
   ByThreshold<uint64_t> false_alerts{};
+  // The same with each program's own thresholds.
+  uint64_t chosen_found = 0;
+  uint64_t chosen_false_alerts = 0;
   uint64_t test_calls = 0;
   uint64_t test_runs = 0;
 };
