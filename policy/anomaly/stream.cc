@@ -25,6 +25,9 @@ Stream::Stream(const Options& options)
       "a stream has a shape and a frame");
   CALLGATE_CHECK(model_ == nullptr || model_->shape() == shape_,
                  "a stream is judged by a model of its shape");
+  CALLGATE_CHECK(!options.begins_late || options.record_ngrams_max == 0,
+                 "what is recorded is recorded from its beginning");
+  if (options.begins_late) unjudged_ = shape_.ngram - 1;
   if (options.record_ngrams_max > 0) {
     record_.emplace(shape_, options.record_ngrams_max);
   }
@@ -126,7 +129,11 @@ Score Stream::Calling(uint32_t number) {
     const uint64_t key =
         (known_past_ << letter_bits_ | site.known[kPendingClass]) & key_mask_;
     // An n-gram with an unknown letter is in no set.
-    score.novel = !model_->ngrams().Contains(key);
+    if (unjudged_ > 0) {
+      --unjudged_;
+    } else {
+      score.novel = !model_->ngrams().Contains(key);
+    }
     frame_ = (frame_ << 1 | uint64_t{score.novel}) & frame_mask_;
     total_ += uint64_t{score.novel};
     const bool is_strange = site.known[kPendingClass] == kUnknownLetter;

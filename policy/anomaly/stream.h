@@ -68,6 +68,9 @@ class Stream {
     std::shared_ptr<const Model> model;
     // Of a profile; 0: nothing is recorded.
     size_t record_ngrams_max = 0;
+    // Calls were made before this, which nobody told of: n-grams are not judged
+    // until they are whole, and nothing may be recorded.
+    bool begins_late = false;
   };
   explicit Stream(const Options& options);
 
@@ -123,6 +126,7 @@ class Stream {
   std::vector<Share> shares_;  // by names_'s import
   std::vector<double> decays_;
 
+  uint32_t unjudged_ = 0;     // calls until n-grams are whole
   uint32_t pending_ = kNone;  // into sites_
   uint64_t calls_ = 0;
   // The letters of the past, the newest lowest.

@@ -205,6 +205,22 @@ TEST(StreamTest, FindsADrip) {
   EXPECT_TRUE(score.is_usual());
 }
 
+// In the middle of a Store's life there is no beginning to be judged.
+TEST(StreamTest, BeginsLate) {
+  const Profile profile = Learned(Shape(), {ReadsAndWrites(30)});
+  Stream::Options options;
+  options.model = profile.MakeModel();
+  options.begins_late = true;
+  Stream stream(options);
+  Score score;
+  for (int i = 0; i < 5; ++i) {
+    Make({"write"}, &stream);
+    score = Make({"read"}, &stream);
+  }
+  EXPECT_TRUE(score.is_usual());
+  EXPECT_TRUE(Make({"read"}, &stream).novel);
+}
+
 // An import that is rare, and then is not.
 TEST(StreamTest, FindsABurstByItsShare) {
   Shape shape;
