@@ -11,7 +11,8 @@ namespace callgate::policy {
 
 std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
     const RulesInForce& rules, const StoreFacts& facts,
-    anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before) {
+    anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before,
+    bool has_calls) {
   std::unique_ptr<AnomalyWatch> watch;
   for (size_t p = 0; p < rules.policies().size(); ++p) {
     for (const AnomalyRule& rule : rules.policy(p).anomaly()) {
@@ -35,6 +36,7 @@ std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
         watched.sites = std::move(same->sites);
       } else if (book != nullptr) {
         watched.lease = book->Begin(watched.id, learning, rule.ngrams_max);
+        if (has_calls) watched.lease.record_ngrams_max = 0;
       }
       watched.is_denied = watched.lease.model == nullptr &&
                           rule.no_profile == AnomalyRule::NoProfile::kDeny;
@@ -46,6 +48,7 @@ std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
         options.model = watched.lease.model;
         options.record_ngrams_max =
             static_cast<size_t>(watched.lease.record_ngrams_max);
+        options.begins_late = has_calls;
         watched.stream = std::make_unique<anomaly::Stream>(options);
         watched.sites = std::make_unique<CallSites>(*watched.stream);
       }
@@ -56,8 +59,7 @@ std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
       watch->watched_.push_back(std::move(watched));
     }
   }
-  // A Store that taught nothing before has nothing to teach now; and one whose
-  // first calls nobody recorded would teach a beginning that is none.
+  // What was found wrong with a Store stays.
   if (watch != nullptr && before != nullptr) watch->teaches_ = before->teaches_;
   return watch;
 }

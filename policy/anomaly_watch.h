@@ -45,9 +45,12 @@ class AnomalyWatch {
   // has a profile then, and nothing is learned. `rules` outlives the watch.
   // `before` is the watch that this one replaces, or null: what it has of a
   // rule that watches the same way, the Store's calls so far, goes on.
+  // What begins to watch after the Store has made calls, as `has_calls` says,
+  // teaches nothing.
   static std::unique_ptr<AnomalyWatch> Make(
       const RulesInForce& rules, const StoreFacts& facts,
-      anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before);
+      anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before,
+      bool has_calls = false);
 
   struct Finding {
     size_t policy = 0;

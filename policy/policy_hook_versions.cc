@@ -88,7 +88,7 @@ void PolicyHook::Adopt(uint32_t depth) {
   if (scratch_ == nullptr) scratch_ = std::move(version.scratch);
   rules_ = version.rules.get();
   anomaly_ = AnomalyWatch::Make(*rules_, facts_, options_.profiles,
-                                std::move(anomaly_));
+                                std::move(anomaly_), calls_of_store_ > 0);
   SetOut();
   // Last: another thread may destroy the old ones from here on.
   versions_.Adopt(std::move(next), depth, Retirement());
