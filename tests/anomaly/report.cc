@@ -116,15 +116,29 @@ std::string ReportText(const Evaluation& e) {
   }
 
   text += "\n## Missed\n\n";
+  const auto is_unseen = [](const AttackResult& attack) {
+    return !attack.found && attack.frame == 0;
+  };
+  absl::StrAppend(
+      &text, "Of these, ",
+      std::count_if(e.attacks.begin(), e.attacks.end(), is_unseen),
+      " have a frame score of 0: all of their calls are such as the program "
+      "makes itself, from the same functions and in an order that it has, as a "
+      "burst of reads out of a function that reads in a loop. No model of "
+      "order "
+      "can tell these from honest work; a rule about arguments or rates can. "
+      "The others stay below what honest runs of the same program came "
+      "to.\n\n");
   bool any = false;
   for (const AttackResult& attack : e.attacks) {
     if (attack.found) continue;
     any = true;
-    absl::StrAppend(
-        &text, "- ", attack.program, ", ", AttackKindName(attack.kind),
-        attack.is_script ? " (script)" : "", ": ", attack.what,
-        ". Highest frame score ", attack.frame,
-        absl::StrFormat(", highest share %.1f deviations.\n", attack.share_z));
+    absl::StrAppend(&text, "- ", attack.program, ", ",
+                    AttackKindName(attack.kind),
+                    attack.is_script ? " (script)" : "", ": ", attack.what,
+                    ". Highest scores: frame ", attack.frame, ", strange ",
+                    attack.strange, ", recent ", attack.recent,
+                    absl::StrFormat(", share_z %.1f.\n", attack.share_z));
   }
   if (!any) text += "None.\n";
 
