@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "policy/expression/expression.h"
+#include "policy/facts_record.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
 
@@ -142,6 +143,27 @@ std::optional<CallFact> FindCallFact(absl::string_view name) {
 
 absl::string_view CallFactName(CallFact fact) {
   return kCallFacts[SlotOf(fact)].name;
+}
+
+std::string FormatArgumentFact(absl::string_view argument, ArgumentPart part) {
+  absl::string_view suffix;
+  switch (part) {
+    case ArgumentPart::kValue:
+      break;
+    case ArgumentPart::kHost:
+      suffix = ".host";
+      break;
+    case ArgumentPart::kPort:
+      suffix = ".port";
+      break;
+    case ArgumentPart::kIp:
+      suffix = ".ip";
+      break;
+    case ArgumentPart::kPath:
+      suffix = ".path";
+      break;
+  }
+  return absl::StrCat(kArgs, argument, suffix);
 }
 
 bool IsFactName(absl::string_view name) {
@@ -291,6 +313,8 @@ void DeclareUnknownArgument(absl::string_view fact, Schema* schema) {
   unknown.name = std::string(fact);
   unknown.type = TypeKind::kDyn;
   unknown.presence = Presence::kOptional;
+  // Programs over such facts look at what was kept of an event.
+  unknown.bytes_max = FactsRecord::kTextBytesMax;
   Declare(std::move(unknown), schema);
 }
 

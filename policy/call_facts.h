@@ -87,6 +87,7 @@ struct ArgumentFactName {
   bool is_result = false;
 };
 ArgumentFactName SplitArgumentFact(absl::string_view fact);
+std::string FormatArgumentFact(absl::string_view argument, ArgumentPart part);
 
 // Whether a call of some import may have a fact of this name.
 bool IsFactName(absl::string_view name);

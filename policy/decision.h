@@ -46,6 +46,29 @@ struct RuleMatch {
   Severity min_severity = Severity::kDebug;
 };
 
+// What one condition said of an event.
+struct ConditionAnswer {
+  enum class Kind : uint8_t {
+    kFalse,
+    kTrue,
+    kFailed,    // it could not be evaluated
+    kExcepted,  // true, and an exception lets the event go
+  };
+
+  absl::string_view policy;
+  absl::string_view rule;
+  Kind kind = Kind::kFalse;
+  // The exception's name, or its reason where it has none.
+  absl::string_view exception;
+};
+
+// A fact as people read it: `args.path` and `"/etc"`. Escaped; what is redacted
+// says so instead.
+struct FactText {
+  std::string name;
+  std::string text;
+};
+
 // One decision. All views are valid until OnDecision returns.
 struct DecisionRecord {
   enum class Subject : uint8_t {
@@ -100,6 +123,13 @@ struct DecisionRecord {
   absl::string_view caller_func_name;
   // Activations live in the Store.
   uint32_t depth = 0;
+
+  // Why, where the hook was asked to keep it (PolicyHook::Options): what was
+  // known of the call, and what each condition made of it.
+  absl::Span<const FactText> facts;
+  absl::Span<const ConditionAnswer> answers;
+  // What rules about the past remembered after it, by rule.
+  absl::Span<const FactText> state;
 };
 
 // Told on the guest's time, on the Store's thread, with no lock held: take a

@@ -37,6 +37,10 @@ class FakeCall final : public CallContext {
     ending_ = Ending::kTrap;
     return *this;
   }
+  FakeCall& WithCaller(std::string name) {
+    caller_name_ = std::move(name);
+    return *this;
+  }
   // How the host function ended.
   FakeCall& WithResults(std::vector<RawValue> results,
                         Ending ending = Ending::kValue) {
@@ -54,6 +58,11 @@ class FakeCall final : public CallContext {
     memory_ = memory;
     return *this;
   }
+  // Captures without a copy, for counting allocations.
+  FakeCall& InPlace() {
+    in_place_ = true;
+    return *this;
+  }
   // What Capture answers instead, if not OK.
   FakeCall& WithCaptureError(absl::Status status) {
     capture_error_ = std::move(status);
@@ -69,7 +78,7 @@ class FakeCall final : public CallContext {
     return captured_;
   }
 
-  CallerFrame caller() override { return {7, "guest_code", ""}; }
+  CallerFrame caller() override { return {7, caller_name_, ""}; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   size_t CallChain(absl::Span<uint64_t> words) override {
     const size_t count = std::min(words.size(), chain_.size());
@@ -99,6 +108,10 @@ class FakeCall final : public CallContext {
     if (captured_bytes_ > kCapturedBytesMax) {
       return absl::ResourceExhaustedError("too much");
     }
+    if (in_place_) {
+      return absl::MakeConstSpan(*memory_).subspan(static_cast<size_t>(address),
+                                                   static_cast<size_t>(length));
+    }
     captured_.emplace_back(address, length);
     const auto begin = memory_->begin() + static_cast<ptrdiff_t>(address);
     copies_.emplace_back(begin, begin + static_cast<ptrdiff_t>(length));
@@ -122,10 +135,12 @@ class FakeCall final : public CallContext {
   }
 
   Fuel own_fuel_{/*metered=*/true};
+  std::string caller_name_ = "guest_code";
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
   std::vector<uint64_t> chain_ = {7};
   std::vector<uint8_t>* memory_ = nullptr;
+  bool in_place_ = false;
   absl::Status capture_error_;
   std::vector<std::pair<uint64_t, uint64_t>> captured_;
   std::deque<std::vector<uint8_t>> copies_;

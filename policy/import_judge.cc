@@ -249,7 +249,9 @@ Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
     case ArgumentPart::kIp: {
       const auto key = expression::IpKeyFromText(split.host);
       if (!key) return Value();
-      text.assign(key->begin(), key->end());
+      // Not from bytes one by one, which would make a string of its own first.
+      const absl::string_view bytes = Text(*key);
+      text.assign(bytes.data(), bytes.size());
       return Value::Ip(text);
     }
     default:
@@ -358,15 +360,16 @@ void ImportJudge::SetResults(CallMoment& moment) {
   }
 }
 
-bool ImportJudge::IsExcepted(const SpecialisedRule& rule, CallMoment& moment,
-                             expression::Scratch* scratch) const {
+const RuleException* ImportJudge::ExceptionOf(
+    const SpecialisedRule& rule, CallMoment& moment,
+    expression::Scratch* scratch) const {
   for (const SpecialisedException& exception : rule.exceptions) {
     if (moment.Now() >= exception.exception->expires) continue;
     // One that fails is not known to hold.
     const Evaluation holds = exception.holds.Evaluate(facts_, scratch, &moment);
-    if (holds.ok() && holds.value.as_bool()) return true;
+    if (holds.ok() && holds.value.as_bool()) return exception.exception;
   }
-  return false;
+  return nullptr;
 }
 
 ImportJudge::Outcome ImportJudge::Judge(const SpecialisedRule& rule,
@@ -385,10 +388,40 @@ ImportJudge::Outcome ImportJudge::Judge(const SpecialisedRule& rule,
       outcome.error = holds.value;
     }
   }
-  if (!rule.exceptions.empty() && IsExcepted(rule, moment, scratch)) {
+  if (const RuleException* exception = ExceptionOf(rule, moment, scratch)) {
     outcome.answer = Answer::kNo;
+    outcome.exception = exception;
   }
   return outcome;
+}
+
+void ImportJudge::DescribeFacts(CallMoment& moment,
+                                std::vector<FactText>* facts) const {
+  const auto add = [&](absl::string_view name, std::string text) {
+    for (const FactText& known : *facts) {
+      if (known.name == name) return;
+    }
+    facts->push_back({std::string(name), std::move(text)});
+  };
+  const auto described = [&](uint32_t slot) {
+    const Value value = facts_[slot];
+    if (value.kind() == expression::ValueKind::kAbsent) {
+      return std::string("<none>");
+    }
+    return (value.kind() == expression::ValueKind::kLazy ? moment.Compute(slot)
+                                                         : value)
+        .ToString();
+  };
+  if (facts_.empty()) return;
+  for (uint32_t slot = static_cast<uint32_t>(CallFact::kSite);
+       slot < kCallFactCount; ++slot) {
+    add(CallFactName(static_cast<CallFact>(slot)), described(slot));
+  }
+  for (const ArgumentFact& fact : import_.argument_facts) {
+    const ArgSpec& arg = import_.arguments[fact.argument];
+    add(FormatArgumentFact(arg.name, fact.part),
+        arg.redact ? "<redacted>" : described(fact.slot));
+  }
 }
 
 std::string ImportJudge::MessageOf(const SpecialisedRule& rule,

@@ -98,16 +98,26 @@ class ImportJudge {
     Answer answer = Answer::kNo;
     // Of kFailed, until the scratch is used again.
     expression::Value error;
+    // Of kNo, if the condition holds and this lets the call go.
+    const RuleException* exception = nullptr;
   };
-  // Whether an exception holds.
+  // The exception that holds, or null.
+  const RuleException* ExceptionOf(const SpecialisedRule& rule,
+                                   CallMoment& moment,
+                                   expression::Scratch* scratch) const;
   bool IsExcepted(const SpecialisedRule& rule, CallMoment& moment,
-                  expression::Scratch* scratch) const;
+                  expression::Scratch* scratch) const {
+    return ExceptionOf(rule, moment, scratch) != nullptr;
+  }
   // Whether the rule matches, exceptions considered.
   Outcome Judge(const SpecialisedRule& rule, CallMoment& moment,
                 expression::Scratch* scratch) const;
   // The rule's message for this call, one line.
   std::string MessageOf(const SpecialisedRule& rule, CallMoment& moment,
                         expression::Scratch* scratch) const;
+
+  // Adds what is known of the call to `facts`, but for names that are there.
+  void DescribeFacts(CallMoment& moment, std::vector<FactText>* facts) const;
 
  private:
   expression::Value ValueOf(const ArgumentFact& fact, CallMoment& moment);

@@ -120,6 +120,9 @@ bool ImportMeter::Holds(const Rule& rule, const SpecialisedRule& says,
                         const Event& event, std::string* why) {
   const ImportJudge::Outcome outcome =
       event.judge.Judge(says, event.moment, event.scratch);
+  if (event.findings.wants_answers()) {
+    event.findings.AddAnswer(index_, rule, outcome);
+  }
   if (outcome.answer == ImportJudge::Answer::kFailed) {
     Fail(rule, *says.when, outcome.error, event, why);
   }
@@ -131,14 +134,30 @@ bool ImportMeter::StepHolds(const Rule& rule, const SpecialisedStep& step,
   if (!step.when) return true;
   const Evaluation holds =
       event.judge.Evaluate(*step.when, event.moment, event.scratch);
+  if (event.findings.wants_answers()) {
+    ImportJudge::Outcome outcome;
+    outcome.answer = !holds.ok()             ? ImportJudge::Answer::kFailed
+                     : holds.value.as_bool() ? ImportJudge::Answer::kYes
+                                             : ImportJudge::Answer::kNo;
+    event.findings.AddAnswer(index_, rule, outcome);
+  }
   if (holds.ok()) return holds.value.as_bool();
   Fail(rule, *step.when, holds.value, event, nullptr);
   return if_failed;
 }
 
+void ImportMeter::DescribeStates(std::vector<FactText>* states) const {
+  for (const Limit& limit : limits_) {
+    states->push_back({limit.limit->rule.id, limit.state->Describe()});
+  }
+  for (const Temporal& temporal : temporal_) {
+    states->push_back({temporal.rule->rule.id, temporal.state->Describe()});
+  }
+}
+
 void ImportMeter::AddMatch(const Rule& rule, const SpecialisedRule& says,
                            const Event& event, const std::string& why,
-                           absl::string_view sentence,
+                           absl::string_view sentence, bool is_rate_limit,
                            std::optional<absl::Duration> delay) {
   std::string message;
   if (!why.empty()) {
@@ -151,7 +170,8 @@ void ImportMeter::AddMatch(const Rule& rule, const SpecialisedRule& says,
   } else {
     message = std::string(sentence);
   }
-  event.findings.AddMatch(index_, rule, std::move(message), delay);
+  event.findings.AddMatch(index_, rule, is_rate_limit, std::move(message),
+                          delay);
 }
 
 uint64_t ImportMeter::KeyOf(const SpecialisedKey& key, const StateShape& shape,
@@ -199,7 +219,7 @@ void ImportMeter::Limits(const Event& event, bool after) {
         } else {
           Fail(rule, *special.cost, evaluated.value, event, &why);
         }
-        AddMatch(rule, special.says, event, why, "");
+        AddMatch(rule, special.says, event, why, "", /*is_rate_limit=*/true);
         continue;
       }
       cost = *number;
@@ -220,7 +240,8 @@ void ImportMeter::Limits(const Event& event, bool after) {
       continue;
     }
     AddMatch(rule, special.says, event, "",
-             absl::StrCat("too many calls of ", import_->names.import), delay);
+             absl::StrCat("too many calls of ", import_->names.import),
+             /*is_rate_limit=*/true, delay);
   }
 }
 

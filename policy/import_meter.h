@@ -52,13 +52,22 @@ class MeterFindings {
 
   // The rule matches. `delay`: how long a throttled call waits, if not by the
   // rule's throttle.
-  virtual void AddMatch(size_t policy, const Rule& rule, std::string message,
+  virtual void AddMatch(size_t policy, const Rule& rule, bool is_rate_limit,
+                        std::string message,
                         std::optional<absl::Duration> delay) = 0;
   // Something was forgotten for this call. `traps`: the rule wants to know.
   virtual void AddLoss(size_t policy, const Rule& rule, bool traps) = 0;
+  // What a condition said, of one step where there are several. Only if
+  // wants_answers().
+  virtual void AddAnswer(size_t policy, const Rule& rule,
+                         const ImportJudge::Outcome& outcome) = 0;
+  bool wants_answers() const { return wants_answers_; }
   // A condition could not be evaluated.
   virtual void AddFailure(size_t policy, const Rule& rule,
                           const std::string& why) = 0;
+
+ protected:
+  bool wants_answers_ = false;
 };
 
 class ImportMeter {
@@ -91,6 +100,9 @@ class ImportMeter {
   void Judge(const Event& event, Phase phase, bool stopped);
   // `stopped`: it does not. `after`: it has.
   void Commit(const Event& event, bool stopped, bool after);
+
+  // What the rules of this import remember now, one line each.
+  void DescribeStates(std::vector<FactText>* states) const;
 
   // Whether some state is shared with other Stores.
   bool shares() const { return shares_; }
@@ -126,7 +138,7 @@ class ImportMeter {
             std::string* why);
   void AddMatch(const Rule& rule, const SpecialisedRule& says,
                 const Event& event, const std::string& why,
-                absl::string_view sentence,
+                absl::string_view sentence, bool is_rate_limit = false,
                 std::optional<absl::Duration> delay = std::nullopt);
   uint64_t KeyOf(const SpecialisedKey& key, const StateShape& shape,
                  const Event& event, std::optional<uint64_t>* fixed);

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -145,7 +146,10 @@ class MeteredStore final : public DecisionSink, public HandleNames {
       body();
       --depth_;
     }
-    if (!wants_[import].Contains(Transition::kReturningFromHost)) return came;
+    if (!tells_all &&
+        !wants_[import].Contains(Transition::kReturningFromHost)) {
+      return came;
+    }
     FakeCall leave(Transition::kReturningFromHost, function, args);
     leave.WithMemory(&memory_).WithDepth(2 + depth_);
     std::vector<RawValue> results;
@@ -217,9 +221,14 @@ class MeteredStore final : public DecisionSink, public HandleNames {
   std::vector<std::string> failures;
   std::vector<std::string> forgot;
   std::vector<Verdict> would_be;
+  // Rules that matched, whatever came of it.
+  std::set<std::string> matched;
   // Everything that is told, for comparing runs byte for byte.
   std::string journal;
   bool keeps_journal = true;
+  // The hook is told of every end, also where it did not ask for it when the
+  // function was linked.
+  bool tells_all = false;
 
   void OnDecision(const DecisionRecord& r) override {
     if (!keeps_journal) return;
@@ -230,6 +239,7 @@ class MeteredStore final : public DecisionSink, public HandleNames {
                     " ", absl::FormatDuration(r.delay),
                     r.after ? " after" : "");
     for (const RuleMatch& m : r.matches) {
+      matched.emplace(m.rule);
       absl::StrAppend(&journal, " [", m.rule, " ", VerdictName(m.verdict), " ",
                       m.message, "]");
     }

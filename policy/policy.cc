@@ -51,6 +51,23 @@ const ImportPolicy* Policy::FindImport(absl::string_view module,
   return found == by_import_.end() ? nullptr : &content_.imports[found->second];
 }
 
+std::vector<const Rule*> Policy::AllRules() const {
+  std::vector<const Rule*> rules;
+  for (const Rule& rule : content_.rules) rules.push_back(&rule);
+  for (const RateLimit& limit : content_.rate_limits) {
+    rules.push_back(&limit.rule);
+  }
+  for (const TemporalRule& temporal : content_.temporal) {
+    rules.push_back(&temporal.rule);
+  }
+  for (const Rule* rule : {&content_.unlisted_import, &content_.no_allow,
+                           &content_.on_engine_error, &content_.bad_argument}) {
+    rules.push_back(rule);
+  }
+  for (const Rule& rule : content_.budget_exceeded) rules.push_back(&rule);
+  return rules;
+}
+
 bool Policy::CanEndStore() const {
   const auto ends = [](const Rule& rule) { return EndsStore(rule.verdict); };
   return std::any_of(content_.rules.begin(), content_.rules.end(), ends) ||

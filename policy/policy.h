@@ -220,6 +220,10 @@ class Policy {
   const ImportPolicy* FindImport(absl::string_view module,
                                  absl::string_view name) const;
 
+  // Every rule that may have a say in this policy's name: of its file, of what
+  // that includes, and the engine's own.
+  std::vector<const Rule*> AllRules() const;
+
   // Whether some verdict of this policy ends Stores.
   bool CanEndStore() const;
 

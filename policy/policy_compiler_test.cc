@@ -91,9 +91,6 @@ INSTANTIATE_TEST_SUITE_P(
         {"suppression",
          "defaults: {suppression: {burst: 1}}\n",
          {"p.yaml:4:12: defaults.suppression: not supported yet"}},
-        {"tests",
-         "tests: [{name: a}]\n",
-         {"p.yaml:4:1: tests: not supported yet"}},
         {"tenant_patterns",
          "applies_to: {tenants: [\"ac*\"]}\n",
          {"p.yaml:4:24: applies_to.tenants[0]: \"ac*\": patterns are not "
@@ -408,12 +405,11 @@ TEST(IncludeTest, RefusesCircles) {
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
   catalogue.Add("base", "anomaly: [{id: x, ngram: 9}]\n");
-  catalogue.Add("top", "include: [base]\ntests: [{name: y}]\n");
+  catalogue.Add("top", "include: [base]\nanomaly: [{id: y, ngram: 1}]\n");
   EXPECT_THAT(
       Lines(catalogue.Compile("top").problems),
-      ElementsAre("top.yaml:5:1: tests: not supported yet",
-                  "base.yaml:4:19: anomaly[0].ngram: is 9; allowed: 2 to "
-                  "8"));
+      ElementsAre("top.yaml:5:19: anomaly[0].ngram: is 1; allowed: 2 to 8",
+                  "base.yaml:4:19: anomaly[0].ngram: is 9; allowed: 2 to 8"));
 }
 
 TEST(IncludeTest, IsBounded) {

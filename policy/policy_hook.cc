@@ -162,6 +162,10 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   ImportPlan& plan = *linked.plan;
   matches_.clear();
   texts_.clear();
+  if (options_.keep_answers) {
+    answers_.clear();
+    state_texts_.clear();
+  }
   if (host_calls_ > next_host_call_mark_) AddHostCallBudgets();
   const bool over_budget = !matches_.empty();
   for (const KnownMatch& m : plan.matches) {
@@ -188,6 +192,7 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     ++linked.allowed;
     return ProceedAfter(call, absl::ZeroDuration());
   }
+  if (options_.keep_answers) DescribeFacts(call, plan, moment);
   return ConcludeHostCall(call, &linked, over_budget);
 }
 
@@ -247,6 +252,7 @@ Disposition PolicyHook::JudgeEnd(CallContext& call, const LiveCall& live,
   }
   if (plan.is_metered) AddMeteredAfter(plan, moment, live.number);
   if (matches_.empty()) return call.Proceed();
+  if (options_.keep_answers) DescribeFacts(call, plan, moment);
   DecisionRecord record = RecordOf(call);
   record.after = true;
   Judgement judgement = Conclude(record);
@@ -310,6 +316,9 @@ void PolicyHook::AddJudged(const ImportPlan& plan, PlannedJudge& judge,
   for (const SpecialisedRule& special : judge.judge.import().allows) {
     const ImportJudge::Outcome outcome =
         judge.judge.Judge(special, moment, scratch_.get());
+    if (options_.keep_answers) {
+      KeepAnswer(p, policy.rules()[special.rule], outcome);
+    }
     if (outcome.answer == ImportJudge::Answer::kYes) return;
     if (MatterOf(outcome, is_denied)) {
       NoteFailure(policy.rules()[special.rule], p,
@@ -330,6 +339,7 @@ void PolicyHook::AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
     if (rule.runs_after != after) continue;
     const ImportJudge::Outcome outcome =
         judge.judge.Judge(special, moment, scratch_.get());
+    if (options_.keep_answers) KeepAnswer(p, rule, outcome);
     if (outcome.answer == ImportJudge::Answer::kNo) continue;
     if (outcome.answer == ImportJudge::Answer::kFailed) {
       if (!MatterOf(outcome, is_denied)) continue;

@@ -40,6 +40,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -79,6 +80,10 @@ class PolicyHook final : public CallHook {
     anomaly::ProfileBook* profiles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
+    // Keeps what conditions say, for DecisionRecord::facts, ::answers and
+    // ::state, and for TakeAnswers(). A decision that is told then costs
+    // allocations.
+    bool keep_answers = false;
     // What rules remember of other Stores. Null: there are none. Must outlive
     // the hook.
     RuleStates* states = nullptr;
@@ -150,6 +155,12 @@ class PolicyHook final : public CallHook {
   // nothing was found wrong with it: what the book said, of each rule that
   // records. Once; may wait for the disk.
   std::vector<absl::Status> FinishLearning();
+
+  // With keep_answers: what every condition said that was asked since the last
+  // time, with views into the policies.
+  std::vector<ConditionAnswer> TakeAnswers() {
+    return std::exchange(answers_, {});
+  }
 
   // Counts since the last drain. Between calls only.
   struct ImportCount {
@@ -238,6 +249,12 @@ class PolicyHook final : public CallHook {
   // call is, and its facts are absent.
   void AddRestrictions(const ImportPlan& plan, PlannedJudge& judge,
                        CallMoment& moment, bool after, bool is_denied);
+  // With the lock of what is shared held.
+  void KeepStates(const ImportPlan& plan);
+  void KeepAnswer(size_t policy, const Rule& rule,
+                  const ImportJudge::Outcome& outcome);
+  void DescribeFacts(const CallContext& call, const ImportPlan& plan,
+                     CallMoment& moment);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   void NoteLoss(const Rule& rule, size_t policy);
   // Of matches_, the one that names the verdict; null if nothing is enforced.
@@ -326,6 +343,10 @@ class PolicyHook final : public CallHook {
   std::vector<AnomalyWatch::Finding> findings_;
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
+  // With keep_answers.
+  std::vector<ConditionAnswer> answers_;
+  std::vector<FactText> fact_texts_;
+  std::vector<FactText> state_texts_;
 };
 
 }  // namespace callgate::policy

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "policy/policy_hook.h"
 
@@ -17,11 +18,15 @@ namespace callgate::policy {
 class PolicyHook::Findings final : public MeterFindings {
  public:
   Findings(PolicyHook& hook, const ImportPlan& plan)
-      : hook_(hook), plan_(plan) {}
+      : hook_(hook), plan_(plan) {
+    wants_answers_ = hook.options_.keep_answers;
+  }
 
-  void AddMatch(size_t policy, const Rule& rule, std::string message,
+  void AddMatch(size_t policy, const Rule& rule, bool is_rate_limit,
+                std::string message,
                 std::optional<absl::Duration> delay) override {
     Add(policy, rule, rule.verdict, std::move(message));
+    hook_.matches_.back().rate_limit = is_rate_limit;
     if (delay) hook_.matches_.back().delay = *delay;
   }
 
@@ -32,6 +37,11 @@ class PolicyHook::Findings final : public MeterFindings {
         absl::StrCat("rule ", rule.id,
                      " had to forget something for this call, and says that "
                      "it must not"));
+  }
+
+  void AddAnswer(size_t policy, const Rule& rule,
+                 const ImportJudge::Outcome& outcome) override {
+    hook_.KeepAnswer(policy, rule, outcome);
   }
 
   void AddFailure(size_t policy, const Rule& rule,
@@ -71,8 +81,8 @@ class PolicyHook::Findings final : public MeterFindings {
 
   PolicyHook& hook_;
   const ImportPlan& plan_;
-  // Empty almost always, and then without memory.
-  std::vector<Loss> losses_;
+  // Few at once; failures none at all, almost always.
+  absl::InlinedVector<Loss, 4> losses_;
   std::vector<Failure> failures_;
 };
 
@@ -127,8 +137,17 @@ void PolicyHook::AddMetered(ImportPlan& plan, CallMoment& moment,
   each([&](ImportMeter& meter, ImportJudge&, const ImportMeter::Event& e) {
     meter.Commit(e, stopped, /*after=*/false);
   });
+  KeepStates(plan);
   if (lock.owns_lock()) lock.unlock();
   findings.Tell();
+}
+
+void PolicyHook::KeepStates(const ImportPlan& plan) {
+  if (!options_.keep_answers || matches_.empty()) return;
+  state_texts_.clear();
+  for (const PlannedJudge& judge : plan.judges) {
+    if (judge.meter != nullptr) judge.meter->DescribeStates(&state_texts_);
+  }
 }
 
 void PolicyHook::AddMeteredAfter(ImportPlan& plan, CallMoment& moment,
@@ -157,6 +176,7 @@ void PolicyHook::AddMeteredAfter(ImportPlan& plan, CallMoment& moment,
   each([](ImportMeter& meter, const ImportMeter::Event& e) {
     meter.Commit(e, /*stopped=*/false, /*after=*/true);
   });
+  KeepStates(plan);
   if (lock.owns_lock()) lock.unlock();
   findings.Tell();
 }

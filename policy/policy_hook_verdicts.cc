@@ -181,6 +181,11 @@ DecisionRecord PolicyHook::RecordOf(CallContext& call) const {
   record.caller_func_index = caller.func_index;
   record.caller_func_name = caller.func_name;
   record.depth = call.depth();
+  if (options_.keep_answers) {
+    record.facts = fact_texts_;
+    record.answers = answers_;
+    record.state = state_texts_;
+  }
   return record;
 }
 

@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {
@@ -119,6 +121,39 @@ size_t RuleState::Capacity() const {
 
 uint64_t RuleState::Bytes() const {
   return sizeof(RuleState) + BytesOf(shape_, Capacity()) + BytesOf(shape_, 1);
+}
+
+std::string RuleState::Describe() const {
+  std::string text;
+  const auto within = [this] {
+    return absl::FormatDuration(absl::Nanoseconds(shape_.within));
+  };
+  switch (shape_.kind) {
+    case StateShape::Kind::kBuckets:
+      text = "token buckets";
+      break;
+    case StateShape::Kind::kCount:
+      text =
+          absl::StrCat("counts up to ", shape_.threshold, " within ", within());
+      break;
+    case StateShape::Kind::kDistinct:
+      text = absl::StrCat("distinct values up to ", shape_.threshold,
+                          " within ", within());
+      break;
+    case StateShape::Kind::kSum:
+      text =
+          absl::StrCat("sums up to ", shape_.threshold, " within ", within());
+      break;
+    case StateShape::Kind::kSequence:
+      text = absl::StrCat("attempts at a sequence within ", within());
+      break;
+    case StateShape::Kind::kFormerly:
+      text = absl::StrCat("earlier calls within ", within());
+      break;
+  }
+  return absl::StrCat(text, " of one ", StateScopeName(shape_.scope), ": ",
+                      Entries(), " remembered, ", use_->lost.load(),
+                      " forgotten for others");
 }
 
 void RuleState::Account(bool has_lost) {

@@ -73,6 +73,9 @@ class RuleState {
   Sequence& sequence() { return std::get<Sequence>(automaton_); }
   Formerly& formerly() { return std::get<Formerly>(automaton_); }
 
+  // One line for people: what kind of state it is, and how full.
+  std::string Describe() const;
+
   // To be told after an event; `has_lost`: something went for it.
   void Account(bool has_lost);
 

@@ -1,5 +1,6 @@
 #include "policy/rule_states.h"
 
+#include <algorithm>
 #include <iterator>
 #include <set>
 
@@ -26,6 +27,12 @@ std::shared_ptr<RuleStateUse> RuleStates::UseOf(const StateShape& shape) {
 }
 
 std::shared_ptr<RuleStateUse> RuleStates::UseOfLocked(const StateShape& shape) {
+  if (uses_.size() >= uses_max_) {
+    for (auto use = uses_.begin(); use != uses_.end();) {
+      use = use->second->states == 0 ? uses_.erase(use) : std::next(use);
+    }
+    uses_max_ = std::max<size_t>(1024, uses_.size() * 2);
+  }
   std::shared_ptr<RuleStateUse>& use = uses_[shape.digest];
   if (use == nullptr) {
     use = std::make_shared<RuleStateUse>();
@@ -57,21 +64,27 @@ std::shared_ptr<RuleState> RuleStates::BindShared(
 }
 
 void RuleStates::DropOldestLocked() {
-  Shared* tenant = nullptr;
+  Shared* most = nullptr;
   decltype(Shared::states)::iterator oldest;
   for (auto& [name, shared] : tenants_) {
-    for (auto at = shared->states.begin(); at != shared->states.end(); ++at) {
+    auto& states = shared->states;
+    if (most != nullptr && states.size() <= most->states.size()) continue;
+    auto found = states.end();
+    for (auto at = states.begin(); at != states.end(); ++at) {
       // Nobody else gets hold of it: that takes mutex_.
-      if (at->second.state.use_count() > 1) continue;
-      if (tenant == nullptr || at->second.bound_at < oldest->second.bound_at) {
-        tenant = shared.get();
-        oldest = at;
+      if (at->second.state.use_count() == 1 &&
+          (found == states.end() ||
+           at->second.bound_at < found->second.bound_at)) {
+        found = at;
       }
     }
+    if (found == states.end()) continue;
+    most = shared.get();
+    oldest = found;
   }
   // All are in use: then there are as many as Stores need.
-  if (tenant == nullptr) return;
-  tenant->states.erase(oldest);
+  if (most == nullptr) return;
+  most->states.erase(oldest);
   --shared_states_;
   ++shared_states_lost_;
 }

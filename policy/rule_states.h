@@ -15,8 +15,8 @@
 //
 // A Store's own state goes when nobody holds it any more. A shared state stays,
 // since a limit of a tenant must not begin anew with each Store; there are at
-// most Options::shared_states_max of them, of which the one that was bound
-// longest ago, and that nobody holds, goes for a new one.
+// most Options::shared_states_max of them. For one more goes one that nobody
+// holds: of the tenant that has the most, the one that was bound longest ago.
 //
 // Threads: RuleStates any, and Bind() any; else a StoreStates is its Store's,
 // and so are the Store's own states. All shared states of one tenant are under
@@ -62,7 +62,7 @@ class RuleStates {
                                         absl::string_view module_digest);
 
   // What the states of each rule take, for metrics. Rules of which there is no
-  // state are not in it, but for those that have lost something.
+  // state are not in it, but for those that have lost something not long ago.
   struct Use {
     std::string policy;
     std::string rule;
@@ -108,6 +108,7 @@ class RuleStates {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Shared>, std::less<>> tenants_;
   std::map<std::string, std::shared_ptr<RuleStateUse>, std::less<>> uses_;
+  size_t uses_max_ = 1024;  // then those of no states go
   size_t shared_states_ = 0;
   uint64_t shared_states_lost_ = 0;
   uint64_t bindings_ = 0;

@@ -110,6 +110,30 @@ TEST(RuleStatesTest, SharedStatesAreBounded) {
   EXPECT_EQ(BindOne(*states.ForStore("a", "m0"), module), used);
 }
 
+TEST(RuleStatesTest, ATenantThatTakesAllPushesOutItsOwn) {
+  RuleStates::Options options;
+  options.shared_states_max = 10;
+  RuleStates states(options);
+  const StateShape module = Shape("1", StateScope::kModule);
+  const RuleState* const first =
+      BindOne(*states.ForStore("quiet", "m"), module).get();
+  for (int i = 0; i < 100; ++i) {
+    BindOne(*states.ForStore("loud", "m" + std::to_string(i)), module);
+  }
+  EXPECT_EQ(BindOne(*states.ForStore("quiet", "m"), module).get(), first);
+}
+
+TEST(RuleStatesTest, RulesThatAreGoneTakeNothing) {
+  RuleStates states;
+  auto store = states.ForStore("a", "m");
+  for (int i = 0; i < 5'000; ++i) {
+    const auto state =
+        BindOne(*store, Shape(std::to_string(i), StateScope::kStore));
+    state->Account(/*has_lost=*/true);
+  }
+  EXPECT_LT(states.Uses().size(), 1'100u);
+}
+
 TEST(RuleStatesTest, TellsWhatStatesTake) {
   for (const Kind kind : {Kind::kBuckets, Kind::kCount, Kind::kDistinct,
                           Kind::kSum, Kind::kSequence, Kind::kFormerly}) {

@@ -535,6 +535,45 @@ TEST_F(MetersTest, Point10OrderInTheFileNeverMatters) {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
+// --- a change of policies ---
+
+TEST_F(MetersTest, Point22StateOfUnchangedRulesSurvivesAChange) {
+  Load(kSendAfterSecret);
+  store_->Open("config/secrets/db");
+  // Another message, action and severity, and another rule before it.
+  std::string changed = kSendAfterSecret;
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    changed.replace(changed.find(from), from.size(), to);
+  };
+  replace("action: trap", "action: deny\n    severity: critical");
+  replace("temporal:",
+          "temporal:\n  - { id: other, action: log, count: { when: "
+          "'true', within: 1s, gte: 1000 } }");
+  store_->hook().Replace({CompileGood(absl::StrCat(kImports, changed))});
+  EXPECT_EQ(store_->Send(), "errno 76");
+  EXPECT_THAT(store_->messages.back(), HasSubstr("/config/secrets/db"));
+  // What it is about has changed.
+  replace("within: 30s", "within: 31s");
+  store_->hook().Replace({CompileGood(absl::StrCat(kImports, changed))});
+  EXPECT_EQ(store_->Send(), "ok");
+}
+
+TEST_F(MetersTest, Point22ACallEndsUnderTheRulesThatItBeganWith) {
+  Load("rules: [{id: one, when: 'result.errno == 5', action: alert}]\n");
+  store_->tells_all = true;
+  const auto two = CompileGood(absl::StrCat(
+      kImports,
+      "rules: [{id: two, when: 'result.errno == 5', action: log}]\n"));
+  store_->Call("vault.exchange", {}, 5, [&] {
+    store_->hook().Replace({two});
+    EXPECT_EQ(store_->Open("a", 5), "failed 5");
+    EXPECT_THAT(store_->lines, ElementsAre("log two"));
+  });
+  EXPECT_THAT(store_->lines, ElementsAre("log two", "alert one"));
+  store_->Exchange(5);
+  EXPECT_EQ(store_->lines.back(), "log two");
+}
+
 // --- loading ---
 
 struct Bad {

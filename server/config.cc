@@ -72,6 +72,9 @@ constexpr Flag kFlags[] = {
      "until a tenant's used --compile-time is there again [20m]"},
     {"compile-queue", "N",
      "modules of one tenant that may wait for the compiler [64]"},
+    {"trace-mib", "N",
+     "traces of what guests do may be recorded, N MiB of them; 0: none [0]"},
+    {"trace-age", "TIME", "a trace that is older goes [24h]"},
 };
 
 const Flag* FindFlag(absl::string_view name) {
@@ -281,6 +284,9 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
                                    " is less than 1ms"));
     }
   };
+  if (given.has_trace_age()) {
+    positive("trace-age", given.trace_age(), &config->trace_age);
+  }
   a_millisecond("compile-time", config->compile_time);
   a_millisecond("compile-window", config->compile_window);
   config->compiler = given.compiler();
@@ -298,6 +304,13 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
   if (given.has_compile_queue()) {
     in_range("compile-queue", given.compile_queue(), 1'000,
              &config->compile_queue);
+  }
+  if (given.has_trace_mib()) {
+    config->trace_mib = given.trace_mib();
+    if (config->trace_mib > 1'000'000) {
+      wrong.push_back(absl::StrCat("--trace-mib ", config->trace_mib,
+                                   " is more than 1000000"));
+    }
   }
   if (given.has_max_stores()) {
     in_range("max-stores", given.max_stores(), 100'000, &config->max_stores);

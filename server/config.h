@@ -39,6 +39,8 @@ struct Config {
   absl::Duration compile_time = absl::Minutes(10);
   absl::Duration compile_window = absl::Minutes(20);
   uint32_t compile_queue = 64;
+  uint32_t trace_mib = 0;  // 0: no traces
+  absl::Duration trace_age = absl::Hours(24);
 };
 
 // What the command line asks for.

@@ -58,7 +58,8 @@ TEST(ConfigTest, TakesEveryFlag) {
              "--max-runs=4",          "--threads=5",
              "--store-idle=5m",       "--upload-stall=0.5s",
              "--wall-per-call=1h",    "--compile-time=1m",
-             "--compile-window=0.5s", "--compile-queue=7"});
+             "--compile-window=0.5s", "--compile-queue=7",
+             "--trace-mib=5",         "--trace-age=2h"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -77,6 +78,8 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.compile_time, absl::Minutes(1));
   EXPECT_EQ(config.compile_window, absl::Milliseconds(500));
   EXPECT_EQ(config.compile_queue, 7u);
+  EXPECT_EQ(config.trace_mib, 5u);
+  EXPECT_EQ(config.trace_age, absl::Hours(2));
 }
 
 TEST(ConfigTest, HelpAndVersionWinOverEverything) {
@@ -85,11 +88,13 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
   EXPECT_EQ(Parse({"--version"})->action, CommandLine::Action::kVersion);
   EXPECT_THAT(HelpText(), HasSubstr("Example:"));
   for (const char* flag :
-       {"--listen", "--metrics", "--data", "--policy-dir", "--allow-dir",
-        "--alerts", "--config", "--announce", "--drain-timeout", "--max-stores",
-        "--max-runs", "--threads", "--store-idle", "--upload-stall",
-        "--wall-per-call", "--compile-time", "--compile-window",
-        "--compile-queue"}) {
+       {"--listen",       "--metrics",        "--data",
+        "--policy-dir",   "--allow-dir",      "--alerts",
+        "--config",       "--announce",       "--drain-timeout",
+        "--max-stores",   "--max-runs",       "--threads",
+        "--store-idle",   "--upload-stall",   "--wall-per-call",
+        "--compile-time", "--compile-window", "--compile-queue",
+        "--trace-mib",    "--trace-age"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -127,6 +132,12 @@ INSTANTIATE_TEST_SUITE_P(
         {"no_compile_queue",
          {"--data=d", "--compile-queue=0"},
          "--compile-queue 0 is not between 1 and 1000"},
+        {"too_many_traces",
+         {"--data=d", "--trace-mib=1000001"},
+         "--trace-mib 1000001 is more than 1000000"},
+        {"no_trace_age",
+         {"--data=d", "--trace-age=0s"},
+         "--trace-age 0 is not more than 0"},
         {"all_interfaces",
          {"--data=d", "--listen=0.0.0.0:50051"},
          "without TLS the daemon listens only on this machine's own addresses; "

@@ -20,6 +20,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
 #include "policy/anomaly/profile_book.h"
+#include "policy/trial/policy_tests.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
@@ -28,6 +29,7 @@
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
 #include "server/guest_runs.h"
+#include "server/known_functions.h"
 #include "server/loopback_address.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/observers.h"
@@ -43,6 +45,7 @@
 #include "server/services/profile_service.h"
 #include "server/services/service_parts.h"
 #include "server/services/store_service.h"
+#include "server/services/trial_service.h"
 #include "server/services/upload.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
@@ -83,6 +86,17 @@ metrics::MetricsOptions MetricsOptionsOf(const HostModules& host_modules) {
   options.start_time = absl::Now();
   options.known_imports = KnownImports(host_modules);
   return options;
+}
+
+// What keeps a policy out although it compiles: tests of its own that are
+// wrong, or fail.
+std::vector<policy::Problem> RunTestsOf(
+    const policy::LoadedPolicyFile& file,
+    const std::shared_ptr<const policy::Policy>& policy) {
+  policy::trial::PolicyTestReport report =
+      policy::trial::RunPolicyTests(file, policy, WasiCatalogue());
+  if (!report.problems.empty()) return std::move(report.problems);
+  return report.Failures(file.filename);
 }
 
 // Why gRPC could not have an address: it says only that it could not.
@@ -163,10 +177,14 @@ class Daemon::Impl {
   AllowedDirs allowed_dirs_;
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
+  Explanations explanations_;
+  std::unique_ptr<traces::TraceLibrary> traces_;  // null: not wanted
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<StoredProfiles> stored_profiles_;
   std::unique_ptr<policy::anomaly::ProfileBook> profiles_;
   std::unique_ptr<ModuleLibrary> modules_;
+  // Outlives the Stores.
+  policy::RuleStates rule_states_;
   StoreRegistry stores_;
   std::unique_ptr<PolicyRollout> rollout_;
   std::unique_ptr<policies::DirectoryWatcher> policy_watcher_;
@@ -182,6 +200,7 @@ class Daemon::Impl {
   std::unique_ptr<PolicyService> policy_service_;
   std::unique_ptr<ProfileService> profile_service_;
   std::unique_ptr<EventService> event_service_;
+  std::unique_ptr<TrialService> trial_service_;
   std::unique_ptr<grpc::Server> server_;
   std::string listen_;
   std::unique_ptr<metrics::PageServer> page_server_;
@@ -207,13 +226,21 @@ absl::Status Daemon::Impl::Start() {
     if (!alerts.ok()) return alerts.status();
     alerts_ = *std::move(alerts);
   }
+  if (config_.trace_mib > 0) {
+    absl::StatusOr<std::unique_ptr<traces::TraceLibrary>> traces =
+        traces::TraceLibrary::Open({absl::StrCat(config_.data, "/traces"),
+                                    uint64_t{config_.trace_mib} << 20,
+                                    config_.trace_age});
+    if (!traces.ok()) return traces.status();
+    traces_ = *std::move(traces);
+  }
   policies::DirectoryWatcher::Options watched;
   watched.directory = config_.policy_dir;
   if (!config_.policy_dir.empty()) {
     watched.look = policies::LookOf(config_.policy_dir);
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
-      policies::PolicyCatalogue::Open({config_.policy_dir, nullptr,
+      policies::PolicyCatalogue::Open({config_.policy_dir, RunTestsOf,
                                        [this] {
                                          if (rollout_) rollout_->Run();
                                        }},
@@ -225,7 +252,8 @@ absl::Status Daemon::Impl::Start() {
       std::make_unique<policy::anomaly::ProfileBook>(stored_profiles_.get());
   const absl::Status loaded = stored_profiles_->LoadInto(*profiles_);
   if (!loaded.ok()) return loaded;
-  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, metrics_);
+  rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, rule_states_,
+                                             metrics_);
   if (!config_.policy_dir.empty()) {
     absl::StatusOr<std::unique_ptr<policies::DirectoryWatcher>> watcher =
         policies::DirectoryWatcher::Start(std::move(watched), [this] {
@@ -282,15 +310,18 @@ absl::Status Daemon::Impl::Start() {
 
 absl::Status Daemon::Impl::StartServer() {
   const ServiceParts parts{
-      config_,    engine_->engine(), host_modules_, allowed_dirs_, *storage_,
-      *policies_, *profiles_,        *modules_,     stores_,       *rollout_,
-      events_,    metrics_,          timer_,        *runs_,        asides_,
-      control_,   compiles_,         watchers_,     draining_};
+      config_,       engine_->engine(), host_modules_, allowed_dirs_,
+      *storage_,     *policies_,        *profiles_,    *modules_,
+      stores_,       *rollout_,         rule_states_,  events_,
+      explanations_, traces_.get(),     metrics_,      timer_,
+      *runs_,        asides_,           control_,      compiles_,
+      watchers_,     draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
   profile_service_ = std::make_unique<ProfileService>(parts);
   event_service_ = std::make_unique<EventService>(parts);
+  trial_service_ = std::make_unique<TrialService>(parts);
 
   const absl::StatusOr<LoopbackAddress> address =
       ParseLoopbackAddress("--listen", config_.listen);
@@ -307,6 +338,7 @@ absl::Status Daemon::Impl::StartServer() {
   builder.RegisterService(policy_service_.get());
   builder.RegisterService(profile_service_.get());
   builder.RegisterService(event_service_.get());
+  builder.RegisterService(trial_service_.get());
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
@@ -356,6 +388,7 @@ absl::Status Daemon::Impl::Announce() {
 void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
+  if (traces_ != nullptr) traces_->Sweep(now);
   stores_.CollectReplaced();
   const absl::Duration pause =
       std::min(absl::Seconds(10),

@@ -65,6 +65,11 @@ inline constexpr char kCompacted[] = "COMPACTED";
 inline constexpr char kBadResumeToken[] = "BAD_RESUME_TOKEN";
 inline constexpr char kSlowConsumer[] = "SLOW_CONSUMER";
 inline constexpr char kTooManyWatchers[] = "TOO_MANY_WATCHERS";
+inline constexpr char kTracingOff[] = "TRACING_OFF";
+inline constexpr char kTraceRecording[] = "TRACE_RECORDING";
+inline constexpr char kTraceNotFound[] = "TRACE_NOT_FOUND";
+inline constexpr char kTraceDamaged[] = "TRACE_DAMAGED";
+inline constexpr char kDecisionNotFound[] = "DECISION_NOT_FOUND";
 }  // namespace reason
 
 // The domain of our ErrorInfo.

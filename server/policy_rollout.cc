@@ -14,6 +14,13 @@ void PolicyRollout::Run() {
   for (const std::shared_ptr<StoreEntry>& entry : stores_.Live()) {
     Bring(*entry);
   }
+  std::vector<std::string> digests;
+  for (const auto& policy : policies_.current()->policies()) {
+    for (const policy::StateShape* shape : policy->StateShapes()) {
+      digests.push_back(shape->digest);
+    }
+  }
+  rule_states_.KeepOnly(digests);
 }
 
 void PolicyRollout::Bring(StoreEntry& entry) {

@@ -7,11 +7,15 @@
 // that it is in force knows that no Store goes on under the old one for longer
 // than the host call that it is in.
 //
+// What rules remember that no policy has any more is forgotten then, but for
+// what Stores still go by.
+//
 // Any thread. Works out plans for thousands of rules on the caller's time.
 
 #ifndef CALLGATE_SERVER_POLICY_ROLLOUT_H_
 #define CALLGATE_SERVER_POLICY_ROLLOUT_H_
 
+#include "policy/rule_states.h"
 #include "server/metrics/metrics.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/store_registry.h"
@@ -22,8 +26,12 @@ class PolicyRollout {
  public:
   // All outlive it.
   PolicyRollout(const policies::PolicyCatalogue& policies,
-                StoreRegistry& stores, metrics::Metrics& metrics)
-      : policies_(policies), stores_(stores), metrics_(metrics) {}
+                StoreRegistry& stores, policy::RuleStates& rule_states,
+                metrics::Metrics& metrics)
+      : policies_(policies),
+        stores_(stores),
+        rule_states_(rule_states),
+        metrics_(metrics) {}
   PolicyRollout(const PolicyRollout&) = delete;
   PolicyRollout& operator=(const PolicyRollout&) = delete;
 
@@ -35,6 +43,7 @@ class PolicyRollout {
  private:
   const policies::PolicyCatalogue& policies_;
   StoreRegistry& stores_;
+  policy::RuleStates& rule_states_;
   metrics::Metrics& metrics_;
 };
 

@@ -117,12 +117,24 @@ class WasiHandleNames final : public policy::HandleNames {
   wasi::Context* context_ = nullptr;
 };
 
-policy::PolicyHook::Options HookOptionsWith(
-    policy::HandleNames* handles, policy::anomaly::ProfileBook* profiles) {
+policy::PolicyHook::Options HookOptionsWith(const SessionConfig& config,
+                                            policy::HandleNames* handles) {
   policy::PolicyHook::Options options;
   options.handles = handles;
-  options.profiles = profiles;
+  options.profiles = config.profiles;
+  options.states = config.rule_states;
+  options.keep_answers = config.keep_answers;
   return options;
+}
+
+// "name@version", the version in short.
+std::vector<std::string> PolicyNames(
+    absl::Span<const std::shared_ptr<const policy::Policy>> policies) {
+  std::vector<std::string> names;
+  for (const auto& policy : policies) {
+    names.push_back(absl::StrCat(policy->name(), "@", policy->short_version()));
+  }
+  return names;
 }
 
 std::string TrapMessage(const Trap& trap) {
@@ -153,17 +165,22 @@ class Session::Impl {
       : config_(std::move(config)),
         budgets_(policy::ComputeEffectiveBudgets(config_.policies)),
         tally_(config_.observer),
+        recording_hook_(MakeRecordingHook()),
         hook_(config_.policies,
               policy::StoreFacts{config_.store_id, config_.tenant,
                                  config_.module_digest, config_.module_name},
-              MonotonicNow, tally_,
-              HookOptionsWith(&handle_names_, config_.profiles)),
+              MonotonicNow, JudgesSink(),
+              HookOptionsWith(config_, &handle_names_)),
         store_(engine, StoreLimitsUnder(budgets_)),
         turns_(
             config_.waiting_max, [this] { store_.Interrupt(); },
             [this] { store_.ResetInterrupt(); }) {
     policies_ = config_.policies;
     facts_.last_used = absl::Now();
+    if (recording_hook_ != nullptr) {
+      recording_hook_->Attach(hook_, PolicyNames(config_.policies),
+                              config_.policies);
+    }
   }
   ~Impl() { FinishLearning(); }
   Impl(const Impl&) = delete;
@@ -206,6 +223,18 @@ class Session::Impl {
   void CollectReplaced() { hook_.CollectReplaced(); }
 
  private:
+  // Null where nobody will record.
+  std::unique_ptr<policy::trial::RecordingHook> MakeRecordingHook() {
+    if (config_.recorder == nullptr) return nullptr;
+    return std::make_unique<policy::trial::RecordingHook>(
+        *config_.recorder, tally_, &handle_names_,
+        policy::trial::RecordingHook::Clocks{MonotonicNow, absl::Now});
+  }
+  policy::DecisionSink& JudgesSink() {
+    if (recording_hook_ != nullptr) return *recording_hook_;
+    return tally_;
+  }
+
   // The budgets of one call, and whose they are.
   struct Armed {
     CallOptions options;
@@ -238,6 +267,8 @@ class Session::Impl {
   // In this order: what stands later uses what stands before.
   VerdictTally tally_;
   WasiHandleNames handle_names_;
+  // In front of hook_ and behind it, if wanted.
+  std::unique_ptr<policy::trial::RecordingHook> recording_hook_;
   policy::PolicyHook hook_;
   std::optional<ProbingHook> probing_hook_;  // in front of hook_, if wanted
   std::shared_ptr<wasi::Context> wasi_;
@@ -307,10 +338,12 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   if (!status.ok()) return status;
   status = CheckPolicies(*config_.module, config_.policies, specs, warnings_);
   if (!status.ok()) return status;
-  if (config_.probe_watcher == nullptr) return store_.SetCallHook(hook_);
+  CallHook* judge = &hook_;
+  if (recording_hook_ != nullptr) judge = recording_hook_.get();
+  if (config_.probe_watcher == nullptr) return store_.SetCallHook(*judge);
   HookOptions hook_options;
   hook_options.probes = config_.probes;
-  probing_hook_.emplace(hook_, *config_.probe_watcher);
+  probing_hook_.emplace(*judge, *config_.probe_watcher);
   return store_.SetCallHook(*probing_hook_, hook_options);
 }
 
@@ -726,11 +759,7 @@ void Session::RefuseForWantOfPolicy(
 void Session::CollectReplaced() { impl_->CollectReplaced(); }
 
 std::vector<std::string> Session::policy_names() const {
-  std::vector<std::string> names;
-  for (const auto& policy : impl_->policies()) {
-    names.push_back(absl::StrCat(policy->name(), "@", policy->short_version()));
-  }
-  return names;
+  return PolicyNames(impl_->policies());
 }
 
 std::string PermissivePolicyYaml(const std::vector<StubImport>& stubs) {

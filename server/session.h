@@ -12,8 +12,8 @@
 // reach a guest that runs. Observers and sinks are called on the thread that
 // runs the guest, with no lock held.
 //
-// Ownership: the Engine, the HostModules, the observer and the output sink
-// outlive the Session. stdin_fd is borrowed.
+// Ownership: the Engine, the HostModules, the rule states, the observer and the
+// output sink outlive the Session. stdin_fd is borrowed.
 //
 // Errors: a bad absl::Status means that there was no call, with a reason of
 // error_reason.h. Whatever the guest did, or the policies did to it, is an
@@ -39,6 +39,8 @@
 #include "policy/decision.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
+#include "policy/rule_states.h"
+#include "policy/trial/recording_hook.h"
 #include "runtime/engine.h"
 #include "runtime/function_filter.h"
 #include "runtime/module.h"
@@ -143,8 +145,16 @@ struct SessionConfig {
   policy::anomaly::ProfileBook* profiles = nullptr;
   // Null: output is kept and handed out with each Outcome.
   OutputSink* output = nullptr;
+  // What rules of policies remember of all Stores. Null: this one is alone.
+  policy::RuleStates* rule_states = nullptr;
   // Null: nobody is told.
   SessionObserver* observer = nullptr;
+  // Writes down what the policies are shown and what they say, while it is
+  // recording; null: nobody will. Outlives the Session.
+  policy::trial::TraceRecorder* recorder = nullptr;
+  // Tells the observer what was known of each call that is a decision, and what
+  // each condition said (policy::DecisionRecord::facts).
+  bool keep_answers = false;
   // The guest's functions whose calls `probe_watcher` is shown; it outlives the
   // Session, and may be null if there are none.
   FunctionFilter probes;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/events/escape.h"
 #include "server/verdict_tally.h"
 
@@ -34,11 +35,13 @@ v1::EventSeverity SeverityToProto(policy::Severity severity) {
 
 StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
                            metrics::Metrics& metrics,
-                           QuarantineHandler on_quarantine)
+                           QuarantineHandler on_quarantine,
+                           Explanations* explanations)
     : facts_(std::move(facts)),
       events_(events),
       metrics_(metrics),
-      on_quarantine_(std::move(on_quarantine)) {}
+      on_quarantine_(std::move(on_quarantine)),
+      explanations_(explanations) {}
 
 v1::Event StoreWatcher::NewEvent(v1::EventKind kind,
                                  v1::EventSeverity severity) const {
@@ -72,6 +75,7 @@ void StoreWatcher::CountMatches(const policy::DecisionRecord& decision) {
 
 void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
   CountMatches(decision);
+  if (explanations_ != nullptr) explanations_->Keep(decision, absl::Now());
   if (!decision.report) return;
   v1::Event event = NewEvent(
       decision.budget.empty() ? v1::EVENT_KIND_DECISION : v1::EVENT_KIND_BUDGET,
@@ -125,6 +129,18 @@ void StoreWatcher::OnConditionFailed(const policy::StoreFacts&,
   event.set_action("policy_condition_failed");
   event.set_message(absl::StrCat("the condition of rule ", rule, " of policy ",
                                  policy, " could not be evaluated: ", message));
+  events_.Publish(std::move(event));
+}
+
+void StoreWatcher::OnRuleForgot(const policy::StoreFacts&,
+                                absl::string_view policy,
+                                absl::string_view rule) {
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_WARNING);
+  event.set_action("policy_rule_forgot");
+  event.set_message(
+      absl::StrCat("rule ", rule, " of policy ", policy,
+                   " may remember no more, and forgot the oldest of what it "
+                   "knew before its time"));
   events_.Publish(std::move(event));
 }
 

@@ -1,7 +1,7 @@
 // What happens in one Store, told to the event log and the metrics.
 //
-// Called on the Store's turn; any thread may read. The event log and metrics
-// outlive it.
+// Called on the Store's turn; any thread may read. The event log, metrics and
+// explanations outlive it.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "policy/policy_violation.h"
 #include "server/events/event_log.h"
+#include "server/explanations.h"
 #include "server/metrics/metrics.h"
 #include "server/session.h"
 
@@ -31,7 +32,8 @@ class StoreWatcher final : public SessionObserver {
       std::function<void(const policy::PolicyViolation& violation)>;
 
   StoreWatcher(Facts facts, events::EventLog& events, metrics::Metrics& metrics,
-               QuarantineHandler on_quarantine);
+               QuarantineHandler on_quarantine,
+               Explanations* explanations = nullptr);
 
   void OnDecision(const policy::DecisionRecord& decision) override;
   void OnDecisionDuration(absl::Duration duration) override;
@@ -40,6 +42,8 @@ class StoreWatcher final : public SessionObserver {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+  void OnRuleForgot(const policy::StoreFacts& store, absl::string_view policy,
+                    absl::string_view rule) override;
   void OnCallEnded(const CallEnd& end) override;
   void OnNotLearned(const absl::Status& why) override;
 
@@ -55,6 +59,7 @@ class StoreWatcher final : public SessionObserver {
   events::EventLog& events_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
+  Explanations* const explanations_;  // may be null
 
   // Of the Store's turn: the policies have told of a used-up budget.
   bool budget_told_ = false;

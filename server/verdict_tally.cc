@@ -100,6 +100,12 @@ void VerdictTally::OnConditionFailed(const policy::StoreFacts& store,
   }
 }
 
+void VerdictTally::OnRuleForgot(const policy::StoreFacts& store,
+                                absl::string_view policy,
+                                absl::string_view rule) {
+  if (next_ != nullptr) next_->OnRuleForgot(store, policy, rule);
+}
+
 void VerdictTally::Take(Outcome& outcome) {
   outcome.verdicts.reserve(entries_.size());
   for (Entry& entry : entries_) {

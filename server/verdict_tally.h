@@ -34,6 +34,8 @@ class VerdictTally final : public policy::DecisionSink {
   void OnConditionFailed(const policy::StoreFacts& store,
                          absl::string_view policy, absl::string_view rule,
                          absl::string_view message) override;
+  void OnRuleForgot(const policy::StoreFacts& store, absl::string_view policy,
+                    absl::string_view rule) override;
 
   // Moves what was told since the last Take into `outcome`.
   void Take(Outcome& outcome);

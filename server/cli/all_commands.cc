@@ -33,6 +33,43 @@ constexpr absl::string_view kCheckDetails =
     "include\n"
     "one another.";
 
+constexpr absl::string_view kTestDetails =
+    "Runs the files' own tests as the daemon does before it puts a policy in\n"
+    "force, and prints what the tests had each rule and its condition do. No\n"
+    "daemon is needed. Files given together may include one another. Ends "
+    "with\n"
+    "exit code 1 if a test fails, and 78 if a file or a test is wrong.";
+
+constexpr absl::string_view kCoverageDetails =
+    "Tags such as T1041 and T1552.001 name techniques of MITRE ATT&CK, and\n"
+    "mitre.exfiltration a tactic. Rules that say neither come last.";
+
+constexpr absl::string_view kReplayDetails =
+    "Prints each verdict that would have been another, and how many there "
+    "are.\n"
+    "Every Store is judged by the policies that judged it, with FILE in the\n"
+    "place of the one of its name; Stores that FILE is not for are left out.\n"
+    "\n"
+    "A change is uncertain if it may be due to what a trace does not know: "
+    "bytes\n"
+    "that are redacted, or how a call would have ended that never ran. "
+    "Budgets\n"
+    "of fuel, time and bytes are not replayed. Nothing is put in force.";
+
+constexpr absl::string_view kExplainDetails =
+    "Events name their decision. Shown are the facts of the call, every rule\n"
+    "that was true, every condition that was asked, and the exceptions that "
+    "let\n"
+    "it go. The daemon keeps the newest decisions that were more than an "
+    "allow.";
+
+constexpr absl::string_view kRecordDetails =
+    "The daemon must have been started with --trace-mib. A trace has every "
+    "host\n"
+    "call of every Store, with what its arguments point to unless a policy or\n"
+    "the function's author redacts it. Prints the trace's name; it ends by\n"
+    "itself, or with `callgate trace stop`.";
+
 constexpr absl::string_view kVersionDetails =
     "VERSION is a number of `policy history`, or at least seven digits of the\n"
     "version's digest. Without one it is what is in force.";
@@ -138,6 +175,7 @@ CommandTable MakeTable() {
       {"module", "Modules: WebAssembly binaries kept by digest"},
       {"policy", "Policies: what guests may do"},
       {"profile", "Profiles: what is usual of a module"},
+      {"trace", "Traces: what guests did, to try policies on"},
       {"store", "Stores: isolated worlds that take many calls"},
   };
   table.commands = {
@@ -231,6 +269,110 @@ CommandTable MakeTable() {
        kCheckDetails,
        {"callgate policy check base.yaml strict.yaml"},
        PolicyCheck},
+      {"policy test",
+       "Runs the tests in policy files",
+       "FILE…",
+       1,
+       kNoLimit,
+       false,
+       Reach::kLocal,
+       {{"junit", "FILE", "writes the results as JUnit's XML, too"}},
+       kTestDetails,
+       {"callgate policy test strict.yaml --junit results.xml"},
+       PolicyTest},
+      {"policy coverage",
+       "Shows which ATT&CK techniques rules look for",
+       "FILE…",
+       1,
+       kNoLimit,
+       false,
+       Reach::kLocal,
+       {kJsonFlag},
+       kCoverageDetails,
+       {"callgate policy coverage strict.yaml"},
+       PolicyCoverage},
+      {"policy schema",
+       "Prints the policy format as a JSON Schema",
+       "",
+       0,
+       0,
+       false,
+       Reach::kLocal,
+       {},
+       "Editors complete and check policy files by it.",
+       {"callgate policy schema > callgate.schema.json"},
+       PolicySchema},
+      {"policy replay",
+       "Shows what a policy would have said of a trace",
+       "FILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"trace", "NAME", "the trace, as `callgate trace ls` has it"},
+        {"since", "TIME",
+         "instead: all that is recorded of so long, such as 1h"},
+        {"alone", "", "by FILE alone, for every Store of the trace"},
+        kJsonFlag},
+       kReplayDetails,
+       {"callgate policy replay strict.yaml --since 1h"},
+       PolicyReplay},
+      {"policy explain",
+       "Shows why a decision was what it was",
+       "DECISION_ID",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       kExplainDetails,
+       {"callgate policy explain 4f2a81-17"},
+       PolicyExplain},
+
+      {"trace record",
+       "Begins to record what guests do",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {{"for", "TIME", "ends after so long [10m]"}},
+       kRecordDetails,
+       {"callgate trace record --for 1h"},
+       TraceRecord},
+      {"trace stop",
+       "Ends the trace that is being recorded",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {},
+       "Prints its name.",
+       {"callgate trace stop"},
+       TraceStop},
+      {"trace ls",
+       "Lists the traces",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "",
+       {"callgate trace ls"},
+       TraceLs},
+      {"trace rm",
+       "Removes traces",
+       "NAME…",
+       1,
+       kNoLimit,
+       false,
+       Reach::kDaemon,
+       {},
+       "One that is being recorded ends.",
+       {"callgate trace rm 20270131T120000-1"},
+       TraceRm},
       {"policy apply",
        "Puts a policy in force",
        "FILE",

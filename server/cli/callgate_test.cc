@@ -475,6 +475,94 @@ TEST(CallgateCheckTest, ShowsEveryProblemWithItsPlace) {
       << finished.out;
 }
 
+// --- policy test, coverage, schema
+
+std::string TestedPolicy(absl::string_view verdict) {
+  return WriteFile(
+      absl::StrCat("tested_", verdict, ".yaml"),
+      absl::StrCat(kPolicyHead,
+                   "metadata: { name: tested }\n"
+                   "include: [wasi-preview1-base]\n"
+                   "imports:\n"
+                   "  - id: secret\n"
+                   "    import: wasi_snapshot_preview1.path_open\n"
+                   "    action: deny\n"
+                   "    when: 'args.path.startsWith(\"/secret/\")'\n"
+                   "    tags: [T1552]\n"
+                   "tests:\n"
+                   "  - name: secrets\n"
+                   "    events:\n"
+                   "      - import: wasi_snapshot_preview1.path_open\n"
+                   "        args: { fd: /secret, path: a }\n"
+                   "      - import: wasi_snapshot_preview1.path_open\n"
+                   "        args: { path: /plain }\n"
+                   "    expect:\n"
+                   "      - { event: 0, verdict: ",
+                   verdict,
+                   " }\n"
+                   "      - { event: 1, verdict: allow }\n"));
+}
+
+TEST(CallgatePolicyTestTest, PassesAndShowsWhatRulesDid) {
+  const std::string path = TestedPolicy("deny");
+  const Finished finished = Callgate({"policy", "test", path});
+  EXPECT_EQ(finished.exit_code, kExitOk) << finished.err;
+  EXPECT_EQ(finished.err, "");
+  EXPECT_EQ(
+      finished.out,
+      absl::StrCat("pass  secrets\n"
+                   "RULE    LINE  MATCHED  TRUE  FALSE  EXCEPTED  FAILED\n"
+                   "secret  6     1        1     1      0         0\n",
+                   path,
+                   ": 1 tests, 0 failed; 1 of 1 rules matched, 1 of 1 "
+                   "conditions were true and false\n"));
+}
+
+TEST(CallgatePolicyTestTest, FailsWithThePlaceAndWritesJUnit) {
+  const std::string path = TestedPolicy("trap");
+  const std::string junit = absl::StrCat(testing::TempDir(), "/junit.xml");
+  const Finished finished =
+      Callgate({"policy", "test", path, "--junit", junit});
+  EXPECT_EQ(finished.exit_code, kExitFailure) << finished.err;
+  EXPECT_TRUE(absl::StrContains(
+      finished.out,
+      absl::StrCat("FAIL  secrets\n      ", path,
+                   ":19:9: event 0 (wasi_snapshot_preview1.path_open at 0): "
+                   "expected trap; it was deny(76) by tested/secret")))
+      << finished.out;
+  const std::string xml = ReadWholeFile(junit);
+  EXPECT_TRUE(absl::StrContains(
+      xml, "<testsuites tests=\"1\" failures=\"1\" errors=\"0\">"))
+      << xml;
+}
+
+TEST(CallgatePolicyTestTest, ATestThatIsWrongIsAProblemOfTheFile) {
+  const std::string path = TestedPolicy("perhaps");
+  const Finished finished = Callgate({"policy", "test", path});
+  EXPECT_EQ(finished.exit_code, kExitPolicyRefused);
+  EXPECT_EQ(finished.out, "");
+  EXPECT_TRUE(absl::StrContains(finished.err, path + ":19:")) << finished.err;
+}
+
+TEST(CallgatePolicyTestTest, CoverageListsTechniques) {
+  const std::string path = TestedPolicy("deny");
+  EXPECT_EQ(Callgate({"policy", "coverage", path}).out,
+            "ATT&CK  RULES\n"
+            "T1552   tested/secret\n");
+  EXPECT_EQ(Callgate({"policy", "coverage", path, "--json"}).out,
+            "{\"techniques\":{\"T1552\":[\"tested/secret\"]},"
+            "\"tactics\":{},\"without\":[]}\n");
+}
+
+TEST(CallgatePolicyTestTest, SchemaIsPrinted) {
+  const Finished finished = Callgate({"policy", "schema"});
+  EXPECT_EQ(finished.exit_code, kExitOk);
+  EXPECT_TRUE(absl::StartsWith(
+      finished.out,
+      "{\n  \"$schema\": \"http://json-schema.org/draft-07/schema#\",\n"))
+      << finished.out.substr(0, 200);
+}
+
 // --- run --local
 // --------------------------------------------------------------
 

@@ -24,6 +24,17 @@ int ModuleVerify(const Arguments& arguments);
 int PolicyCheck(const Arguments& arguments);
 int PolicyApply(const Arguments& arguments);
 int PolicyLs(const Arguments& arguments);
+// policy_trial_command.cc
+int PolicyTest(const Arguments& arguments);
+int PolicySchema(const Arguments& arguments);
+int PolicyCoverage(const Arguments& arguments);
+// trace_command.cc
+int TraceRecord(const Arguments& arguments);
+int TraceStop(const Arguments& arguments);
+int TraceLs(const Arguments& arguments);
+int TraceRm(const Arguments& arguments);
+int PolicyReplay(const Arguments& arguments);
+int PolicyExplain(const Arguments& arguments);
 // policy_history.cc
 int PolicyShow(const Arguments& arguments);
 int PolicyHistory(const Arguments& arguments);

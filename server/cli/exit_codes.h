@@ -10,7 +10,8 @@ namespace callgate::cli {
 
 enum ExitCode : int {
   kExitOk = 0,
-  // The daemon or the machine could not do it; stderr says what and why.
+  // The daemon or the machine could not do it, and stderr says what and why; or
+  // tests of a policy failed.
   kExitFailure = 1,
   // The command line is wrong (EX_USAGE of sysexits.h, as the others below).
   kExitUsage = 64,

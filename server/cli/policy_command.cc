@@ -4,8 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_file.h"
+#include "policy/problem.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"
@@ -13,6 +12,7 @@
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/message_json.h"
+#include "server/cli/policy_files.h"
 #include "server/cli/policy_text.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
@@ -38,46 +38,16 @@ absl::string_view OriginText(v1::PolicyOrigin origin) {
 }  // namespace
 
 int PolicyCheck(const Arguments& arguments) {
-  // Files given together may include one another: the first pass reads them
-  // all, the second looks names up in what was read.
-  std::vector<policy::LoadResult> loaded;
-  int exit_code = kExitOk;
-  for (const std::string& path : arguments.operands()) {
-    OrFailure<std::string> text = ReadPolicyText(path);
-    if (!text.ok()) return Report(text.failure());
-    loaded.push_back(policy::LoadPolicy(*text, path));
-  }
-  const auto find =
-      [&](absl::string_view name) -> const policy::LoadedPolicyFile* {
-    for (const policy::LoadResult& each : loaded) {
-      if (each.ok() &&
-          each.file->proto.metadata().name() == std::string(name)) {
-        return &*each.file;
-      }
-    }
-    return nullptr;
-  };
+  OrFailure<std::vector<PolicyFile>> files =
+      ReadPolicyFiles(arguments.operands());
+  if (!files.ok()) return Report(files.failure());
+  const int exit_code = PrintProblemsOf(*files) ? kExitOk : kExitPolicyRefused;
   std::string passed;
-  for (size_t i = 0; i < loaded.size(); ++i) {
-    policy::CompileResult compiled;
-    if (loaded[i].ok()) {
-      compiled = policy::CompilePolicy(*loaded[i].file, find);
-    } else {
-      compiled.problems = std::move(loaded[i].problems);
-    }
-    for (const policy::Problem& problem : compiled.problems) {
-      PrintProblem(problem, "");
-    }
-    for (const policy::Problem& warning : compiled.warnings) {
-      PrintProblem(warning, "warning: ");
-    }
-    if (compiled.ok()) {
-      absl::StrAppend(&passed, EscapeText(arguments.operands()[i]), ": ok, ",
-                      EscapeText(compiled.policy->name()), "@",
-                      compiled.policy->version(), "\n");
-    } else {
-      exit_code = kExitPolicyRefused;
-    }
+  for (const PolicyFile& file : *files) {
+    if (!file.ok()) continue;
+    absl::StrAppend(&passed, EscapeText(file.path), ": ok, ",
+                    EscapeText(file.compiled.policy->name()), "@",
+                    file.compiled.policy->version(), "\n");
   }
   const int printed = Print(passed);
   return exit_code != kExitOk ? exit_code : printed;

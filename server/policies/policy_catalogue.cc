@@ -232,6 +232,19 @@ PolicyCatalogue::Examined PolicyCatalogue::Examine(const std::string& source,
   return examined;
 }
 
+policy::CompileResult PolicyCatalogue::Compile(
+    absl::string_view source, absl::string_view file_name) const {
+  policy::LoadResult loaded = policy::LoadPolicy(source, file_name);
+  if (!loaded.ok()) {
+    policy::CompileResult result;
+    result.problems = std::move(loaded.problems);
+    return result;
+  }
+  const std::shared_ptr<const PolicyMap> in_force = policies();
+  return policy::CompilePolicy(*loaded.file,
+                               ResolverOf(*in_force, &*loaded.file));
+}
+
 PolicyCheck PolicyCatalogue::Validate(absl::string_view source,
                                       absl::string_view file_name) const {
   const std::shared_ptr<const PolicyMap> now = policies();

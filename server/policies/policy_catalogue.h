@@ -130,6 +130,10 @@ class PolicyCatalogue {
   PolicyCheck Validate(absl::string_view source,
                        absl::string_view file_name) const;
 
+  // What the text comes to beside the policies in force; it is not applied.
+  policy::CompileResult Compile(absl::string_view source,
+                                absl::string_view file_name) const;
+
   struct ApplyRequest {
     std::string source;
     std::string file_name;

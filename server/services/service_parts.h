@@ -6,10 +6,12 @@
 #include <atomic>
 
 #include "policy/anomaly/profile_book.h"
+#include "policy/rule_states.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"
 #include "server/events/event_log.h"
+#include "server/explanations.h"
 #include "server/guest_runs.h"
 #include "server/host_module.h"
 #include "server/metrics/metrics.h"
@@ -19,6 +21,7 @@
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/timer.h"
+#include "server/traces/trace_library.h"
 #include "server/worker_pool.h"
 
 namespace callgate {
@@ -34,7 +37,11 @@ struct ServiceParts {
   ModuleLibrary& modules;
   StoreRegistry& stores;
   PolicyRollout& rollout;
+  policy::RuleStates& rule_states;
   events::EventLog& events;
+  Explanations& explanations;
+  // Null: the operator wants no traces.
+  traces::TraceLibrary* traces;
   metrics::Metrics& metrics;
   Timer& timer;
   // Calls into guests.

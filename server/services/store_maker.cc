@@ -285,8 +285,12 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
       [parts, tenant,
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);
-      });
+      },
+      &parts.explanations);
+  session.rule_states = &parts.rule_states;
   session.observer = watcher.get();
+  session.keep_answers = true;
+  if (parts.traces != nullptr) session.recorder = &parts.traces->recorder();
   absl::StatusOr<std::unique_ptr<Session>> made =
       Session::Create(parts.engine, parts.host_modules, std::move(session));
   if (!made.ok()) return made.status();

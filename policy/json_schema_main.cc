@@ -1,0 +1,10 @@
+// Prints the schema, for its test.
+
+#include <cstdio>
+
+#include "policy/json_schema.h"
+
+int main() {
+  std::fputs(callgate::policy::PolicyJsonSchema().c_str(), stdout);
+  return 0;
+}

@@ -1,0 +1,56 @@
+// What the hook keeps for those who ask why: what each condition said of the
+// call, and what was known of it.
+
+#include "absl/strings/str_cat.h"
+#include "policy/import_name.h"
+#include "policy/policy_hook.h"
+#include "policy/quote.h"
+
+namespace callgate::policy {
+
+void PolicyHook::KeepAnswer(size_t policy, const Rule& rule,
+                            const ImportJudge::Outcome& outcome) {
+  ConditionAnswer answer;
+  answer.policy = rules_->policy(policy).name();
+  answer.rule = rule.id;
+  switch (outcome.answer) {
+    case ImportJudge::Answer::kNo:
+      if (outcome.exception != nullptr) {
+        answer.kind = ConditionAnswer::Kind::kExcepted;
+        answer.exception = outcome.exception->name.empty()
+                               ? outcome.exception->reason
+                               : outcome.exception->name;
+      }
+      break;
+    case ImportJudge::Answer::kYes:
+      answer.kind = ConditionAnswer::Kind::kTrue;
+      break;
+    case ImportJudge::Answer::kFailed:
+      answer.kind = ConditionAnswer::Kind::kFailed;
+      break;
+  }
+  answers_.push_back(answer);
+}
+
+void PolicyHook::DescribeFacts(const CallContext& call, const ImportPlan& plan,
+                               CallMoment& moment) {
+  fact_texts_.clear();
+  const auto add = [this](CallFact fact, std::string text) {
+    fact_texts_.push_back({std::string(CallFactName(fact)), std::move(text)});
+  };
+  const FunctionIdentity& function = *plan.function;
+  add(CallFact::kImport,
+      Quote(FormatImportName(function.module, function.name)));
+  add(CallFact::kDepth, absl::StrCat(call.depth()));
+  add(CallFact::kSeq, absl::StrCat(calls_of_store_));
+  add(CallFact::kStoreCalls, absl::StrCat(calls_of_store_ - 1));
+  add(CallFact::kStoreId, Quote(facts_.store_id));
+  add(CallFact::kTenant, Quote(facts_.tenant));
+  add(CallFact::kModuleDigest, Quote(facts_.module_digest));
+  add(CallFact::kModuleName, Quote(facts_.module_name));
+  for (const PlannedJudge& planned : plan.judges) {
+    planned.judge.DescribeFacts(moment, &fact_texts_);
+  }
+}
+
+}  // namespace callgate::policy

@@ -1,0 +1,93 @@
+// Shows a trace to other rules and says which verdicts would have been others.
+//
+// The same trace and the same policies give the same report, byte for byte:
+// nothing but the trace is read, no clock either.
+//
+// What a trace cannot know. A call that was stopped and now goes on has no
+// results; it is taken to have ended with zeros, and what follows from that is
+// the policies' word about a run that never was. Bytes that are hidden by a
+// redaction, or that were not written down, read as zeros; a verdict that read
+// such is marked. Budgets of fuel, time and bytes are not replayed, since what
+// a call uses is not in the trace.
+
+#ifndef CALLGATE_POLICY_TRIAL_REPLAY_H_
+#define CALLGATE_POLICY_TRIAL_REPLAY_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "policy/policy.h"
+#include "policy/trial/trace_reader.h"
+#include "policy/trial/trial_decision.h"
+
+namespace callgate::policy::trial {
+
+// A verdict that would have been another.
+struct ReplayChange {
+  uint64_t event = 0;  // in the trace, from 0, of those that are replayed
+  absl::Time wall;
+  std::string store_id;
+  std::string tenant;
+  std::string subject;  // "net.send", "memory_grow"
+  TrialDecision before;
+  TrialDecision after;
+  // It may be due to what the trace does not know.
+  bool uncertain = false;
+
+  // One line, escaped.
+  std::string ToString() const;
+};
+
+struct ReplayReport {
+  static constexpr size_t kChangesMax = 1'000;
+
+  uint64_t events = 0;
+  uint64_t stores = 0;
+  // Stores that no policy was chosen for, and their events.
+  uint64_t stores_skipped = 0;
+  uint64_t events_skipped = 0;
+  uint64_t changed = 0;
+  uint64_t uncertain = 0;  // of those
+  // Enforced verdicts: what was and what would be.
+  std::map<Verdict, uint64_t> before;
+  std::map<Verdict, uint64_t> after;
+  // From one to the other.
+  std::map<std::pair<Verdict, Verdict>, uint64_t> moves;
+  // The first of them.
+  std::vector<ReplayChange> changes;
+  // The trace ended in the middle of a record, as one whose recorder was
+  // killed.
+  bool cut_off = false;
+
+  // Lines for people: each change, then totals.
+  std::string ToString() const;
+};
+
+struct ReplayOptions {
+  // Events before are not replayed.
+  absl::Time since = absl::InfinitePast();
+  // Which policies judge a Store of these facts that was judged by these
+  // ("name@version"); none: it is left out.
+  std::function<std::vector<std::shared_ptr<const Policy>>(
+      const StoreFacts& facts, const std::vector<std::string>& before)>
+      policies;
+  // Asked now and then; false gives up. May be empty.
+  std::function<bool()> keep_going;
+};
+
+// Adds to `report`, so that several traces can be one. DataLoss: the trace is
+// damaged. ResourceExhausted: more Stores at once than a replay holds.
+// Cancelled: keep_going said so.
+absl::Status Replay(TraceReader& trace, const ReplayOptions& options,
+                    ReplayReport* report);
+
+}  // namespace callgate::policy::trial
+
+#endif  // CALLGATE_POLICY_TRIAL_REPLAY_H_

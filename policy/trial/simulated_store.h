@@ -1,0 +1,129 @@
+// A Store without a guest: a PolicyHook that is shown transitions as a Store
+// would show them, with a clock and a memory that are made up or remembered.
+//
+// It has no opinion of its own: what comes of an event is what the hook says.
+// Tests of policies and replays of traces are made of these.
+//
+// One thread. The clock and the shared state outlive it.
+
+#ifndef CALLGATE_POLICY_TRIAL_SIMULATED_STORE_H_
+#define CALLGATE_POLICY_TRIAL_SIMULATED_STORE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "policy/decision.h"
+#include "policy/handle_names.h"
+#include "policy/policy.h"
+#include "policy/policy_hook.h"
+#include "policy/rule_states.h"
+#include "policy/trial/sparse_memory.h"
+#include "policy/trial/trial_decision.h"
+#include "runtime/call_hook.h"
+
+namespace callgate::policy::trial {
+
+// What rules remember, without anything of chance in it.
+RuleStates::Options TrialStates();
+
+// What the hook reads instead of the machine's clocks.
+struct TrialClock {
+  absl::Time monotonic = absl::UnixEpoch();
+  absl::Time wall = absl::UnixEpoch();
+};
+
+class SimulatedStore final : private DecisionSink, private HandleNames {
+ public:
+  // `states`: what rules remember of all Stores together.
+  SimulatedStore(std::vector<std::shared_ptr<const Policy>> policies,
+                 StoreFacts facts, const TrialClock& clock, RuleStates& states);
+  ~SimulatedStore() override;
+  SimulatedStore(const SimulatedStore&) = delete;
+  SimulatedStore& operator=(const SimulatedStore&) = delete;
+
+  PolicyHook& hook() { return *hook_; }
+
+  // Binds a function under the next number. `has_spec`: the host says what its
+  // arguments are.
+  uint32_t Link(std::string module, std::string name, FuncType type,
+                std::optional<HostFunctionSpec> spec);
+
+  // The host calls the guest, and that call ends.
+  void BeginCall();
+  TrialDecision EndCall(const Trap* trap);
+
+  // The guest calls a function. Views are borrowed until LeaveHost, or until
+  // the next call.
+  struct HostCall {
+    uint32_t binding = 0;
+    std::vector<RawValue> args;
+    SparseMemory memory;
+    // What the function writes: addresses, inside, and bytes.
+    std::vector<std::pair<uint64_t, std::string>> writes;
+    // What handles were opened as.
+    std::vector<std::pair<uint64_t, std::string>> paths;
+    uint32_t caller_index = kNoIndex;
+    std::string caller_name;
+    uint32_t depth = 2;
+  };
+  TrialDecision EnterHost(const HostCall& call);
+  // Whether the call of the last EnterHost goes on: the function runs, or the
+  // hook has answered for it. LeaveHost must follow then.
+  bool entered() const { return entered_; }
+  bool answered() const { return answered_; }
+  // How it ended, where the hook has not answered for it. `results` are of the
+  // function's type with kValue and empty else.
+  TrialDecision LeaveHost(const HostCall& call, Ending ending,
+                          absl::Span<const RawValue> results, const Trap* trap);
+
+  TrialDecision Grow(GrowthEvent event);
+
+  // The first fault of the engine; empty if there was none.
+  const std::string& fault() const { return fault_; }
+
+ private:
+  class Context;
+  struct Binding {
+    std::string module;
+    std::string name;
+    FuncType type;
+    std::optional<HostFunctionSpec> spec;
+    FunctionIdentity identity;
+    TransitionSet wanted;
+  };
+
+  // What was told since the last Take, as one decision.
+  TrialDecision Take(Disposition disposition);
+
+  void OnDecision(const DecisionRecord& decision) override;
+  void OnEngineFault(const StoreFacts& store,
+                     absl::string_view message) override;
+  std::optional<absl::string_view> PathOf(const FunctionIdentity& function,
+                                          uint64_t handle) override;
+  void RefuseLinks(const FunctionIdentity&) override {}
+
+  const TrialClock& clock_;
+  std::unique_ptr<PolicyHook> hook_;
+  std::deque<Binding> bindings_;  // identities are lent out
+  FunctionIdentity export_;
+  FuncType export_type_;
+
+  const HostCall* call_ = nullptr;
+  bool entered_ = false;
+  bool answered_ = false;
+  std::vector<RawValue> answer_;
+  TrialDecision told_;
+  std::string fault_;
+};
+
+}  // namespace callgate::policy::trial
+
+#endif  // CALLGATE_POLICY_TRIAL_SIMULATED_STORE_H_

@@ -1,0 +1,100 @@
+// The daemon's traces: files in one directory, within a bound of bytes and of
+// age, at most one of them being recorded.
+//
+// All traces together have at most `bytes_max`: where the one that is being
+// recorded needs room the oldest go, and when it alone is that large it ends. A
+// trace ends at its time, too; one that is older than `age_max` goes. A daemon
+// that was killed leaves a trace that ends early and can be read.
+//
+// Any thread. Calls wait for the disk; a guest waits for it where a buffer's
+// worth of its trace is written.
+
+#ifndef CALLGATE_SERVER_TRACES_TRACE_LIBRARY_H_
+#define CALLGATE_SERVER_TRACES_TRACE_LIBRARY_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "policy/trial/recording_hook.h"
+#include "policy/trial/trace_reader.h"
+
+namespace callgate::traces {
+
+struct TraceInfo {
+  std::string name;
+  absl::Time begin;
+  // When it ended, or will at the latest.
+  absl::Time end;
+  uint64_t bytes = 0;
+  bool recording = false;
+};
+
+class TraceLibrary {
+ public:
+  struct Options {
+    std::string directory;  // made where it is missing
+    uint64_t bytes_max = 0;
+    absl::Duration age_max;
+  };
+  static constexpr size_t kTracesMax = 1'000;
+
+  // Takes what an earlier daemon left. Unavailable or PermissionDenied, with
+  // the fix: the directory.
+  static absl::StatusOr<std::unique_ptr<TraceLibrary>> Open(
+      const Options& options);
+
+  ~TraceLibrary();
+  TraceLibrary(const TraceLibrary&) = delete;
+  TraceLibrary& operator=(const TraceLibrary&) = delete;
+
+  // What Stores write to; lives as long as this.
+  policy::trial::TraceRecorder& recorder() { return recorder_; }
+
+  // FailedPrecondition: one is being recorded.
+  absl::StatusOr<TraceInfo> Start(absl::Duration duration);
+  // FailedPrecondition: none is being recorded.
+  absl::StatusOr<TraceInfo> Stop();
+  // Oldest first.
+  std::vector<TraceInfo> List();
+  // NotFound.
+  absl::Status Remove(absl::string_view name);
+  // What is there of it now. NotFound.
+  absl::StatusOr<policy::trial::TraceReader::Source> Read(
+      absl::string_view name);
+
+  // Lets go of what is too old.
+  void Sweep(absl::Time now);
+
+ private:
+  class File;
+
+  explicit TraceLibrary(const Options& options) : options_(options) {}
+
+  std::string PathOf(absl::string_view name) const;
+  // Those on disk, oldest first; the one that is recorded as its File has it.
+  std::vector<TraceInfo> Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Ends what has ended by itself.
+  void Settle(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SweepLocked(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const Options options_;
+  policy::trial::TraceRecorder recorder_;
+
+  mutable absl::Mutex mu_;
+  // Being recorded, or null.
+  std::shared_ptr<File> file_ ABSL_GUARDED_BY(mu_);
+  uint64_t started_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace callgate::traces
+
+#endif  // CALLGATE_SERVER_TRACES_TRACE_LIBRARY_H_

@@ -1,0 +1,170 @@
+// Trying policies on a daemon: embedded tests at the door, traces, replays, and
+// the reasons of decisions.
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "tests/e2e/with_daemon.h"
+
+namespace callgate::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class TrialsTest : public testing::Test {
+ protected:
+  void SetUp() override { Start({"--trace-mib=8"}); }
+
+  void Start(std::vector<std::string> flags) {
+    daemon_ = nullptr;
+    DaemonSetup setup;
+    setup.data = scratch_.Path("data");
+    setup.more_flags = std::move(flags);
+    auto daemon = DaemonUnderTest::Start(setup);
+    ASSERT_TRUE(daemon.ok()) << daemon.status();
+    daemon_ = *std::move(daemon);
+    Apply("open.yaml", kOpenPolicy);
+    Apply("no-random.yaml", kNoRandomPolicy);
+  }
+  Finished Client(std::vector<std::string> arguments) {
+    return daemon_->Client(std::move(arguments));
+  }
+  Finished Apply(const std::string& name, absl::string_view policy) {
+    return Client({"policy", "apply", scratch_.Write(name, policy)});
+  }
+  std::string ModuleFile(absl::string_view bytes) {
+    return scratch_.Write(absl::StrCat("modules/", ++modules_, ".wasm"), bytes);
+  }
+
+  ScratchDir scratch_;
+  std::unique_ptr<DaemonUnderTest> daemon_;
+  int modules_ = 0;
+};
+
+constexpr char kTested[] = R"yaml(
+api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: tested }
+include: [wasi-preview1-base]
+tests:
+  - name: the clock is allowed
+    events: [ { import: wasi_snapshot_preview1.clock_time_get } ]
+    expect: [ { event: 0, verdict: %VERDICT% } ]
+)yaml";
+
+std::string Tested(absl::string_view verdict) {
+  std::string text = kTested;
+  text.replace(text.find("%VERDICT%"), 9, std::string(verdict));
+  return text;
+}
+
+TEST_F(TrialsTest, APolicyWhoseTestsFailIsNotPutInForce) {
+  const Finished failed = Apply("tested.yaml", Tested("deny"));
+  EXPECT_THAT(failed, EndsWithCode(78));
+  EXPECT_THAT(failed.err, HasSubstr("expected deny; it was allow"));
+  EXPECT_THAT(Client({"policy", "ls"}).out, Not(HasSubstr("tested")));
+  const Finished passed = Apply("tested.yaml", Tested("allow"));
+  EXPECT_THAT(passed, EndsWithCode(0));
+  EXPECT_THAT(Client({"policy", "ls"}).out, HasSubstr("tested"));
+}
+
+TEST_F(TrialsTest, ATraceIsRecordedAndReplayed) {
+  const Finished record = Client({"trace", "record", "--for", "5m"});
+  ASSERT_THAT(record, EndsWithCode(0));
+  const std::string name(absl::StripSuffix(record.out, "\n"));
+  EXPECT_THAT(Client({"trace", "record"}), EndsWithCode(1));
+  EXPECT_THAT(Client({"trace", "ls"}).out, HasSubstr("recording"));
+
+  const std::string file = ModuleFile(ExitsWithErrnoOfRandomGet());
+  EXPECT_THAT(Client({"run", file, "--policy", "no-random"}), EndsWithCode(63));
+  EXPECT_EQ(Client({"trace", "stop"}).out, record.out);
+
+  // The same policy says the same, twice in the same words.
+  const std::string same = scratch_.Write("same.yaml", kNoRandomPolicy);
+  const Finished first = Client({"policy", "replay", same, "--trace", name});
+  ASSERT_THAT(first, EndsWithCode(0));
+  EXPECT_THAT(first.out, HasSubstr(" events of 1 Stores, 0 changed, "));
+  EXPECT_EQ(Client({"policy", "replay", same, "--trace", name}).out, first.out);
+  EXPECT_EQ(Client({"policy", "replay", same, "--since", "1h"}).out, first.out);
+
+  // Another one does not, and nothing changes by that.
+  std::string harder = kNoRandomPolicy;
+  harder.replace(harder.find("action: deny"), 12, "action: trap");
+  harder.erase(harder.find("    guest_errno: 63\n"), 20);
+  const Finished other =
+      Client({"policy", "replay", scratch_.Write("other.yaml", harder),
+              "--trace", name});
+  ASSERT_THAT(other, EndsWithCode(0));
+  EXPECT_THAT(other.out,
+              HasSubstr("wasi_snapshot_preview1.random_get: was deny(63) by "
+                        "no-random/dice-are-out, would be trap by "
+                        "no-random/dice-are-out"));
+  EXPECT_THAT(other.out, HasSubstr("deny -> trap: 1\n"));
+  EXPECT_THAT(Client({"run", file, "--policy", "no-random"}), EndsWithCode(63));
+
+  // A policy that was not among them is for none of its Stores.
+  const std::string open = scratch_.Write("open2.yaml", kOpenPolicy);
+  EXPECT_THAT(Client({"policy", "replay", open, "--trace", name}).out,
+              HasSubstr("left out: "));
+  EXPECT_THAT(
+      Client({"policy", "replay", open, "--trace", name, "--alone"}).out,
+      HasSubstr("deny -> allow: 1\n"));
+
+  EXPECT_THAT(
+      Client({"policy", "replay", same, "--trace", "20200101T000000-1"}).err,
+      HasSubstr("there is no trace 20200101T000000-1"));
+  EXPECT_THAT(Client({"policy", "replay", same}), EndsWithCode(64));
+  EXPECT_THAT(Client({"trace", "rm", name}), EndsWithCode(0));
+  EXPECT_THAT(Client({"trace", "ls"}).out, Not(HasSubstr(name)));
+  EXPECT_THAT(Client({"events"}).out, HasSubstr("trace_started"));
+}
+
+TEST_F(TrialsTest, NobodyRecordsUnlessTheOperatorSaidSo) {
+  Start({});
+  const Finished record = Client({"trace", "record"});
+  EXPECT_THAT(record, EndsWithCode(1));
+  EXPECT_THAT(record.err, HasSubstr("start it with --trace-mib"));
+}
+
+TEST_F(TrialsTest, ADecisionIsExplained) {
+  EXPECT_THAT(Apply("watch.yaml", R"yaml(
+api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: watch }
+include: [wasi-preview1-base]
+imports:
+  - { id: dice, import: wasi_snapshot_preview1.random_get, action: deny, when: 'args.len < 100', tags: [T1000] }
+rules:
+  - { id: deep, when: 'call.depth > 99', action: log }
+)yaml"),
+              EndsWithCode(0));
+  Client({"run", ModuleFile(ExitsWithErrnoOfRandomGet()), "--policy", "watch"});
+  const std::string events = Client({"events", "--output", "json"}).out;
+  std::string id;
+  for (const absl::string_view line : absl::StrSplit(events, '\n')) {
+    const size_t at = line.find("\"decision_id\":\"");
+    if (at == absl::string_view::npos) continue;
+    const absl::string_view rest = line.substr(at + 15);
+    id = std::string(rest.substr(0, rest.find('"')));
+  }
+  ASSERT_NE(id, "") << events;
+  const Finished explained = Client({"policy", "explain", id});
+  ASSERT_THAT(explained, EndsWithCode(0));
+  EXPECT_THAT(explained.out,
+              HasSubstr("wasi_snapshot_preview1.random_get: deny(76), by "
+                        "watch/dice: "));
+  EXPECT_THAT(explained.out, HasSubstr("watch/deep    false"));
+  EXPECT_THAT(explained.out, HasSubstr("watch/dice    true"));
+  EXPECT_THAT(explained.out, HasSubstr("args.len"));
+  EXPECT_THAT(explained.out, HasSubstr("T1000"));
+  EXPECT_THAT(Client({"policy", "explain", "s-0-1"}).err,
+              HasSubstr("there is no decision s-0-1"));
+}
+
+}  // namespace
+}  // namespace callgate::e2e
