@@ -312,11 +312,11 @@ TEST(CompilePolicyTest, EveryFieldIsEitherDoneOrRefused) {
   // A field of a supported message that the list does not have is refused, so
   // a file with only that field set must not compile.
   v1::PolicyFile file;
-  file.mutable_tests()->Add()->set_name("x");
+  file.mutable_defaults()->mutable_suppression()->set_burst(1);
   LoadedPolicyFile loaded;
   loaded.proto = file;
   EXPECT_THAT(Lines(FindUnsupportedFields(loaded)),
-              ElementsAre(HasSubstr("tests: not supported yet")));
+              ElementsAre(HasSubstr("defaults.suppression: not supported yet")));
 }
 
 // --- Includes ----------------------------------------------------------------
