@@ -266,7 +266,7 @@ int PolicyLearn(const Arguments& arguments) {
   file << response.source();
   file.close();
   if (!file) {
-    return Fail(kExitUsage, absl::StrCat("cannot write ", Quoted(path)));
+    return Fail(kExitFailure, absl::StrCat("cannot write ", Quoted(path)));
   }
   return kExitOk;
 }
