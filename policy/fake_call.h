@@ -49,6 +49,11 @@ class FakeCall final : public CallContext {
     ending_ = ending;
     return *this;
   }
+  // The functions that led to the call, the caller first.
+  FakeCall& WithChain(std::vector<uint64_t> chain) {
+    chain_ = std::move(chain);
+    return *this;
+  }
   FakeCall& WithMemory(std::vector<uint8_t>* memory) {
     memory_ = memory;
     return *this;
@@ -81,6 +86,19 @@ class FakeCall final : public CallContext {
   CallerFrame caller() override { return {7, caller_name_, ""}; }
   uint32_t caller_index() override { return 7; }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
+  size_t CallChain(absl::Span<uint64_t> words) override {
+    const size_t count = std::min(words.size(), chain_.size());
+    std::copy_n(chain_.begin(), count, words.begin());
+    return count;
+  }
+  size_t ChainFunctions(absl::Span<const uint64_t> words,
+                        absl::Span<uint32_t> functions) override {
+    const size_t count = std::min(words.size(), functions.size());
+    for (size_t i = 0; i < count; ++i) {
+      functions[i] = static_cast<uint32_t>(words[i]);
+    }
+    return count;
+  }
   void Relink() override { ++relinks_; }
   int relinks() const { return relinks_; }
   uint64_t MemoryBytes() override {
@@ -128,6 +146,7 @@ class FakeCall final : public CallContext {
   Fuel unmetered_{/*metered=*/false};
   std::vector<RawValue> held_args_;
   std::vector<RawValue> held_results_;
+  std::vector<uint64_t> chain_ = {7};
   std::vector<uint8_t>* memory_ = nullptr;
   bool in_place_ = false;
   absl::Status capture_error_;

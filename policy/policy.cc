@@ -60,6 +60,9 @@ std::vector<const Rule*> Policy::AllRules() const {
   for (const TemporalRule& temporal : content_.temporal) {
     rules.push_back(&temporal.rule);
   }
+  for (const AnomalyRule& anomaly : content_.anomaly) {
+    rules.push_back(&anomaly.rule);
+  }
   for (const Rule* rule : {&content_.unlisted_import, &content_.no_allow,
                            &content_.on_engine_error, &content_.bad_argument}) {
     rules.push_back(rule);
@@ -73,6 +76,15 @@ bool Policy::CanEndStore() const {
   return std::any_of(content_.rules.begin(), content_.rules.end(), ends) ||
          std::any_of(content_.rate_limits.begin(), content_.rate_limits.end(),
                      [&](const RateLimit& l) { return ends(l.rule); }) ||
+         std::any_of(content_.anomaly.begin(), content_.anomaly.end(),
+                     [&](const AnomalyRule& a) {
+                       return (a.frequency && ends(a.frequency->rule)) ||
+                              std::any_of(a.thresholds.begin(),
+                                          a.thresholds.end(),
+                                          [&](const auto& threshold) {
+                                            return ends(threshold.rule);
+                                          });
+                     }) ||
          std::any_of(content_.temporal.begin(), content_.temporal.end(),
                      [&](const TemporalRule& t) { return ends(t.rule); }) ||
          ends(content_.unlisted_import) || ends(content_.on_engine_error) ||

@@ -17,6 +17,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "policy/anomaly_rule.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
 #include "policy/condition.h"
@@ -25,6 +26,7 @@
 #include "policy/import_name.h"
 #include "policy/inner_event.h"
 #include "policy/problem.h"
+#include "policy/rule.h"
 #include "policy/state_shape.h"
 #include "policy/suppression_spec.h"
 #include "policy/verdict.h"
@@ -33,32 +35,6 @@
 #include "runtime/value.h"
 
 namespace callgate::policy {
-
-// Something that can match an event and have a say.
-struct Rule {
-  // The file's `id`, or one that the engine gives and no file can: with a colon
-  // in it, as "import:net.send", "default:unlisted_import".
-  std::string id;
-  Verdict verdict = Verdict::kDeny;
-  Mode mode = Mode::kEnforce;
-  Severity severity = Severity::kWarning;
-  uint32_t guest_errno = kErrnoNotCapable;
-  // Replaces the usual sentence where not empty.
-  std::string message;
-  // The same with values of facts in it; none if there are no such.
-  std::vector<MessagePart> message_parts;
-  std::vector<std::string> tags;
-  // When it matches; empty: always.
-  Condition when;
-  std::vector<RuleException> exceptions;
-  // It reads result.*, so it is judged when the host function has returned.
-  bool runs_after = false;
-  // For kThrottle.
-  ThrottleSpec throttle;
-  // Where the rule stands: its own file, which may be an included one.
-  std::string file;
-  SourcePosition position;
-};
 
 // Which functions of a guest's own a rule is about.
 struct FunctionRule {
@@ -195,6 +171,7 @@ struct PolicyContent {
   std::vector<FunctionRule> function_rules;
   std::optional<SuppressionSpec> suppression;
   std::vector<RateLimit> rate_limits;
+  std::vector<AnomalyRule> anomaly;
   std::vector<TemporalRule> temporal;
   std::vector<ImportPolicy> imports;
   Vocabulary vocabulary;
@@ -252,6 +229,7 @@ class Policy {
   const std::vector<RateLimit>& rate_limits() const {
     return content_.rate_limits;
   }
+  const std::vector<AnomalyRule>& anomaly() const { return content_.anomaly; }
   const std::vector<TemporalRule>& temporal() const {
     return content_.temporal;
   }

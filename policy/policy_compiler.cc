@@ -51,6 +51,7 @@ CompileResult CompilePolicy(const LoadedPolicyFile& root,
     CompileImports(*file, c);
     CompileRules(*file, c);
     CompileRateLimits(*file, c);
+    CompileAnomaly(*file, c);
     CompileTemporal(*file, c);
   }
   for (const LoadedPolicyFile* file : graph.parents_first) {

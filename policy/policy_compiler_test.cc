@@ -70,9 +70,6 @@ TEST_P(RefusedPolicyTest, SaysWhereAndWhy) {
 INSTANTIATE_TEST_SUITE_P(
     NotYet, RefusedPolicyTest,
     testing::ValuesIn<Row>({
-        {"anomaly",
-         "anomaly: [{id: a}]\n",
-         {"p.yaml:4:1: anomaly: not supported yet"}},
         {"tenant_patterns",
          "applies_to: {tenants: [\"ac*\"]}\n",
          {"p.yaml:4:24: applies_to.tenants[0]: \"ac*\": patterns are not "
@@ -369,11 +366,12 @@ TEST(CompilePolicyTest, EveryFieldIsEitherDoneOrRefused) {
   // A field of a supported message that the list does not have is refused, so
   // a file with only that field set must not compile.
   v1::PolicyFile file;
-  file.mutable_anomaly()->Add()->set_id("x");
+  file.mutable_defaults()->mutable_suppression()->set_burst(1);
   LoadedPolicyFile loaded;
   loaded.proto = file;
-  EXPECT_THAT(Lines(FindUnsupportedFields(loaded)),
-              ElementsAre(HasSubstr("anomaly: not supported yet")));
+  EXPECT_THAT(
+      Lines(FindUnsupportedFields(loaded)),
+      ElementsAre(HasSubstr("defaults.suppression: not supported yet")));
 }
 
 // --- Includes ----------------------------------------------------------------
@@ -461,11 +459,12 @@ TEST(IncludeTest, RefusesCircles) {
 
 TEST(IncludeTest, ReportsProblemsOfIncludedFiles) {
   Catalogue catalogue;
-  catalogue.Add("base", "anomaly: [{id: x}]\n");
-  catalogue.Add("top", "include: [base]\nanomaly: [{id: y}]\n");
-  EXPECT_THAT(Lines(catalogue.Compile("top").problems),
-              ElementsAre("top.yaml:5:1: anomaly: not supported yet",
-                          "base.yaml:4:1: anomaly: not supported yet"));
+  catalogue.Add("base", "anomaly: [{id: x, ngram: 9}]\n");
+  catalogue.Add("top", "include: [base]\nanomaly: [{id: y, ngram: 1}]\n");
+  EXPECT_THAT(
+      Lines(catalogue.Compile("top").problems),
+      ElementsAre("top.yaml:5:19: anomaly[0].ngram: is 1; allowed: 2 to 8",
+                  "base.yaml:4:19: anomaly[0].ngram: is 9; allowed: 2 to 8"));
 }
 
 TEST(IncludeTest, IsBounded) {

@@ -39,7 +39,8 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
                   .ForStore(facts_.tenant, facts_.module_digest)),
       versions_(MakeVersion(std::move(policies))),
       rules_(versions_.current().rules.get()),
-      call_ring_(std::move(versions_.current().call_ring)) {
+      call_ring_(std::move(versions_.current().call_ring)),
+      anomaly_(AnomalyWatch::Make(*rules_, facts_, options.profiles, nullptr)) {
   SetOut();
   BeginCallFromOutside();
 }
@@ -114,6 +115,7 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
       return answer;
     }
     case Transition::kReturningFromHost:
+      if (anomaly_ != nullptr) anomaly_->Returned(call);
       // The most are of no interest.
       if (live_count_ == 0 || live_[live_count_ - 1]->depth != call.depth()) {
         return call.Proceed();
@@ -158,7 +160,12 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
     const std::optional<Disposition> unpaid = Charge(call, *linked);
     if (unpaid.has_value()) return *unpaid;
   }
-  if (linked->plan->quiet && host_calls_ <= next_host_call_mark_) {
+  if (anomaly_ != nullptr) {
+    findings_.clear();
+    anomaly_->Calling(call, &findings_);
+  }
+  if (linked->plan->quiet && findings_.empty() &&
+      host_calls_ <= next_host_call_mark_) {
     ++linked->allowed;
     return call.Proceed();
   }
@@ -185,6 +192,7 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
+  if (anomaly_ != nullptr) AddAnomalies(plan);
   // What does not happen needs no copies.
   if (!plan.arguments.empty() && !IsStopped()) AddArguments(call, plan);
   uint64_t event = 0;
@@ -193,12 +201,45 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
     AddMetered(plan, moment, event);
   }
   if (plan.runs_after && !IsStopped()) KeepFacts(call, plan, event);
+  if (anomaly_ != nullptr && anomaly_->teaches()) NoteAlertsOfOthers();
   if (matches_.empty()) {
     ++linked.allowed;
     return ProceedAfter(call, absl::ZeroDuration());
   }
   if (options_.keep_answers) DescribeFacts(call, plan, moment);
   return ConcludeHostCall(call, &linked, over_budget);
+}
+
+void PolicyHook::AddAnomalies(const ImportPlan& plan) {
+  for (const AnomalyWatch::Finding& finding : findings_) {
+    const Rule& rule = *finding.rule;
+    if (!finding.failure.empty()) {
+      NoteFailure(rule, finding.policy, finding.failure);
+    }
+    texts_.push_back(finding.message);
+    const Verdict verdict =
+        rule.verdict == Verdict::kDeny && !plan.answers_errno ? Verdict::kTrap
+                                                              : rule.verdict;
+    matches_.push_back(
+        MatchOf(rule, finding.policy, verdict, finding.mode, texts_.back()));
+  }
+}
+
+// A Store in which anything else was found is nothing to learn from.
+void PolicyHook::NoteAlertsOfOthers() {
+  const auto all = std::count_if(
+      matches_.begin(), matches_.end(),
+      [](const RuleMatch& m) { return m.verdict >= Verdict::kAlert; });
+  const auto own = std::count_if(findings_.begin(), findings_.end(),
+                                 [](const AnomalyWatch::Finding& f) {
+                                   return f.rule->verdict >= Verdict::kAlert;
+                                 });
+  if (all > own) anomaly_->NoteAlert();
+}
+
+std::vector<absl::Status> PolicyHook::FinishLearning() {
+  if (anomaly_ == nullptr) return {};
+  return anomaly_->Finish(options_.wall_clock());
 }
 
 Disposition PolicyHook::LeaveHost(CallContext& call) {

@@ -51,6 +51,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "policy/anomaly/profile_book.h"
+#include "policy/anomaly_watch.h"
 #include "policy/budgets.h"
 #include "policy/decision.h"
 #include "policy/engine_fault.h"
@@ -83,6 +85,9 @@ class PolicyHook final : public CallHook {
     Mode mode_cap = Mode::kEnforce;
     // For facts about paths. Null: there are no such. Must outlive the hook.
     HandleNames* handles = nullptr;
+    // Where profiles are, for rules about anomalies. Null: there are none, and
+    // nothing is learned. Must outlive the hook.
+    anomaly::ProfileBook* profiles = nullptr;
     // For `now` and the ends of exceptions.
     absl::Time (*wall_clock)() = absl::Now;
     // Keeps what conditions say, for DecisionRecord::facts, ::answers and
@@ -198,6 +203,11 @@ class PolicyHook final : public CallHook {
     absl::Duration cpu;
   };
   void ReportUsage(const Usage& usage);
+
+  // Lets profiles learn from the Store, which is to make no call any more, if
+  // nothing was found wrong with it: what the book said, of each rule that
+  // records. Once; may wait for the disk.
+  std::vector<absl::Status> FinishLearning();
 
   // With keep_answers: what every condition said that was asked since the last
   // time, with views into the policies.
@@ -326,6 +336,8 @@ class PolicyHook final : public CallHook {
   std::optional<Budget> AddGrowthBudget(const GrowthEvent& event,
                                         bool is_allowed);
   void AddInner(InnerRules::Plan& plan, InnerEvent event, EventMoment& moment);
+  void AddAnomalies(const ImportPlan& plan);
+  void NoteAlertsOfOthers();
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
   // latched it if it ends the Store; `violation` then has what to refuse with
@@ -367,6 +379,8 @@ class PolicyHook final : public CallHook {
   std::unique_ptr<CallRing> call_ring_;  // null: nobody would read it
   // The Store has other probes, or another ring, than the rules want.
   bool reinstall_due_ = false;
+  // Null without rules about anomalies.
+  std::unique_ptr<AnomalyWatch> anomaly_;
   // By binding.
   std::vector<Linked> linked_;
   // Which transitions are wanted has changed, and the Store does not know.
@@ -414,6 +428,7 @@ class PolicyHook final : public CallHook {
   uint64_t calls_of_store_ = 0;
   std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
+  std::vector<AnomalyWatch::Finding> findings_;
   std::vector<RuleMatch> matches_;
   std::deque<std::string> texts_;
   // With keep_answers.

@@ -48,6 +48,10 @@ void PolicyHook::AddHostCallBudgets() {
 
 Disposition PolicyHook::LeaveGuest(CallContext& call) {
   if (call.trap() == nullptr) return call.Proceed();
+  // There is nothing to learn from a guest that did not end as it should.
+  if (anomaly_ != nullptr && !call.trap()->exit_code().has_value()) {
+    anomaly_->NoteAlert();
+  }
   std::optional<Budget> budget;
   switch (call.trap()->code()) {
     case TrapCode::kOutOfFuel:

@@ -107,6 +107,10 @@ void PolicyHook::AddEngineFault(EngineFault fault, const ImportPlan* plan,
 
 PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
   CALLGATE_DCHECK(!matches_.empty(), "a decision has a reason");
+  if (anomaly_ != nullptr &&
+      record.subject != DecisionRecord::Subject::kHostCall) {
+    anomaly_->NoteAlert();
+  }
   const RuleMatch* enforced = Enforced();
   const RuleMatch* any = nullptr;
   record.report = false;

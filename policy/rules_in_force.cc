@@ -40,6 +40,7 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
     mode_ = std::max(mode_, modes_.back());
     can_end_store_ = can_end_store_ || policy->CanEndStore();
     can_alert_ = can_alert_ || policy->CanAlert();
+    watches_order_ = watches_order_ || !policy->anomaly().empty();
     remembered_.push_back(states.Bind(policy->StateShapes()));
     const auto add_throttle = [&](const Rule& rule) {
       if (rule.verdict != Verdict::kThrottle) return;
@@ -50,6 +51,11 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
           &rule_states_[&rule]);
     };
     for (const Rule& rule : policy->rules()) add_throttle(rule);
+    for (const AnomalyRule& rule : policy->anomaly()) {
+      for (const AnomalyRule::Threshold& threshold : rule.thresholds) {
+        add_throttle(threshold.rule);
+      }
+    }
     for (const RateLimit& limit : policy->rate_limits()) {
       add_throttle(limit.rule);
     }
@@ -74,8 +80,8 @@ void RulesInForce::InheritState(const RulesInForce& before) {
 
 TransitionSet RulesInForce::TransitionsOf(const ImportPlan& plan) const {
   // A Store that has been ended must not go on, not even after a host function
-  // that was in flight.
-  return can_end_store_ || plan.runs_after
+  // that was in flight. What is usual depends on how calls end.
+  return can_end_store_ || watches_order_ || plan.runs_after
              ? TransitionSet::HostCalls()
              : TransitionSet::None().With(Transition::kCallingHost);
 }

@@ -171,6 +171,7 @@ class RulesInForce {
   bool can_end_store_ = false;
   bool can_alert_ = false;
   InnerRules inner_;
+  bool watches_order_ = false;
 
   std::vector<std::unique_ptr<ImportPlan>> plans_;
   // The states stay where they are.

@@ -12,6 +12,7 @@
 #ifndef CALLGATE_RUNTIME_BACKEND_H_
 #define CALLGATE_RUNTIME_BACKEND_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -84,6 +85,24 @@ class GuestFrames {
   virtual CallSite Newest() = 0;
   // The frames of this activation, newest first, at most `max_frames`.
   virtual std::vector<RawFrame> Frames(size_t max_frames) = 0;
+
+  // As CallContext's functions of these names. By default a word is an
+  // instance's number and a function's index.
+  virtual size_t CallChain(absl::Span<uint64_t> words) {
+    const std::vector<RawFrame> frames = Frames(words.size());
+    for (size_t i = 0; i < frames.size(); ++i) {
+      words[i] = uint64_t{frames[i].instance} << 32 | frames[i].func_index;
+    }
+    return frames.size();
+  }
+  virtual size_t ChainFunctions(absl::Span<const uint64_t> words,
+                                absl::Span<uint32_t> functions) {
+    const size_t count = std::min(words.size(), functions.size());
+    for (size_t i = 0; i < count; ++i) {
+      functions[i] = static_cast<uint32_t>(words[i]);
+    }
+    return count;
+  }
 
  protected:
   ~GuestFrames() = default;

@@ -118,6 +118,15 @@ class HookCall final : public CallContext {
     return store_.FramesBelow(max_frames);
   }
 
+  size_t CallChain(absl::Span<uint64_t> words) override {
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
+    return host_call_->frames->CallChain(words);
+  }
+  size_t ChainFunctions(absl::Span<const uint64_t> words,
+                        absl::Span<uint32_t> functions) override {
+    if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
+    return host_call_->frames->ChainFunctions(words, functions);
+  }
   void Relink() override { store_.Relink(); }
 
   uint64_t MemoryBytes() override {

@@ -19,6 +19,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "policy/anomaly/profile_book.h"
 #include "policy/trial/policy_tests.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
@@ -38,9 +39,11 @@
 #include "server/policies/policy_catalogue.h"
 #include "server/policy_gauges.h"
 #include "server/policy_rollout.h"
+#include "server/profiles/stored_profiles.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
 #include "server/services/policy_service.h"
+#include "server/services/profile_service.h"
 #include "server/services/service_parts.h"
 #include "server/services/store_service.h"
 #include "server/services/trial_service.h"
@@ -183,6 +186,8 @@ class Daemon::Impl {
   Explanations explanations_;
   std::unique_ptr<traces::TraceLibrary> traces_;  // null: not wanted
   std::unique_ptr<policies::PolicyCatalogue> policies_;
+  std::unique_ptr<StoredProfiles> stored_profiles_;
+  std::unique_ptr<policy::anomaly::ProfileBook> profiles_;
   std::unique_ptr<ModuleLibrary> modules_;
   // Outlives the Stores.
   policy::RuleStates rule_states_;
@@ -201,6 +206,7 @@ class Daemon::Impl {
   std::unique_ptr<ModuleService> module_service_;
   std::unique_ptr<StoreService> store_service_;
   std::unique_ptr<PolicyService> policy_service_;
+  std::unique_ptr<ProfileService> profile_service_;
   std::unique_ptr<EventService> event_service_;
   std::unique_ptr<TrialService> trial_service_;
   std::unique_ptr<grpc::Server> server_;
@@ -253,6 +259,11 @@ absl::Status Daemon::Impl::Start() {
           storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
+  stored_profiles_ = std::make_unique<StoredProfiles>(storage_->catalogue());
+  profiles_ =
+      std::make_unique<policy::anomaly::ProfileBook>(stored_profiles_.get());
+  const absl::Status loaded = stored_profiles_->LoadInto(*profiles_);
+  if (!loaded.ok()) return loaded;
   rollout_ = std::make_unique<PolicyRollout>(*policies_, stores_, rule_states_,
                                              metrics_);
   if (config_.surge_rollback > 0) {
@@ -321,20 +332,33 @@ absl::Status Daemon::Impl::Start() {
 
 absl::Status Daemon::Impl::StartServer() {
   const ServiceParts parts{
-      config_,       engine_->engine(),
-      host_modules_, allowed_dirs_,
-      *storage_,     *policies_,
-      *modules_,     stores_,
-      *rollout_,     surge_rollback_ ? &surge_rollback_->denials() : nullptr,
-      rule_states_,  events_,
-      explanations_, traces_.get(),
-      metrics_,      timer_,
-      *runs_,        asides_,
-      control_,      compiles_,
-      watchers_,     draining_};
+      config_,
+      engine_->engine(),
+      host_modules_,
+      allowed_dirs_,
+      *storage_,
+      *policies_,
+      *profiles_,
+      *modules_,
+      stores_,
+      *rollout_,
+      surge_rollback_ ? &surge_rollback_->denials() : nullptr,
+      rule_states_,
+      events_,
+      explanations_,
+      traces_.get(),
+      metrics_,
+      timer_,
+      *runs_,
+      asides_,
+      control_,
+      compiles_,
+      watchers_,
+      draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
+  profile_service_ = std::make_unique<ProfileService>(parts);
   event_service_ = std::make_unique<EventService>(parts);
   trial_service_ = std::make_unique<TrialService>(parts);
 
@@ -351,6 +375,7 @@ absl::Status Daemon::Impl::StartServer() {
   builder.RegisterService(module_service_.get());
   builder.RegisterService(store_service_.get());
   builder.RegisterService(policy_service_.get());
+  builder.RegisterService(profile_service_.get());
   builder.RegisterService(event_service_.get());
   builder.RegisterService(trial_service_.get());
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);

@@ -123,6 +123,7 @@ policy::PolicyHook::Options HookOptionsWith(const SessionConfig& config,
                                             policy::HandleNames* handles) {
   policy::PolicyHook::Options options;
   options.handles = handles;
+  options.profiles = config.profiles;
   options.states = config.rule_states;
   options.keep_answers = config.keep_answers;
   return options;
@@ -183,6 +184,9 @@ class Session::Impl {
                               config_.policies);
     }
   }
+  ~Impl() { FinishLearning(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   absl::Status Prepare(const HostModules& host_modules);
 
@@ -272,6 +276,8 @@ class Session::Impl {
   void TakeOutput(Outcome& outcome);
   void Tell(const Outcome& outcome, const VerdictTally::Answered& answered);
   void End(SessionState state, std::string why);
+  // When no call is to come any more.
+  void FinishLearning();
 
   absl::StatusOr<Memory> FindMemory(absl::string_view name) const;
 
@@ -481,6 +487,14 @@ void Session::Impl::End(SessionState state, std::string why) {
   if (config_.output != nullptr) config_.output->OnSessionEnded();
 }
 
+void Session::Impl::FinishLearning() {
+  for (const absl::Status& status : hook_.FinishLearning()) {
+    // A profile that has become stable meanwhile is nothing to tell of.
+    if (status.ok() || absl::IsFailedPrecondition(status)) continue;
+    if (config_.observer != nullptr) config_.observer->OnNotLearned(status);
+  }
+}
+
 void Session::Impl::Classify(const Armed& armed, const Ended& ended,
                              Outcome& outcome) {
   using FuelCeiling = policy::PolicyHook::Arming::Fuel;
@@ -603,6 +617,7 @@ Outcome Session::Impl::Conclude(const Armed& armed, Ended ended) {
   const VerdictTally::Answered answered = tally_.TakeAnswered();
   tally_.Take(outcome);
   Tell(outcome, answered);
+  if (!outcome.store_usable) FinishLearning();
   return outcome;
 }
 

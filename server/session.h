@@ -35,6 +35,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "policy/anomaly/profile_book.h"
 #include "policy/decision.h"
 #include "policy/policy.h"
 #include "policy/policy_violation.h"
@@ -103,6 +104,10 @@ class SessionObserver : public policy::DecisionSink {
   // A call, or the instantiation, ended; before its Outcome is handed out. May
   // wait for the disk.
   virtual void OnCallEnded(const CallEnd& end) = 0;
+
+  // The Session ended well, and what a profile was to learn from it was not
+  // learned, or not kept.
+  virtual void OnNotLearned(const absl::Status& why) { static_cast<void>(why); }
 };
 
 struct SessionConfig {
@@ -134,6 +139,10 @@ struct SessionConfig {
   int stdin_fd = -1;
   // Whether stdin, stdout and stderr look like terminals to the guest.
   std::array<bool, 3> terminal{};
+  // Where policies find what is usual of the module, and what they learn goes
+  // when the Session has ended; null: there are no profiles. It outlives the
+  // Session.
+  policy::anomaly::ProfileBook* profiles = nullptr;
   // Null: output is kept and handed out with each Outcome.
   OutputSink* output = nullptr;
   // What rules of policies remember of all Stores. Null: this one is alone.

@@ -263,6 +263,11 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
   }
 }
 
+void StoreWatcher::OnNotLearned(const absl::Status& why) {
+  PublishLifecycle("profile_not_learned", v1::EVENT_SEVERITY_NOTICE,
+                   why.message());
+}
+
 void StoreWatcher::PublishLifecycle(absl::string_view action,
                                     v1::EventSeverity severity,
                                     absl::string_view message) {

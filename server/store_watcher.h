@@ -54,6 +54,7 @@ class StoreWatcher final : public SessionObserver {
   void OnRuleForgot(const policy::StoreFacts& store, absl::string_view policy,
                     absl::string_view rule) override;
   void OnCallEnded(const CallEnd& end) override;
+  void OnNotLearned(const absl::Status& why) override;
 
   // A lifecycle event of this Store.
   void PublishLifecycle(absl::string_view action, v1::EventSeverity severity,

@@ -27,6 +27,7 @@ void CompileImports(const LoadedPolicyFile& file, Compilation& c);
 void CompileRules(const LoadedPolicyFile& file, Compilation& c);
 void CompileRateLimits(const LoadedPolicyFile& file, Compilation& c);
 void CompileTemporal(const LoadedPolicyFile& file, Compilation& c);
+void CompileAnomaly(const LoadedPolicyFile& file, Compilation& c);
 
 // After the rules of all files.
 void CompileExceptions(const LoadedPolicyFile& file, Compilation& c);

@@ -24,6 +24,10 @@ constexpr uint64_t kSlice = 200'000;
 // but call the host comes to its end, too.
 constexpr int64_t kHostCallToll = 500;
 
+// What addresses of user space have on x86-64 with four levels of page tables,
+// and all that the kernel gives out unless asked for more.
+constexpr int kAddressBits = 48;
+
 }  // namespace
 
 // ---------------------------------------------------------------- frames
@@ -111,6 +115,52 @@ backend::CallSite NativeStore::SiteOf(const void* frame) const {
   return site;
 }
 
+// A word is a return address, and above it the number of the code that it
+// points into: code that was loaded later may lie where this was. (The number
+// is told apart from one 65,536 changes later by nobody.)
+size_t NativeStore::ChainFrom(const void* frame,
+                              absl::Span<uint64_t> words) const {
+  if (frame == nullptr) return 0;
+  const uint64_t generation = uint64_t{code_generation_} << kAddressBits;
+  size_t count = 0;
+  // SAFETY: as in FramesFrom.
+  uintptr_t at = reinterpret_cast<uintptr_t>(frame);
+  uintptr_t floor = stack_->low();
+  const uintptr_t last = stack_->top() - 16;
+  while (count < words.size() && at >= floor && at % 8 == 0 && at <= last) {
+    const auto* saved = reinterpret_cast<const uintptr_t*>(at);
+    if (FindRange(saved[1] - 1) != nullptr) {
+      words[count++] = saved[1] | generation;
+    }
+    floor = at + 16;
+    at = saved[0];
+  }
+  return count;
+}
+
+size_t NativeStore::FunctionsOf(absl::Span<const uint64_t> words,
+                                absl::Span<uint32_t> functions) const {
+  size_t count = 0;
+  bool newest = true;
+  for (const uint64_t word : words) {
+    if (count == functions.size()) break;
+    if (word >> kAddressBits != code_generation_) continue;
+    const auto pc = static_cast<uintptr_t>(
+        (word & ((uint64_t{1} << kAddressBits) - 1)) - 1);
+    const CodeRange* range = FindRange(pc);
+    if (range == nullptr) continue;
+    const std::optional<CodePlace> place =
+        range->code->Find(reinterpret_cast<const void*>(pc));
+    if (!place.has_value()) continue;
+    // As FrameList::Add.
+    const bool has_body = range->code->Body(place->function) != nullptr;
+    if (has_body && !place->body && !std::exchange(newest, false)) continue;
+    newest = false;
+    functions[count++] = place->function;
+  }
+  return count;
+}
+
 std::vector<backend::RawFrame> NativeStore::FramesOf(
     const FaultScope& faults) const {
   FrameList list(*this, kBacktraceFramesMax);
@@ -130,6 +180,13 @@ class NativeStore::GuestView final : public backend::GuestFrames {
     return store_.FramesFrom(frame_, max_frames);
   }
   backend::CallSite Newest() override { return store_.SiteOf(frame_); }
+  size_t CallChain(absl::Span<uint64_t> words) override {
+    return store_.ChainFrom(frame_, words);
+  }
+  size_t ChainFunctions(absl::Span<const uint64_t> words,
+                        absl::Span<uint32_t> functions) override {
+    return store_.FunctionsOf(words, functions);
+  }
 
  private:
   const NativeStore& store_;

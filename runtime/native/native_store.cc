@@ -497,6 +497,7 @@ absl::Status NativeStore::SetProbes(
 // No activation is live, so no address of old code is on any stack. Thunks stay
 // where they are: the instances keep their first code.
 void NativeStore::CodeChanged() {
+  ++code_generation_;
   ranges_.clear();
   known_sites_.fill(KnownSite());
   for (const std::unique_ptr<Instance>& instance : instances_) {

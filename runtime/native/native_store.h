@@ -229,6 +229,10 @@ class NativeStore final : public backend::Store {
       const backend::RawFrame* newest = nullptr) const;
   // The function of the newest frame.
   backend::CallSite SiteOf(const void* frame) const;
+  // CallContext::CallChain and ChainFunctions, from such a frame.
+  size_t ChainFrom(const void* frame, absl::Span<uint64_t> words) const;
+  size_t FunctionsOf(absl::Span<const uint64_t> words,
+                     absl::Span<uint32_t> functions) const;
   // Greater for what is further in.
   uint64_t PlaceOnStack(uint64_t address) const {
     return stack_->top() - address;
@@ -266,6 +270,8 @@ class NativeStore final : public backend::Store {
 
   std::vector<CodeRange> ranges_;  // by address
   mutable size_t last_range_ = 0;
+  // How often code that was there has made way for other code.
+  uint16_t code_generation_ = 0;
   uint64_t publications_seen_ = 0;
 
   // Where host calls came from lately, by return address; forgotten with the

@@ -91,6 +91,20 @@ constexpr absl::string_view kDiffDetails =
     "1 if\n"
     "there is one.";
 
+constexpr absl::string_view kProfileDetails =
+    "PROFILE is a module's digest, and where the module has several profiles\n"
+    "DIGEST.SHAPE, as `callgate profile ls` shows them.";
+
+constexpr absl::string_view kApproveDetails =
+    "From then on Stores are judged by it, and it learns nothing any more.\n"
+    "PROFILE is a module's digest, and where the module has several profiles\n"
+    "DIGEST.SHAPE, as `callgate profile ls` shows them.";
+
+constexpr absl::string_view kLearnDetails =
+    "The policy allows the imports that the profile's runs called, with any\n"
+    "arguments, denies all others, and has tests that say so. PROFILE is a\n"
+    "module's digest, or DIGEST.SHAPE.";
+
 constexpr absl::string_view kRunDetails =
     "Runs the module's _start with stdin, stdout, stderr and the exit code of\n"
     "the guest. FILE is pushed to the daemon unless it has it already. Each\n"
@@ -160,6 +174,7 @@ CommandTable MakeTable() {
   table.groups = {
       {"module", "Modules: WebAssembly binaries kept by digest"},
       {"policy", "Policies: what guests may do"},
+      {"profile", "Profiles: what is usual of a module"},
       {"trace", "Traces: what guests did, to try policies on"},
       {"store", "Stores: isolated worlds that take many calls"},
   };
@@ -439,6 +454,109 @@ CommandTable MakeTable() {
        "ends with exit code 78 if something is.",
        {"callgate policy reload"},
        PolicyReload},
+      {"policy learn",
+       "Writes the policy that a module was seen to need",
+       "PROFILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"output", "FILE", "where to; stdout unless given", false, 'o'},
+        {"name", "NAME", "what the policy is called"}},
+       kLearnDetails,
+       {"callgate policy learn $DIGEST -o app.yaml"},
+       PolicyLearn},
+
+      {"profile ls",
+       "Lists the profiles",
+       "",
+       0,
+       0,
+       false,
+       Reach::kDaemon,
+       {kJsonFlag},
+       "",
+       {"callgate profile ls"},
+       ProfileLs},
+      {"profile show",
+       "Shows a profile and the runs that it learned from",
+       "PROFILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"ngrams", "", "and every n-gram, at most 1000"}, kJsonFlag},
+       kProfileDetails,
+       {"callgate profile show $DIGEST --ngrams"},
+       ProfileShow},
+      {"profile approve",
+       "Says that what a profile learned is right",
+       "PROFILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"version", "V", "only if the profile is of this version"}},
+       kApproveDetails,
+       {"callgate profile approve $DIGEST"},
+       ProfileApprove},
+      {"profile freeze",
+       "Lets nothing be added to an approved profile any more",
+       "PROFILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {},
+       kProfileDetails,
+       {"callgate profile freeze $DIGEST"},
+       ProfileFreeze},
+      {"profile diff",
+       "Shows what one profile has and another has not",
+       "PROFILE PROFILE",
+       2,
+       2,
+       false,
+       Reach::kDaemon,
+       {},
+       "Both must be of one shape. Lines with - are of the first alone, with + "
+       "of\nthe second.",
+       {"callgate profile diff $DIGEST $OTHER"},
+       ProfileDiff},
+      {"profile merge",
+       "Adds another profile's runs to a profile",
+       "PROFILE FROM",
+       2,
+       2,
+       false,
+       Reach::kDaemon,
+       {},
+       "Both must be of one shape; FROM stays as it is. A profile that was "
+       "approved\nhas to be approved again.",
+       {"callgate profile merge $DIGEST $OTHER"},
+       ProfileMerge},
+      {"profile rm-run",
+       "Takes what one run taught out of a profile",
+       "PROFILE RUN",
+       2,
+       2,
+       false,
+       Reach::kDaemon,
+       {},
+       "RUN is a number of `callgate profile show`.",
+       {"callgate profile rm-run $DIGEST 3"},
+       ProfileRmRun},
+      {"profile rm",
+       "Deletes a profile",
+       "PROFILE",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {},
+       "The module is learned anew, if a policy says so.",
+       {"callgate profile rm $DIGEST"},
+       ProfileRm},
 
       {"store create",
        "Makes a Store",

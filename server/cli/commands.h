@@ -42,6 +42,17 @@ int PolicyRollback(const Arguments& arguments);
 int PolicyReload(const Arguments& arguments);
 int PolicyDiff(const Arguments& arguments);
 
+// profile_command.cc
+int PolicyLearn(const Arguments& arguments);
+int ProfileLs(const Arguments& arguments);
+int ProfileShow(const Arguments& arguments);
+int ProfileApprove(const Arguments& arguments);
+int ProfileFreeze(const Arguments& arguments);
+int ProfileDiff(const Arguments& arguments);
+int ProfileMerge(const Arguments& arguments);
+int ProfileRmRun(const Arguments& arguments);
+int ProfileRm(const Arguments& arguments);
+
 // run_command.cc
 int Run(const Arguments& arguments);
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "policy/anomaly/profile_book.h"
 #include "policy/rule_states.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
@@ -33,6 +34,7 @@ struct ServiceParts {
   const AllowedDirs& allowed_dirs;
   storage::Storage& storage;
   policies::PolicyCatalogue& policies;
+  policy::anomaly::ProfileBook& profiles;
   ModuleLibrary& modules;
   StoreRegistry& stores;
   PolicyRollout& rollout;

@@ -265,6 +265,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   if (config.fuel() > 0) session.fuel_per_call = config.fuel();
   session.wall_per_call = *timeout;
   session.default_wall_per_call = parts.config.wall_per_call;
+  session.profiles = &parts.profiles;
   session.stdin_fd = streams.stdin_fd;
   session.output = streams.output;
 

@@ -1,6 +1,6 @@
 // What the daemon remembers between runs, except the modules' bytes: which
-// modules a tenant has, which policies are in force and were before, and which
-// modules are in quarantine.
+// modules a tenant has, which policies are in force and were before, which
+// modules are in quarantine, and what is usual of a module.
 //
 // A call that returns OK for a write has made it durable: it survives kill -9
 // and loss of power. A call that fails has changed nothing. Any thread; calls
@@ -35,6 +35,8 @@ struct CatalogueLimits {
   uint64_t policies = 1'000;   // names
   uint64_t policy_bytes = 64 << 20;
   uint64_t quarantined = 100'000;  // (tenant, digest) pairs
+  uint64_t profiles = 10'000;      // (tenant, digest, shape) triples
+  uint64_t profile_bytes = 256 << 20;
   // Of the versions that policies had. These are not refused: the oldest go.
   uint64_t versions_per_policy = 20;
   uint64_t versions = 20'000;
@@ -47,6 +49,8 @@ inline constexpr size_t kTenantBytesMax = 64;
 inline constexpr size_t kPolicyNameBytesMax = 256;
 inline constexpr size_t kPolicySourceBytesMax = 1 << 20;
 inline constexpr size_t kReasonBytesMax = 1024;
+inline constexpr size_t kShapeBytesMax = 64;
+inline constexpr size_t kProfileRecordBytesMax = 16 << 20;
 inline constexpr size_t kPageSizeMax = 1'000;
 
 struct ModuleRecord {
@@ -133,6 +137,15 @@ struct QuarantineRecord {
   absl::Time since;
 };
 
+// What is usual of one module's calls, as bytes that others understand.
+struct ProfileRecord {
+  std::string tenant;
+  Digest digest;
+  std::string shape;  // which of the module's profiles
+  std::string bytes;
+  absl::Time changed;
+};
+
 // One page of a list in the order of its key. An empty `next` is the end;
 // otherwise give it back to get the page after.
 struct ModulePage {
@@ -185,6 +198,15 @@ class Catalogue {
   virtual absl::StatusOr<std::optional<QuarantineRecord>> FindQuarantine(
       absl::string_view tenant, const Digest& digest) = 0;
   virtual absl::StatusOr<uint64_t> CountQuarantined() = 0;
+
+  // Keeps the profile in place of whatever had its tenant, digest and shape. It
+  // outlives the module's record.
+  virtual absl::Status PutProfile(const ProfileRecord& profile) = 0;
+  virtual absl::Status DeleteProfile(absl::string_view tenant,
+                                     const Digest& digest,
+                                     absl::string_view shape) = 0;
+  // All of them.
+  virtual absl::StatusOr<std::vector<ProfileRecord>> ListProfiles() = 0;
 };
 
 }  // namespace callgate::storage

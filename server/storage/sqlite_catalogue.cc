@@ -85,6 +85,16 @@ constexpr const char* kSchema[] = {
         comment TEXT NOT NULL
       ) STRICT, WITHOUT ROWID;
     )sql",
+    R"sql(
+      CREATE TABLE profiles (
+        tenant TEXT NOT NULL,
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        shape TEXT NOT NULL,
+        bytes BLOB NOT NULL,
+        changed_ns INTEGER NOT NULL,
+        PRIMARY KEY (tenant, digest, shape)
+      ) STRICT;
+    )sql",
 };
 constexpr uint64_t kSchemaVersion = std::size(kSchema);
 
@@ -184,6 +194,9 @@ absl::StatusOr<std::unique_ptr<SqliteCatalogue>> SqliteCatalogue::Open(
   const std::pair<const char*, uint64_t*> totals[] = {
       {"SELECT count(*) FROM modules", &catalogue->modules_},
       {"SELECT count(*) FROM quarantine", &catalogue->quarantined_},
+      {"SELECT count(*) FROM profiles", &catalogue->profiles_},
+      {"SELECT coalesce(sum(length(bytes)), 0) FROM profiles",
+       &catalogue->profile_bytes_},
   };
   for (const auto& [sql, total] : totals) {
     const absl::StatusOr<uint64_t> number = catalogue->ReadNumber(sql);
@@ -564,6 +577,125 @@ SqliteCatalogue::DoFindQuarantine(absl::string_view tenant,
 absl::StatusOr<uint64_t> SqliteCatalogue::CountQuarantined() {
   absl::MutexLock lock(&mu_);
   return quarantined_;
+}
+
+absl::Status SqliteCatalogue::PutProfile(const ProfileRecord& profile) {
+  return Timed(observer_, kOpPutProfile, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoPutProfile(profile);
+  });
+}
+
+absl::StatusOr<std::optional<uint64_t>> SqliteCatalogue::ProfileBytes(
+    absl::string_view tenant, const Digest& digest, absl::string_view shape) {
+  absl::StatusOr<Statement> find = database_->Prepare(
+      "SELECT length(bytes) FROM profiles "
+      "WHERE tenant = ?1 AND digest = ?2 AND shape = ?3");
+  if (!find.ok()) return find.status();
+  find->BindText(1, tenant);
+  find->BindBlob(2, BytesOf(digest));
+  find->BindText(3, shape);
+  const absl::StatusOr<bool> row = find->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return std::nullopt;
+  return static_cast<uint64_t>(find->Integer(0));
+}
+
+absl::Status SqliteCatalogue::DoPutProfile(const ProfileRecord& profile) {
+  absl::Status status =
+      CheckBytes("a tenant's name", profile.tenant, kTenantBytesMax);
+  if (status.ok()) {
+    status = CheckBytes("a profile's shape", profile.shape, kShapeBytesMax);
+  }
+  if (status.ok()) {
+    status = CheckBytes("a profile", profile.bytes, kProfileRecordBytesMax);
+  }
+  if (!status.ok()) return status;
+  const absl::StatusOr<std::optional<uint64_t>> before =
+      ProfileBytes(profile.tenant, profile.digest, profile.shape);
+  if (!before.ok()) return before.status();
+  const uint64_t bytes =
+      profile_bytes_ - before->value_or(0) + profile.bytes.size();
+  if (!before->has_value() && profiles_ >= limits_.profiles) {
+    return Full("profiles", limits_.profiles, "delete some");
+  }
+  if (bytes > limits_.profile_bytes) {
+    return Full("bytes of profiles", limits_.profile_bytes, "delete some");
+  }
+  absl::StatusOr<Statement> write = database_->Prepare(
+      "INSERT OR REPLACE INTO profiles VALUES (?1, ?2, ?3, ?4, ?5)");
+  if (!write.ok()) return write.status();
+  write->BindText(1, profile.tenant);
+  write->BindBlob(2, BytesOf(profile.digest));
+  write->BindText(3, profile.shape);
+  write->BindBlob(4, profile.bytes);
+  write->BindInteger(5, absl::ToUnixNanos(profile.changed));
+  status = write->Run();
+  if (!status.ok()) return status;
+  profile_bytes_ = bytes;
+  if (!before->has_value()) ++profiles_;
+  return absl::OkStatus();
+}
+
+absl::Status SqliteCatalogue::DeleteProfile(absl::string_view tenant,
+                                            const Digest& digest,
+                                            absl::string_view shape) {
+  return Timed(observer_, kOpDeleteProfile, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoDeleteProfile(tenant, digest, shape);
+  });
+}
+
+absl::Status SqliteCatalogue::DoDeleteProfile(absl::string_view tenant,
+                                              const Digest& digest,
+                                              absl::string_view shape) {
+  const absl::StatusOr<std::optional<uint64_t>> bytes =
+      ProfileBytes(tenant, digest, shape);
+  if (!bytes.ok()) return bytes.status();
+  if (!bytes->has_value()) {
+    return absl::NotFoundError(
+        absl::StrCat("no profile ", shape, " of ", digest.ToString()));
+  }
+  absl::StatusOr<Statement> remove = database_->Prepare(
+      "DELETE FROM profiles "
+      "WHERE tenant = ?1 AND digest = ?2 AND shape = ?3");
+  if (!remove.ok()) return remove.status();
+  remove->BindText(1, tenant);
+  remove->BindBlob(2, BytesOf(digest));
+  remove->BindText(3, shape);
+  const absl::Status status = remove->Run();
+  if (!status.ok()) return status;
+  --profiles_;
+  profile_bytes_ -= **bytes;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ProfileRecord>> SqliteCatalogue::ListProfiles() {
+  return Timed(observer_, kOpListProfiles, [&] {
+    absl::MutexLock lock(&mu_);
+    return DoListProfiles();
+  });
+}
+
+absl::StatusOr<std::vector<ProfileRecord>> SqliteCatalogue::DoListProfiles() {
+  absl::StatusOr<Statement> read = database_->Prepare(
+      "SELECT tenant, digest, shape, bytes, changed_ns FROM profiles "
+      "ORDER BY tenant, digest, shape");
+  if (!read.ok()) return read.status();
+  std::vector<ProfileRecord> profiles;
+  while (true) {
+    const absl::StatusOr<bool> row = read->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return profiles;
+    const absl::StatusOr<Digest> digest = DigestFrom(read->Bytes(1));
+    if (!digest.ok()) return digest.status();
+    ProfileRecord& profile = profiles.emplace_back();
+    profile.tenant = std::string(read->Bytes(0));
+    profile.digest = *digest;
+    profile.shape = std::string(read->Bytes(2));
+    profile.bytes = std::string(read->Bytes(3));
+    profile.changed = absl::FromUnixNanos(read->Integer(4));
+  }
 }
 
 }  // namespace callgate::storage

@@ -62,6 +62,11 @@ class SqliteCatalogue final : public Catalogue {
       absl::string_view tenant, const Digest& digest) override;
   absl::StatusOr<uint64_t> CountQuarantined() override;
 
+  absl::Status PutProfile(const ProfileRecord& profile) override;
+  absl::Status DeleteProfile(absl::string_view tenant, const Digest& digest,
+                             absl::string_view shape) override;
+  absl::StatusOr<std::vector<ProfileRecord>> ListProfiles() override;
+
  private:
   SqliteCatalogue(std::unique_ptr<Database> database,
                   const CatalogueLimits& limits, StorageObserver* observer)
@@ -98,6 +103,18 @@ class SqliteCatalogue final : public Catalogue {
   absl::StatusOr<std::optional<QuarantineRecord>> DoFindQuarantine(
       absl::string_view tenant, const Digest& digest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status DoPutProfile(const ProfileRecord& profile)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status DoDeleteProfile(absl::string_view tenant, const Digest& digest,
+                               absl::string_view shape)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::vector<ProfileRecord>> DoListProfiles()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Bytes of the profile that is there; nothing if there is none.
+  absl::StatusOr<std::optional<uint64_t>> ProfileBytes(absl::string_view tenant,
+                                                       const Digest& digest,
+                                                       absl::string_view shape)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const CatalogueLimits limits_;
@@ -109,6 +126,8 @@ class SqliteCatalogue final : public Catalogue {
   // Totals of the tables, so that a bound costs no scan. Nobody else writes.
   uint64_t modules_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t quarantined_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t profiles_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t profile_bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace callgate::storage

@@ -357,7 +357,8 @@ TEST_F(SqliteCatalogueTest, MakesAHistoryOfWhatAnOlderReleaseKept) {
   ASSERT_TRUE(catalogue_->PutPolicy(Policy("web", "text")).ok());
   Edit(
       "DROP TABLE policy_versions; DROP TABLE policy_files; "
-      "DROP TABLE policy_holds; DELETE FROM schema_version; "
+      "DROP TABLE policy_holds; DROP TABLE profiles; "
+      "DELETE FROM schema_version; "
       "INSERT INTO schema_version VALUES (1)");
   Open();
   EXPECT_EQ(Numbers(*catalogue_, "web"), "1");

@@ -279,6 +279,46 @@ TEST_P(CallHookContext, NamesTheCaller) {
                    "ch tenant.outer 3", "rh tenant.outer 3", "rw embedder"}));
 }
 
+// Each call's functions, newest first, and which of the calls have the same
+// words.
+TEST_P(CallHookContext, TellsWhoCalledWhom) {
+  std::vector<std::vector<uint64_t>> chains;
+  guest_.hook().judge = [&](CallContext& call) {
+    uint64_t words[3];
+    const size_t count = call.CallChain(absl::MakeSpan(words));
+    if (call.transition() != Transition::kCallingHost) {
+      EXPECT_TRUE(count == 0 ||
+                  call.transition() == Transition::kReturningFromHost);
+      return call.Proceed();
+    }
+    chains.emplace_back(words, words + count);
+    uint32_t functions[3];
+    const size_t known =
+        call.ChainFunctions(chains.back(), absl::MakeSpan(functions));
+    told_.push_back(
+        absl::StrJoin(absl::MakeConstSpan(functions).first(known), " < "));
+    return call.Proceed();
+  };
+  guest_.Define("h", guest_.Returns());
+  guest_.Instantiate(R"((module
+    (import "env" "h" (func $h))
+    (func $inner call $h)
+    (func $middle call $inner)
+    (func $outer (param i32)
+      (loop $more
+        call $middle
+        (br_if $more (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+      call $h)
+    (func (export "go") (call $outer (i32.const 2)))))",
+                     "tenant");
+  guest_.Call("go");
+  EXPECT_EQ(told_, Lines({"1 < 2 < 3", "1 < 2 < 3", "3 < 4"}));
+  ASSERT_EQ(chains.size(), 3u);
+  EXPECT_EQ(chains[0], chains[1]);
+  EXPECT_EQ(chains[0].size(), 3u);
+  EXPECT_NE(chains[0], chains[2]);
+}
+
 TEST_P(CallHookContext, NamesTheCallerOfAnotherInstance) {
   Tell([](CallContext& call) { return CallerText(call.caller()); });
   guest_.Define("h", guest_.Returns());
