@@ -362,18 +362,6 @@ TEST(CompilePolicyTest, RefusesWhatTheWholeFormatHasAndTheEngineHasNot) {
             ReadFile("policy/testdata/whole_format.golden"));
 }
 
-TEST(CompilePolicyTest, EveryFieldIsEitherDoneOrRefused) {
-  // A field of a supported message that the list does not have is refused, so
-  // a file with only that field set must not compile.
-  v1::PolicyFile file;
-  file.mutable_defaults()->mutable_suppression()->set_burst(1);
-  LoadedPolicyFile loaded;
-  loaded.proto = file;
-  EXPECT_THAT(
-      Lines(FindUnsupportedFields(loaded)),
-      ElementsAre(HasSubstr("defaults.suppression: not supported yet")));
-}
-
 // --- Includes ----------------------------------------------------------------
 
 class Catalogue {

@@ -226,8 +226,8 @@ class Replayer {
     ++report_.after[after.verdict];
     if (before.SaysTheSame(after)) return;
     ++report_.changed;
-    uncertain =
-        uncertain || state.departed || after.read_hidden || after.read_unknown;
+    uncertain = uncertain || state.departed || after.read_hidden ||
+                after.read_unknown || after.read_store_bytes;
     report_.uncertain += uncertain ? 1 : 0;
     ++report_.moves[{before.verdict, after.verdict}];
     if (report_.changes.size() >= ReplayReport::kChangesMax) return;

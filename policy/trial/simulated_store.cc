@@ -72,7 +72,7 @@ class SimulatedStore::Context final : public CallContext {
   uint32_t caller_index() override { return caller().func_index; }
   // Not recorded; the memory of the caller is the most of it.
   uint64_t StoreBytes() override {
-    told_.read_unknown = true;
+    told_.read_store_bytes = true;
     return MemoryBytes();
   }
   std::vector<Frame> Backtrace(size_t) override { return {}; }

@@ -48,6 +48,9 @@ struct TrialDecision {
   // not known at all.
   bool read_hidden = false;
   bool read_unknown = false;
+  // The hook asked for the bytes of all memories, which nobody recorded, and
+  // was told those of the caller's.
+  bool read_store_bytes = false;
   // What conditions said; views into the policies.
   std::vector<ConditionAnswer> answers;
 

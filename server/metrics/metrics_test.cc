@@ -61,7 +61,6 @@ void TellAll(Metrics& metrics) {
   metrics.CountRuleTime("baseline", "exfil", absl::Milliseconds(1500));
   metrics.SetRuleStates({{"baseline", "exfil", 4096}});
   metrics.CountRuleEvictions("baseline", "exfil", 3);
-  metrics.CountConditionsFailed("acme", 4);
   metrics.CountPolicyStoreUpdate("replaced");
   metrics.CountEventEmitted("decision");
   metrics.CountEventsDelivered("watch", 5);
@@ -185,7 +184,6 @@ INSTANTIATE_TEST_SUITE_P(
          R"(callgate_rule_state_bytes{policy="baseline",rule="exfil"} 4096)"},
         {"rule_evictions",
          R"(callgate_rule_state_evictions_total{policy="baseline",rule="exfil"} 3)"},
-        {"conditions", R"(callgate_conditions_failed_total{tenant="acme"} 4)"},
         {"store_update",
          R"(callgate_policy_store_updates_total{result="replaced"} 1)"},
         {"rollback", R"(callgate_policy_rollbacks_total{reason="operator"} 1)"},
