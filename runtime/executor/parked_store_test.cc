@@ -371,7 +371,8 @@ TEST_P(ParkedStoreTest, ProcessorTimeIsBudgetedOnAnyThread) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->trap->code(), TrapCode::kDeadlineExceeded);
   EXPECT_GT(result->usage.cpu, absl::ZeroDuration());
-  EXPECT_LE(result->usage.cpu, result->usage.wall);
+  // Two clocks, read one after the other.
+  EXPECT_LE(result->usage.cpu, result->usage.wall + absl::Milliseconds(1));
 }
 
 TEST_P(ParkedStoreTest, InterruptsThatRaceWithTheParkingAreNotLost) {
