@@ -131,7 +131,7 @@ absl::StatusOr<ImportName> ParseImportName(absl::string_view text) {
   if (name.empty()) return bad("has an empty function name");
   if (text.find('*') != absl::string_view::npos) {
     return bad(
-        "has a wildcard, which is not supported yet: name each import, or "
+        "has a wildcard, and power is given import by import: name each, or "
         "quote a name that really has a * in it");
   }
   if (!IsPlain(module) || !IsPlain(name)) {

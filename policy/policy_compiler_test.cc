@@ -68,18 +68,19 @@ TEST_P(RefusedPolicyTest, SaysWhereAndWhy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    NotYet, RefusedPolicyTest,
+    NoPatterns, RefusedPolicyTest,
     testing::ValuesIn<Row>({
         {"tenant_patterns",
          "applies_to: {tenants: [\"ac*\"]}\n",
-         {"p.yaml:4:24: applies_to.tenants[0]: \"ac*\": patterns are not "
-          "supported yet; write a tenant's name, or * alone for every "
+         {"p.yaml:4:24: applies_to.tenants[0]: \"ac*\" is a pattern, and "
+          "tenants are named one by one; write a name, or * alone for every "
           "tenant"}},
         {"wildcards",
          "imports: [{import: net.*, action: allow}]\n",
-         {"p.yaml:4:12: imports[0].import: \"net.*\" has a wildcard, which is "
-          "not supported yet: name each import, or quote a name that really "
-          "has a * in it; write module.name, or \"module\".\"name\" with both "
+         {"p.yaml:4:12: imports[0].import: \"net.*\" has a wildcard, and "
+          "power is given import by import: name each, or quote a name that "
+          "really has a * in it; write module.name, or \"module\".\"name\" "
+          "with both "
           "in double quotes"}},
     }),
     [](const auto& test) { return test.param.name; });

@@ -100,8 +100,8 @@ void CompileHead(Compilation& c) {
     } else if (tenant.find('*') != std::string::npos) {
       c.Report(c.root(), absl::StrCat("applies_to.tenants[", i, "]"),
                absl::StrCat(Quote(tenant),
-                            ": patterns are not supported yet; write a "
-                            "tenant's name, or * alone for every tenant"));
+                            " is a pattern, and tenants are named one by one; "
+                            "write a name, or * alone for every tenant"));
     }
     to.tenants.push_back(tenant);
   }
