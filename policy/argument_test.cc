@@ -7,8 +7,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
 #include "policy/guest_errno.h"
+#include "policy/hook/fake_call.h"
 
 namespace callgate::policy {
 namespace {

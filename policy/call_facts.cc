@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "policy/expression/expression.h"
-#include "policy/facts_record.h"
 #include "policy/quote.h"
+#include "policy/state/facts_record.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {

@@ -44,7 +44,7 @@
 #include "policy/expression/macro_set.h"
 #include "policy/expression/schema.h"
 #include "policy/expression/value.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 #include "runtime/host_function_spec.h"
 
 namespace callgate::policy {

@@ -15,7 +15,7 @@
 #include "policy/expression/glob_list.h"
 #include "policy/expression/ip_address.h"
 #include "policy/expression/pattern_list.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 
 namespace callgate::policy {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
+#include "policy/hook/fake_call.h"
 
 namespace callgate::policy {
 namespace {

@@ -19,8 +19,8 @@
 #include "policy/expression/macro_set.h"
 #include "policy/expression/schema.h"
 #include "policy/expression/type.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/problem.h"
 #include "policy/specialised_import.h"
 
 namespace callgate::policy {

@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 
 namespace callgate::policy {
 namespace {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "policy/condition.h"
+#include "policy/file/problem.h"
 #include "policy/guest_errno.h"
-#include "policy/problem.h"
 #include "policy/verdict.h"
 
 namespace callgate::policy {

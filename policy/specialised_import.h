@@ -17,8 +17,8 @@
 #include "policy/call_facts.h"
 #include "policy/condition.h"
 #include "policy/expression/expression.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/problem.h"
 #include "runtime/host_function_spec.h"
 
 namespace callgate::policy {

@@ -1,6 +1,6 @@
-// Events that policies fold (policy/suppression.h), told to the event log: an
-// event for each group when its period is over, with the number that was held
-// back.
+// Events that policies fold (policy/hook/suppression.h), told to the event log:
+// an event for each group when its period is over, with the number that was
+// held back.
 //
 // One for all Stores, since groups may go across them. Any thread; the event
 // log outlives it. Sweep is to be called about once a second.
@@ -12,8 +12,8 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
-#include "policy/suppression.h"
+#include "policy/hook/decision.h"
+#include "policy/hook/suppression.h"
 #include "server/events/event_log.h"
 
 namespace callgate {

@@ -17,7 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
+#include "policy/hook/decision.h"
 #include "proto/callgate/v1/trial_service.pb.h"
 
 namespace callgate {

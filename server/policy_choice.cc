@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "runtime/check.h"
 #include "server/error_reason.h"
 

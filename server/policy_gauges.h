@@ -13,7 +13,7 @@
 
 #include "absl/time/time.h"
 #include "policy/policy_set.h"
-#include "policy/rule_states.h"
+#include "policy/state/rule_states.h"
 #include "server/metrics/metrics.h"
 
 namespace callgate {

@@ -15,7 +15,7 @@
 #ifndef CALLGATE_SERVER_POLICY_ROLLOUT_H_
 #define CALLGATE_SERVER_POLICY_ROLLOUT_H_
 
-#include "policy/rule_states.h"
+#include "policy/state/rule_states.h"
 #include "server/metrics/metrics.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/store_registry.h"

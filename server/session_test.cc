@@ -13,7 +13,7 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "runtime/reference/reference_engine.h"
 #include "server/error_reason.h"
 #include "server/module_admission.h"

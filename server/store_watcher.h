@@ -12,7 +12,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/policy_violation.h"
+#include "policy/hook/policy_violation.h"
 #include "server/denial_surge.h"
 #include "server/event_suppressor.h"
 #include "server/events/event_log.h"

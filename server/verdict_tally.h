@@ -14,7 +14,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
+#include "policy/hook/decision.h"
 #include "proto/callgate/v1/event_service.pb.h"
 #include "server/outcome.h"
 

@@ -1,4 +1,4 @@
-#include "policy/builtin_policies.h"
+#include "policy/builtin/builtin_policies.h"
 
 #include <vector>
 

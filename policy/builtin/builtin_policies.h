@@ -1,11 +1,11 @@
 // Policies that ship with callgate, for others to include.
 
-#ifndef CALLGATE_POLICY_BUILTIN_POLICIES_H_
-#define CALLGATE_POLICY_BUILTIN_POLICIES_H_
+#ifndef CALLGATE_POLICY_BUILTIN_BUILTIN_POLICIES_H_
+#define CALLGATE_POLICY_BUILTIN_BUILTIN_POLICIES_H_
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 namespace callgate::policy {
 
@@ -22,4 +22,4 @@ const LoadedPolicyFile* FindBuiltinPolicy(absl::string_view name);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_BUILTIN_POLICIES_H_
+#endif  // CALLGATE_POLICY_BUILTIN_BUILTIN_POLICIES_H_

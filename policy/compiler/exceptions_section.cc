@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "policy/compiler/rule_parts.h"
 #include "policy/compiler/sections.h"
 #include "policy/quote.h"
-#include "policy/rule_parts.h"
 
 namespace callgate::policy {
 namespace {

@@ -14,12 +14,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "policy/call_facts.h"
+#include "policy/compiler/rule_parts.h"
 #include "policy/compiler/sections.h"
 #include "policy/event_facts.h"
 #include "policy/expression/expression.h"
-#include "policy/facts_record.h"
 #include "policy/quote.h"
-#include "policy/rule_parts.h"
+#include "policy/state/facts_record.h"
 
 namespace callgate::policy {
 namespace {

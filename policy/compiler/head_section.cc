@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "policy/builtin_policies.h"
+#include "policy/builtin/builtin_policies.h"
 #include "policy/compiler/sections.h"
 #include "policy/quote.h"
 

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "openssl/evp.h"
-#include "policy/builtin_policies.h"
+#include "policy/builtin/builtin_policies.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
 

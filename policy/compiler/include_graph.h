@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "policy/compiler/compilation.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_file.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/file/policy_file.h"
 
 namespace callgate::policy {
 

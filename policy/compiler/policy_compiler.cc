@@ -1,4 +1,4 @@
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 
 #include <algorithm>
 #include <string>
@@ -9,7 +9,7 @@
 #include "policy/compiler/compilation.h"
 #include "policy/compiler/include_graph.h"
 #include "policy/compiler/sections.h"
-#include "policy/supported_fields.h"
+#include "policy/compiler/supported_fields.h"
 
 namespace callgate::policy {
 namespace {

@@ -4,17 +4,17 @@
 // All or nothing: a policy with one problem is no policy. What the format knows
 // and this engine does not do yet is such a problem.
 
-#ifndef CALLGATE_POLICY_POLICY_COMPILER_H_
-#define CALLGATE_POLICY_POLICY_COMPILER_H_
+#ifndef CALLGATE_POLICY_COMPILER_POLICY_COMPILER_H_
+#define CALLGATE_POLICY_COMPILER_POLICY_COMPILER_H_
 
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "policy/file/policy_file.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/policy_file.h"
-#include "policy/problem.h"
 
 namespace callgate::policy {
 
@@ -48,4 +48,4 @@ CompileResult CompilePolicyText(absl::string_view text,
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_POLICY_COMPILER_H_
+#endif  // CALLGATE_POLICY_COMPILER_POLICY_COMPILER_H_

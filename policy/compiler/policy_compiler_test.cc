@@ -1,4 +1,4 @@
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 
 #include <fstream>
 #include <map>
@@ -10,8 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/builtin_policies.h"
-#include "policy/supported_fields.h"
+#include "policy/builtin/builtin_policies.h"
+#include "policy/compiler/supported_fields.h"
 
 namespace callgate::policy {
 namespace {
@@ -357,10 +357,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(CompilePolicyTest, RefusesWhatTheWholeFormatHasAndTheEngineHasNot) {
   const CompileResult result = CompilePolicyText(
-      ReadFile("policy/testdata/whole_format.yaml"), "whole_format.yaml");
+      ReadFile("policy/file/testdata/whole_format.yaml"), "whole_format.yaml");
   EXPECT_FALSE(result.ok());
   EXPECT_EQ(absl::StrCat(absl::StrJoin(Lines(result.problems), "\n"), "\n"),
-            ReadFile("policy/testdata/whole_format.golden"));
+            ReadFile("policy/file/testdata/whole_format.golden"));
 }
 
 // --- Includes ----------------------------------------------------------------

@@ -1,4 +1,4 @@
-#include "policy/policy_file_fuzz.h"
+#include "policy/compiler/policy_file_fuzz.h"
 
 #include <deque>
 #include <memory>
@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_file.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/file/policy_file.h"
+#include "policy/hook/fake_call.h"
+#include "policy/hook/policy_hook.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {

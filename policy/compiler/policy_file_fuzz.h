@@ -1,8 +1,8 @@
 // The loader's and compiler's fuzz entry, as libFuzzer wants it; the test
 // beside it drives the same entry over mutated files.
 
-#ifndef CALLGATE_POLICY_POLICY_FILE_FUZZ_H_
-#define CALLGATE_POLICY_POLICY_FILE_FUZZ_H_
+#ifndef CALLGATE_POLICY_COMPILER_POLICY_FILE_FUZZ_H_
+#define CALLGATE_POLICY_COMPILER_POLICY_FILE_FUZZ_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -13,4 +13,4 @@
 // arguments and its conditions are.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
-#endif  // CALLGATE_POLICY_POLICY_FILE_FUZZ_H_
+#endif  // CALLGATE_POLICY_COMPILER_POLICY_FILE_FUZZ_H_

@@ -1,7 +1,7 @@
 // Drives the fuzz entry over mutated policy files, a fixed number of times with
 // a fixed seed: what libFuzzer does without end where there is one.
 
-#include "policy/policy_file_fuzz.h"
+#include "policy/compiler/policy_file_fuzz.h"
 
 #include <algorithm>
 #include <chrono>
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 
 namespace {
 
@@ -196,7 +196,7 @@ exceptions:
 
 std::vector<std::string> Seeds() {
   return {
-      std::string(1, '\0') + Read("policy/testdata/whole_format.yaml"),
+      std::string(1, '\0') + Read("policy/file/testdata/whole_format.yaml"),
       std::string(1, '\0') + Read("deploy/policies/connector.yaml"),
       std::string(1, '\0') + Read("deploy/policies/confined-paths.yaml"),
       std::string(1, '\0') + kRules,

@@ -1,4 +1,4 @@
-#include "policy/rule_parts.h"
+#include "policy/compiler/rule_parts.h"
 
 #include <algorithm>
 #include <cmath>

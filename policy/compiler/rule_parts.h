@@ -1,8 +1,8 @@
 // The parts of rules that are read alone: lists, messages, throttles and
 // exceptions of a policy file, as the compiler wants them.
 
-#ifndef CALLGATE_POLICY_RULE_PARTS_H_
-#define CALLGATE_POLICY_RULE_PARTS_H_
+#ifndef CALLGATE_POLICY_COMPILER_RULE_PARTS_H_
+#define CALLGATE_POLICY_COMPILER_RULE_PARTS_H_
 
 #include <functional>
 #include <optional>
@@ -12,7 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/condition.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "proto/callgate/v1/policy.pb.h"
 
 namespace callgate::policy {
@@ -48,4 +48,4 @@ std::optional<RuleException> ReadException(const LoadedPolicyFile& file,
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_RULE_PARTS_H_
+#endif  // CALLGATE_POLICY_COMPILER_RULE_PARTS_H_

@@ -7,7 +7,7 @@
 #define CALLGATE_POLICY_COMPILER_SECTIONS_H_
 
 #include "policy/compiler/compilation.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 namespace callgate::policy {
 

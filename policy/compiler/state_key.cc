@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/call_facts.h"
+#include "policy/compiler/rule_parts.h"
 #include "policy/quote.h"
-#include "policy/rule_parts.h"
 #include "policy/temporal/keyed_states.h"
 
 namespace callgate::policy {

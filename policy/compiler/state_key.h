@@ -11,7 +11,7 @@
 #include "google/protobuf/repeated_field.h"
 #include "policy/compiler/compilation.h"
 #include "policy/condition.h"
-#include "policy/state_shape.h"
+#include "policy/state/state_shape.h"
 
 namespace callgate::policy {
 

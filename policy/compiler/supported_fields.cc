@@ -1,4 +1,4 @@
-#include "policy/supported_fields.h"
+#include "policy/compiler/supported_fields.h"
 
 #include <string>
 #include <utility>

@@ -3,13 +3,13 @@
 // The list names what is done: a field that is added to the schema is refused
 // until somebody lists it.
 
-#ifndef CALLGATE_POLICY_SUPPORTED_FIELDS_H_
-#define CALLGATE_POLICY_SUPPORTED_FIELDS_H_
+#ifndef CALLGATE_POLICY_COMPILER_SUPPORTED_FIELDS_H_
+#define CALLGATE_POLICY_COMPILER_SUPPORTED_FIELDS_H_
 
 #include <vector>
 
-#include "policy/policy_file.h"
-#include "policy/problem.h"
+#include "policy/file/policy_file.h"
+#include "policy/file/problem.h"
 
 namespace callgate::policy {
 
@@ -19,4 +19,4 @@ std::vector<Problem> FindUnsupportedFields(const LoadedPolicyFile& file);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_SUPPORTED_FIELDS_H_
+#endif  // CALLGATE_POLICY_COMPILER_SUPPORTED_FIELDS_H_

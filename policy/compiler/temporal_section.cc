@@ -6,10 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "policy/compiler/rule_parts.h"
 #include "policy/compiler/sections.h"
 #include "policy/compiler/state_key.h"
 #include "policy/quote.h"
-#include "policy/rule_parts.h"
 #include "policy/temporal/sequence.h"
 #include "policy/temporal/window_count.h"
 #include "policy/temporal/window_distinct.h"

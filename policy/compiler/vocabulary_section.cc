@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "policy/compiler/rule_parts.h"
 #include "policy/compiler/sections.h"
 #include "policy/quote.h"
-#include "policy/rule_parts.h"
 
 namespace callgate::policy {
 

@@ -7,11 +7,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "policy/duration_text.h"
 #include "policy/expression/ip_address.h"
 #include "policy/expression/overloads.h"
 #include "policy/expression/reserved_words.h"
-#include "policy/nearest_name.h"
+#include "policy/file/duration_text.h"
+#include "policy/file/nearest_name.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <utility>
 
-#include "policy/duration_text.h"
+#include "policy/file/duration_text.h"
 #include "policy/quote.h"
 
 namespace callgate::policy::expression {

@@ -1,4 +1,4 @@
-#include "policy/duration_text.h"
+#include "policy/file/duration_text.h"
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"

@@ -1,7 +1,7 @@
 // Durations as the policy file writes them: "30s", "0.5s", "10m", "1h30m".
 
-#ifndef CALLGATE_POLICY_DURATION_TEXT_H_
-#define CALLGATE_POLICY_DURATION_TEXT_H_
+#ifndef CALLGATE_POLICY_FILE_DURATION_TEXT_H_
+#define CALLGATE_POLICY_FILE_DURATION_TEXT_H_
 
 #include <cstdint>
 
@@ -22,4 +22,4 @@ absl::StatusOr<ParsedDuration> ParseDurationText(absl::string_view text);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_DURATION_TEXT_H_
+#endif  // CALLGATE_POLICY_FILE_DURATION_TEXT_H_

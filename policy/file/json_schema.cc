@@ -1,7 +1,7 @@
 // The compiled descriptor has lost its comments, so there is another one here,
 // with them.
 
-#include "policy/json_schema.h"
+#include "policy/file/json_schema.h"
 
 #include <map>
 #include <vector>
@@ -15,8 +15,8 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "google/protobuf/duration.pb.h"
-#include "policy/policy_file.h"
-#include "policy/yaml_to_message.h"
+#include "policy/file/policy_file.h"
+#include "policy/file/yaml_to_message.h"
 #include "proto/callgate/v1/policy.pb.h"
 #include "runtime/check.h"
 
@@ -29,7 +29,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::FileDescriptorProto;
 
 constexpr unsigned char kFormat[] = {
-#include "policy/policy_descriptor.inc"
+#include "policy/file/policy_descriptor.inc"
 };
 
 std::string JsonString(absl::string_view text) {

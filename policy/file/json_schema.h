@@ -4,8 +4,8 @@
 // It says what the loader says: names, words, kinds of values, what is
 // required. What fields mean together only the compiler knows.
 
-#ifndef CALLGATE_POLICY_JSON_SCHEMA_H_
-#define CALLGATE_POLICY_JSON_SCHEMA_H_
+#ifndef CALLGATE_POLICY_FILE_JSON_SCHEMA_H_
+#define CALLGATE_POLICY_FILE_JSON_SCHEMA_H_
 
 #include <string>
 
@@ -17,4 +17,4 @@ std::string PolicyJsonSchema();
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_JSON_SCHEMA_H_
+#endif  // CALLGATE_POLICY_FILE_JSON_SCHEMA_H_

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "policy/json_schema.h"
+#include "policy/file/json_schema.h"
 
 int main() {
   std::fputs(callgate::policy::PolicyJsonSchema().c_str(), stdout);

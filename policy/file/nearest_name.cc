@@ -1,4 +1,4 @@
-#include "policy/nearest_name.h"
+#include "policy/file/nearest_name.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,7 +1,7 @@
 // "Did you mean …?"
 
-#ifndef CALLGATE_POLICY_NEAREST_NAME_H_
-#define CALLGATE_POLICY_NEAREST_NAME_H_
+#ifndef CALLGATE_POLICY_FILE_NEAREST_NAME_H_
+#define CALLGATE_POLICY_FILE_NEAREST_NAME_H_
 
 #include <string>
 #include <vector>
@@ -21,4 +21,4 @@ std::string SuggestName(absl::string_view found,
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_NEAREST_NAME_H_
+#endif  // CALLGATE_POLICY_FILE_NEAREST_NAME_H_

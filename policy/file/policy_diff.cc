@@ -1,4 +1,4 @@
-#include "policy/policy_diff.h"
+#include "policy/file/policy_diff.h"
 
 #include <algorithm>
 #include <map>
@@ -11,8 +11,8 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/message.h"
+#include "policy/file/yaml_to_message.h"
 #include "policy/quote.h"
-#include "policy/yaml_to_message.h"
 
 namespace callgate::policy {
 namespace {

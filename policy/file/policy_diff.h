@@ -9,8 +9,8 @@
 //
 // Pure functions; any thread.
 
-#ifndef CALLGATE_POLICY_POLICY_DIFF_H_
-#define CALLGATE_POLICY_POLICY_DIFF_H_
+#ifndef CALLGATE_POLICY_FILE_POLICY_DIFF_H_
+#define CALLGATE_POLICY_FILE_POLICY_DIFF_H_
 
 #include <string>
 #include <vector>
@@ -39,4 +39,4 @@ std::string DifferenceText(const Difference& difference);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_POLICY_DIFF_H_
+#endif  // CALLGATE_POLICY_FILE_POLICY_DIFF_H_

@@ -1,4 +1,4 @@
-#include "policy/policy_diff.h"
+#include "policy/file/policy_diff.h"
 
 #include <string>
 #include <vector>
@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 namespace callgate::policy {
 namespace {

@@ -1,4 +1,4 @@
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,10 +17,10 @@
 #include "google/protobuf/message.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/unknown_field_set.h"
-#include "policy/duration_text.h"
+#include "policy/file/duration_text.h"
+#include "policy/file/yaml_to_message.h"
+#include "policy/file/yaml_tree.h"
 #include "policy/quote.h"
-#include "policy/yaml_to_message.h"
-#include "policy/yaml_tree.h"
 
 namespace callgate::policy {
 namespace {

@@ -7,8 +7,8 @@
 //
 // All functions here may be called from any thread.
 
-#ifndef CALLGATE_POLICY_POLICY_FILE_H_
-#define CALLGATE_POLICY_POLICY_FILE_H_
+#ifndef CALLGATE_POLICY_FILE_POLICY_FILE_H_
+#define CALLGATE_POLICY_FILE_POLICY_FILE_H_
 
 #include <cstddef>
 #include <optional>
@@ -17,7 +17,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 #include "proto/callgate/v1/policy.pb.h"
 
 namespace callgate::policy {
@@ -73,4 +73,4 @@ std::string CanonicalBytes(const v1::PolicyFile& message);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_POLICY_FILE_H_
+#endif  // CALLGATE_POLICY_FILE_POLICY_FILE_H_

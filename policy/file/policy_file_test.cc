@@ -1,4 +1,4 @@
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 #include <fstream>
 #include <sstream>
@@ -12,8 +12,8 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
 #include "gtest/gtest.h"
-#include "policy/duration_text.h"
-#include "policy/nearest_name.h"
+#include "policy/file/duration_text.h"
+#include "policy/file/nearest_name.h"
 
 namespace callgate::policy {
 namespace {
@@ -30,7 +30,7 @@ std::vector<std::string> Lines(const std::vector<Problem>& problems) {
 }
 
 std::string ReadTestFile(absl::string_view name) {
-  std::ifstream file(absl::StrCat("policy/testdata/", name));
+  std::ifstream file(absl::StrCat("policy/file/testdata/", name));
   std::stringstream text;
   text << file.rdbuf();
   EXPECT_FALSE(text.str().empty()) << name;

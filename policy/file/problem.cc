@@ -1,4 +1,4 @@
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 
 #include "absl/strings/str_cat.h"
 

@@ -1,7 +1,7 @@
 // What is wrong with a policy file, and where.
 
-#ifndef CALLGATE_POLICY_PROBLEM_H_
-#define CALLGATE_POLICY_PROBLEM_H_
+#ifndef CALLGATE_POLICY_FILE_PROBLEM_H_
+#define CALLGATE_POLICY_FILE_PROBLEM_H_
 
 #include <string>
 
@@ -30,4 +30,4 @@ struct Problem {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_PROBLEM_H_
+#endif  // CALLGATE_POLICY_FILE_PROBLEM_H_

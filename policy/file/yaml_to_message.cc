@@ -1,4 +1,4 @@
-#include "policy/yaml_to_message.h"
+#include "policy/file/yaml_to_message.h"
 
 #include <cmath>
 #include <cstdint>
@@ -10,9 +10,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/duration.pb.h"
-#include "policy/duration_text.h"
-#include "policy/nearest_name.h"
-#include "policy/policy_file.h"
+#include "policy/file/duration_text.h"
+#include "policy/file/nearest_name.h"
+#include "policy/file/policy_file.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
 

@@ -1,8 +1,8 @@
 // Fills a protobuf message from a YAML tree: keys are field names, and every
 // value must be what its field asks for.
 
-#ifndef CALLGATE_POLICY_YAML_TO_MESSAGE_H_
-#define CALLGATE_POLICY_YAML_TO_MESSAGE_H_
+#ifndef CALLGATE_POLICY_FILE_YAML_TO_MESSAGE_H_
+#define CALLGATE_POLICY_FILE_YAML_TO_MESSAGE_H_
 
 #include <string>
 #include <vector>
@@ -11,8 +11,8 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
-#include "policy/problem.h"
-#include "policy/yaml_tree.h"
+#include "policy/file/problem.h"
+#include "policy/file/yaml_tree.h"
 
 namespace callgate::policy {
 
@@ -33,4 +33,4 @@ std::vector<std::string> ShortEnumNames(
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_YAML_TO_MESSAGE_H_
+#endif  // CALLGATE_POLICY_FILE_YAML_TO_MESSAGE_H_

@@ -1,4 +1,4 @@
-#include "policy/yaml_tree.h"
+#include "policy/file/yaml_tree.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
@@ -11,7 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {

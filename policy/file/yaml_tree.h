@@ -4,15 +4,15 @@
 // that nothing large is ever built; and what makes YAML surprising (aliases,
 // anchors, tags, merge keys, repeated keys, further documents) is refused here.
 
-#ifndef CALLGATE_POLICY_YAML_TREE_H_
-#define CALLGATE_POLICY_YAML_TREE_H_
+#ifndef CALLGATE_POLICY_FILE_YAML_TREE_H_
+#define CALLGATE_POLICY_FILE_YAML_TREE_H_
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 
 namespace callgate::policy {
 
@@ -49,4 +49,4 @@ std::string DescribeYamlNode(const YamlNode& node);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_YAML_TREE_H_
+#endif  // CALLGATE_POLICY_FILE_YAML_TREE_H_

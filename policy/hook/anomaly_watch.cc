@@ -1,4 +1,4 @@
-#include "policy/anomaly_watch.h"
+#include "policy/hook/anomaly_watch.h"
 
 #include <algorithm>
 #include <utility>

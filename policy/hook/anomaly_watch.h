@@ -16,8 +16,8 @@
 //
 // One thread, the Store's; the book outlives it and is any thread's.
 
-#ifndef CALLGATE_POLICY_ANOMALY_WATCH_H_
-#define CALLGATE_POLICY_ANOMALY_WATCH_H_
+#ifndef CALLGATE_POLICY_HOOK_ANOMALY_WATCH_H_
+#define CALLGATE_POLICY_HOOK_ANOMALY_WATCH_H_
 
 #include <cstdint>
 #include <functional>
@@ -30,10 +30,10 @@
 #include "policy/anomaly/profile_book.h"
 #include "policy/anomaly/stream.h"
 #include "policy/anomaly_rule.h"
-#include "policy/call_sites.h"
-#include "policy/decision.h"
 #include "policy/expression/scratch.h"
-#include "policy/rules_in_force.h"
+#include "policy/hook/call_sites.h"
+#include "policy/hook/decision.h"
+#include "policy/hook/rules_in_force.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
 
@@ -112,4 +112,4 @@ class AnomalyWatch {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_ANOMALY_WATCH_H_
+#endif  // CALLGATE_POLICY_HOOK_ANOMALY_WATCH_H_

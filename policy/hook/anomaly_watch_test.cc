@@ -1,6 +1,6 @@
 // Rules about anomalies, from the file to the verdict.
 
-#include "policy/anomaly_watch.h"
+#include "policy/hook/anomaly_watch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,9 +13,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/fake_call.h"
+#include "policy/hook/policy_hook.h"
 #include "tests/support/allocations.h"
 
 namespace callgate::policy {

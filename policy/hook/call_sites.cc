@@ -1,4 +1,4 @@
-#include "policy/call_sites.h"
+#include "policy/hook/call_sites.h"
 
 #include <algorithm>
 

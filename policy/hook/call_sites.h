@@ -13,8 +13,8 @@
 //
 // One thread, the Store's. The stream outlives it.
 
-#ifndef CALLGATE_POLICY_CALL_SITES_H_
-#define CALLGATE_POLICY_CALL_SITES_H_
+#ifndef CALLGATE_POLICY_HOOK_CALL_SITES_H_
+#define CALLGATE_POLICY_HOOK_CALL_SITES_H_
 
 #include <array>
 #include <cstdint>
@@ -55,4 +55,4 @@ anomaly::ErrnoClass ErrnoClassOf(const CallContext& call);
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_CALL_SITES_H_
+#endif  // CALLGATE_POLICY_HOOK_CALL_SITES_H_

@@ -8,7 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/meters_fixture.h"
+#include "policy/hook/meters_fixture.h"
 #include "tests/support/allocations.h"
 
 namespace callgate::policy {
@@ -22,7 +22,7 @@ class ConnectorMetersTest : public MetersTest {
  protected:
   void SetUp() override {
     MetersTest::SetUp();
-    std::ifstream file("policy/testdata/connector_meters.yaml");
+    std::ifstream file("policy/hook/testdata/connector_meters.yaml");
     const std::string text((std::istreambuf_iterator<char>(file)), {});
     const CompileResult result =
         CompilePolicyText(text, "connector_meters.yaml");

@@ -1,8 +1,8 @@
 // What a policy hook tells its owner: every decision other than a plain allow,
 // one by one, and what it costs to decide.
 
-#ifndef CALLGATE_POLICY_DECISION_H_
-#define CALLGATE_POLICY_DECISION_H_
+#ifndef CALLGATE_POLICY_HOOK_DECISION_H_
+#define CALLGATE_POLICY_HOOK_DECISION_H_
 
 #include <cstdint>
 #include <string>
@@ -226,4 +226,4 @@ inline constexpr uint64_t kDecisionSampleEvery = 1024;
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_DECISION_H_
+#endif  // CALLGATE_POLICY_HOOK_DECISION_H_

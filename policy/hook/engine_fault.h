@@ -5,8 +5,8 @@
 // name here cannot be reported, and one without a case in engine_faults_test
 // fails that test.
 
-#ifndef CALLGATE_POLICY_ENGINE_FAULT_H_
-#define CALLGATE_POLICY_ENGINE_FAULT_H_
+#ifndef CALLGATE_POLICY_HOOK_ENGINE_FAULT_H_
+#define CALLGATE_POLICY_HOOK_ENGINE_FAULT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -32,4 +32,4 @@ inline constexpr size_t kEngineFaults =
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_ENGINE_FAULT_H_
+#endif  // CALLGATE_POLICY_HOOK_ENGINE_FAULT_H_

@@ -20,10 +20,10 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/engine_fault.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/engine_fault.h"
+#include "policy/hook/fake_call.h"
+#include "policy/hook/policy_hook.h"
 
 namespace callgate::policy {
 namespace {
@@ -367,7 +367,7 @@ TEST(EngineFaultsTest, EveryPlaceThatReportsOneHasACase) {
   const std::string kUse = "EngineFault::";
   size_t places = 0;
   std::vector<std::string> without_case;
-  for (const auto& file : std::filesystem::directory_iterator("policy")) {
+  for (const auto& file : std::filesystem::directory_iterator("policy/hook")) {
     const std::string path = file.path();
     if (file.path().extension() != ".cc" || absl::EndsWith(path, "_test.cc")) {
       continue;

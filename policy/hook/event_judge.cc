@@ -1,4 +1,4 @@
-#include "policy/event_judge.h"
+#include "policy/hook/event_judge.h"
 
 #include <algorithm>
 #include <limits>

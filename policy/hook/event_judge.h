@@ -6,8 +6,8 @@
 // function, whose type says what its parameters are. Judging allocates nothing
 // but messages. One thread, the Store's.
 
-#ifndef CALLGATE_POLICY_EVENT_JUDGE_H_
-#define CALLGATE_POLICY_EVENT_JUDGE_H_
+#ifndef CALLGATE_POLICY_HOOK_EVENT_JUDGE_H_
+#define CALLGATE_POLICY_HOOK_EVENT_JUDGE_H_
 
 #include <cstdint>
 #include <optional>
@@ -16,12 +16,12 @@
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "policy/decision.h"
 #include "policy/event_facts.h"
 #include "policy/expression/expression.h"
 #include "policy/expression/scratch.h"
+#include "policy/file/problem.h"
+#include "policy/hook/decision.h"
 #include "policy/policy.h"
-#include "policy/problem.h"
 #include "policy/specialised_import.h"
 #include "runtime/call_hook.h"
 
@@ -97,4 +97,4 @@ class EventJudge {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_EVENT_JUDGE_H_
+#endif  // CALLGATE_POLICY_HOOK_EVENT_JUDGE_H_

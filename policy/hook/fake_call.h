@@ -1,8 +1,8 @@
 // A transition as a Store would offer it, over a byte vector as the guest's
 // memory: for testing hooks without an engine.
 
-#ifndef CALLGATE_POLICY_FAKE_CALL_H_
-#define CALLGATE_POLICY_FAKE_CALL_H_
+#ifndef CALLGATE_POLICY_HOOK_FAKE_CALL_H_
+#define CALLGATE_POLICY_HOOK_FAKE_CALL_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -158,4 +158,4 @@ class FakeCall final : public CallContext {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_FAKE_CALL_H_
+#endif  // CALLGATE_POLICY_HOOK_FAKE_CALL_H_

@@ -1,4 +1,4 @@
-#include "policy/guest_path.h"
+#include "policy/hook/guest_path.h"
 
 namespace callgate::policy {
 namespace {

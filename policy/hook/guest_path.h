@@ -2,8 +2,8 @@
 //
 // Text alone: whoever compares such paths sees to it that no link is followed.
 
-#ifndef CALLGATE_POLICY_GUEST_PATH_H_
-#define CALLGATE_POLICY_GUEST_PATH_H_
+#ifndef CALLGATE_POLICY_HOOK_GUEST_PATH_H_
+#define CALLGATE_POLICY_HOOK_GUEST_PATH_H_
 
 #include <cstddef>
 #include <string>
@@ -21,4 +21,4 @@ bool JoinGuestPath(absl::string_view directory, absl::string_view path,
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_GUEST_PATH_H_
+#endif  // CALLGATE_POLICY_HOOK_GUEST_PATH_H_

@@ -2,8 +2,8 @@
 //
 // Told by whoever gives out the handles. On the Store's thread.
 
-#ifndef CALLGATE_POLICY_HANDLE_NAMES_H_
-#define CALLGATE_POLICY_HANDLE_NAMES_H_
+#ifndef CALLGATE_POLICY_HOOK_HANDLE_NAMES_H_
+#define CALLGATE_POLICY_HOOK_HANDLE_NAMES_H_
 
 #include <cstdint>
 #include <optional>
@@ -31,4 +31,4 @@ class HandleNames {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_HANDLE_NAMES_H_
+#endif  // CALLGATE_POLICY_HOOK_HANDLE_NAMES_H_

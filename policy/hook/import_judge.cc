@@ -1,4 +1,4 @@
-#include "policy/import_judge.h"
+#include "policy/hook/import_judge.h"
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "policy/expression/ip_address.h"
-#include "policy/guest_path.h"
+#include "policy/hook/guest_path.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {

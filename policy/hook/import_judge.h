@@ -9,8 +9,8 @@
 //
 // One thread, the Store's.
 
-#ifndef CALLGATE_POLICY_IMPORT_JUDGE_H_
-#define CALLGATE_POLICY_IMPORT_JUDGE_H_
+#ifndef CALLGATE_POLICY_HOOK_IMPORT_JUDGE_H_
+#define CALLGATE_POLICY_HOOK_IMPORT_JUDGE_H_
 
 #include <cstdint>
 #include <optional>
@@ -21,11 +21,11 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "policy/argument.h"
-#include "policy/decision.h"
 #include "policy/expression/expression.h"
 #include "policy/expression/ip_address.h"
 #include "policy/expression/scratch.h"
-#include "policy/handle_names.h"
+#include "policy/hook/decision.h"
+#include "policy/hook/handle_names.h"
 #include "policy/specialised_import.h"
 #include "runtime/call_hook.h"
 
@@ -141,4 +141,4 @@ class ImportJudge {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_IMPORT_JUDGE_H_
+#endif  // CALLGATE_POLICY_HOOK_IMPORT_JUDGE_H_

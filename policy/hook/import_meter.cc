@@ -1,4 +1,4 @@
-#include "policy/import_meter.h"
+#include "policy/hook/import_meter.h"
 
 #include <algorithm>
 #include <cmath>

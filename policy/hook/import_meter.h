@@ -20,8 +20,8 @@
 // One thread, the Store's. An event allocates nothing once its states have
 // their memory, but for messages.
 
-#ifndef CALLGATE_POLICY_IMPORT_METER_H_
-#define CALLGATE_POLICY_IMPORT_METER_H_
+#ifndef CALLGATE_POLICY_HOOK_IMPORT_METER_H_
+#define CALLGATE_POLICY_HOOK_IMPORT_METER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -35,12 +35,12 @@
 #include "absl/types/span.h"
 #include "policy/expression/scratch.h"
 #include "policy/expression/value.h"
-#include "policy/facts_record.h"
-#include "policy/fingerprint.h"
-#include "policy/import_judge.h"
+#include "policy/hook/import_judge.h"
 #include "policy/policy.h"
-#include "policy/rule_state.h"
 #include "policy/specialised_import.h"
+#include "policy/state/facts_record.h"
+#include "policy/state/fingerprint.h"
+#include "policy/state/rule_state.h"
 #include "policy/temporal/moment.h"
 
 namespace callgate::policy {
@@ -181,4 +181,4 @@ class ImportMeter {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_IMPORT_METER_H_
+#endif  // CALLGATE_POLICY_HOOK_IMPORT_METER_H_

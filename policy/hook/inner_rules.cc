@@ -1,4 +1,4 @@
-#include "policy/inner_rules.h"
+#include "policy/hook/inner_rules.h"
 
 #include <algorithm>
 #include <utility>

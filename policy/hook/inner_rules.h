@@ -9,8 +9,8 @@
 //
 // Part of RulesInForce, and replaced with it. The Store's thread.
 
-#ifndef CALLGATE_POLICY_INNER_RULES_H_
-#define CALLGATE_POLICY_INNER_RULES_H_
+#ifndef CALLGATE_POLICY_HOOK_INNER_RULES_H_
+#define CALLGATE_POLICY_HOOK_INNER_RULES_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "policy/event_judge.h"
+#include "policy/hook/event_judge.h"
 #include "policy/policy.h"
 #include "runtime/call_hook.h"
 #include "runtime/function_filter.h"
@@ -105,4 +105,4 @@ class InnerRules {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_INNER_RULES_H_
+#endif  // CALLGATE_POLICY_HOOK_INNER_RULES_H_

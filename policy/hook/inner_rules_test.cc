@@ -2,7 +2,7 @@
 // calls and the budget of events: what the hook makes of them. That a Store
 // does what it says is shown in tests/policy.
 
-#include "policy/inner_rules.h"
+#include "policy/hook/inner_rules.h"
 
 #include <deque>
 #include <memory>
@@ -13,9 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/fake_call.h"
+#include "policy/hook/policy_hook.h"
 #include "tests/support/allocations.h"
 
 namespace callgate::policy {

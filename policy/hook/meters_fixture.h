@@ -2,8 +2,8 @@
 // and hosts `net`, `vault` and a little of WASI, as the tests of such rules
 // have them.
 
-#ifndef CALLGATE_POLICY_METERS_FIXTURE_H_
-#define CALLGATE_POLICY_METERS_FIXTURE_H_
+#ifndef CALLGATE_POLICY_HOOK_METERS_FIXTURE_H_
+#define CALLGATE_POLICY_HOOK_METERS_FIXTURE_H_
 
 #include <cstdint>
 #include <deque>
@@ -19,10 +19,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
-#include "policy/rule_states.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/fake_call.h"
+#include "policy/hook/policy_hook.h"
+#include "policy/state/rule_states.h"
 
 namespace callgate::policy {
 
@@ -331,4 +331,4 @@ class MetersTest : public testing::Test {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_METERS_FIXTURE_H_
+#endif  // CALLGATE_POLICY_HOOK_METERS_FIXTURE_H_

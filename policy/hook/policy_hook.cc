@@ -2,7 +2,7 @@
 // them into one verdict and one record. A plan with nothing in it is quiet, and
 // its calls never get that far.
 
-#include "policy/policy_hook.h"
+#include "policy/hook/policy_hook.h"
 
 #include <algorithm>
 #include <limits>

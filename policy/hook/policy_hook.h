@@ -33,8 +33,8 @@
 // shares the policies; `clock` and `sink` must outlive it. It must outlive its
 // installation in the Store.
 
-#ifndef CALLGATE_POLICY_POLICY_HOOK_H_
-#define CALLGATE_POLICY_POLICY_HOOK_H_
+#ifndef CALLGATE_POLICY_HOOK_POLICY_HOOK_H_
+#define CALLGATE_POLICY_HOOK_POLICY_HOOK_H_
 
 #include <bitset>
 #include <cstddef>
@@ -52,23 +52,23 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/anomaly/profile_book.h"
-#include "policy/anomaly_watch.h"
 #include "policy/budgets.h"
-#include "policy/decision.h"
-#include "policy/engine_fault.h"
-#include "policy/event_judge.h"
 #include "policy/expression/scratch.h"
-#include "policy/handle_names.h"
-#include "policy/inner_rules.h"
+#include "policy/file/problem.h"
+#include "policy/hook/anomaly_watch.h"
+#include "policy/hook/decision.h"
+#include "policy/hook/engine_fault.h"
+#include "policy/hook/event_judge.h"
+#include "policy/hook/handle_names.h"
+#include "policy/hook/inner_rules.h"
+#include "policy/hook/policy_violation.h"
+#include "policy/hook/rules_exchange.h"
+#include "policy/hook/rules_in_force.h"
+#include "policy/hook/rules_version.h"
+#include "policy/hook/version_stack.h"
 #include "policy/policy.h"
-#include "policy/policy_violation.h"
-#include "policy/problem.h"
-#include "policy/rule_states.h"
-#include "policy/rules_exchange.h"
-#include "policy/rules_in_force.h"
-#include "policy/rules_version.h"
+#include "policy/state/rule_states.h"
 #include "policy/verdict.h"
-#include "policy/version_stack.h"
 #include "runtime/call_hook.h"
 #include "runtime/call_ring.h"
 #include "runtime/function_filter.h"
@@ -439,4 +439,4 @@ class PolicyHook final : public CallHook {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_POLICY_HOOK_H_
+#endif  // CALLGATE_POLICY_HOOK_POLICY_HOOK_H_

@@ -2,8 +2,8 @@
 // call, and what was known of it.
 
 #include "absl/strings/str_cat.h"
+#include "policy/hook/policy_hook.h"
 #include "policy/import_name.h"
-#include "policy/policy_hook.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {

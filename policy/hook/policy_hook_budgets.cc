@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/guest_errno.h"
+#include "policy/hook/policy_hook.h"
 #include "policy/host_call_price.h"
-#include "policy/policy_hook.h"
 
 namespace callgate::policy {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_hook.h"
+#include "policy/hook/policy_hook.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {

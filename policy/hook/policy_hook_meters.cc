@@ -11,7 +11,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
-#include "policy/policy_hook.h"
+#include "policy/hook/policy_hook.h"
 
 namespace callgate::policy {
 

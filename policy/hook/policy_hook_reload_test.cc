@@ -12,9 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/fake_call.h"
+#include "policy/hook/policy_hook.h"
 #include "tests/support/allocations.h"
 
 namespace callgate::policy {

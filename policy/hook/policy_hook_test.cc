@@ -1,4 +1,4 @@
-#include "policy/policy_hook.h"
+#include "policy/hook/policy_hook.h"
 
 #include <deque>
 #include <memory>
@@ -10,8 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/fake_call.h"
 #include "tests/support/allocations.h"
 
 namespace callgate::policy {

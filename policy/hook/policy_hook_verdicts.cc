@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_hook.h"
+#include "policy/hook/policy_hook.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {

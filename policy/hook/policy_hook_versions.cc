@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "policy/policy_hook.h"
+#include "policy/hook/policy_hook.h"
 
 namespace callgate::policy {
 namespace {

@@ -1,4 +1,4 @@
-#include "policy/policy_violation.h"
+#include "policy/hook/policy_violation.h"
 
 #include "absl/strings/str_cat.h"
 

@@ -3,8 +3,8 @@
 //
 //   if (auto* v = dynamic_cast<const PolicyViolation*>(trap.cause().get())) …
 
-#ifndef CALLGATE_POLICY_POLICY_VIOLATION_H_
-#define CALLGATE_POLICY_POLICY_VIOLATION_H_
+#ifndef CALLGATE_POLICY_HOOK_POLICY_VIOLATION_H_
+#define CALLGATE_POLICY_HOOK_POLICY_VIOLATION_H_
 
 #include <string>
 #include <utility>
@@ -49,4 +49,4 @@ class PolicyViolation final : public ErrorObject {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_POLICY_VIOLATION_H_
+#endif  // CALLGATE_POLICY_HOOK_POLICY_VIOLATION_H_

@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/meters_fixture.h"
+#include "policy/hook/meters_fixture.h"
 
 namespace callgate::policy {
 namespace {

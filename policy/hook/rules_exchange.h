@@ -5,14 +5,14 @@
 // Offer and Collect: any thread. offered, Take and Retire: the Store's thread
 // alone. No locks: what the Store's thread does is an exchange of one pointer.
 
-#ifndef CALLGATE_POLICY_RULES_EXCHANGE_H_
-#define CALLGATE_POLICY_RULES_EXCHANGE_H_
+#ifndef CALLGATE_POLICY_HOOK_RULES_EXCHANGE_H_
+#define CALLGATE_POLICY_HOOK_RULES_EXCHANGE_H_
 
 #include <atomic>
 #include <memory>
 #include <utility>
 
-#include "policy/rules_version.h"
+#include "policy/hook/rules_version.h"
 
 namespace callgate::policy {
 
@@ -67,4 +67,4 @@ class RulesExchange {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_RULES_EXCHANGE_H_
+#endif  // CALLGATE_POLICY_HOOK_RULES_EXCHANGE_H_

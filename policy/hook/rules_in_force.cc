@@ -1,4 +1,4 @@
-#include "policy/rules_in_force.h"
+#include "policy/hook/rules_in_force.h"
 
 #include <algorithm>
 #include <utility>

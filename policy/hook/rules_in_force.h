@@ -12,8 +12,8 @@
 // the same for ever. One thread at a time, the Store's once the hook has it; it
 // may be built and destroyed on another. Shares the policies.
 
-#ifndef CALLGATE_POLICY_RULES_IN_FORCE_H_
-#define CALLGATE_POLICY_RULES_IN_FORCE_H_
+#ifndef CALLGATE_POLICY_HOOK_RULES_IN_FORCE_H_
+#define CALLGATE_POLICY_HOOK_RULES_IN_FORCE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -27,12 +27,12 @@
 #include "absl/time/time.h"
 #include "policy/argument.h"
 #include "policy/budgets.h"
+#include "policy/hook/import_judge.h"
+#include "policy/hook/import_meter.h"
+#include "policy/hook/inner_rules.h"
 #include "policy/host_call_price.h"
-#include "policy/import_judge.h"
-#include "policy/import_meter.h"
-#include "policy/inner_rules.h"
 #include "policy/policy.h"
-#include "policy/rule_states.h"
+#include "policy/state/rule_states.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
 #include "runtime/value.h"
@@ -184,4 +184,4 @@ class RulesInForce {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_RULES_IN_FORCE_H_
+#endif  // CALLGATE_POLICY_HOOK_RULES_IN_FORCE_H_

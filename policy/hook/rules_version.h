@@ -1,13 +1,13 @@
 // One set of rules for a Store, and what goes with it when it is replaced.
 
-#ifndef CALLGATE_POLICY_RULES_VERSION_H_
-#define CALLGATE_POLICY_RULES_VERSION_H_
+#ifndef CALLGATE_POLICY_HOOK_RULES_VERSION_H_
+#define CALLGATE_POLICY_HOOK_RULES_VERSION_H_
 
 #include <memory>
 #include <vector>
 
 #include "policy/expression/scratch.h"
-#include "policy/rules_in_force.h"
+#include "policy/hook/rules_in_force.h"
 #include "runtime/call_ring.h"
 
 namespace callgate::policy {
@@ -38,4 +38,4 @@ struct RulesVersion {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_RULES_VERSION_H_
+#endif  // CALLGATE_POLICY_HOOK_RULES_VERSION_H_

@@ -1,4 +1,4 @@
-#include "policy/suppression.h"
+#include "policy/hook/suppression.h"
 
 #include <algorithm>
 #include <utility>

@@ -12,8 +12,8 @@
 //
 // Any thread. Time is the caller's, monotonic.
 
-#ifndef CALLGATE_POLICY_SUPPRESSION_H_
-#define CALLGATE_POLICY_SUPPRESSION_H_
+#ifndef CALLGATE_POLICY_HOOK_SUPPRESSION_H_
+#define CALLGATE_POLICY_HOOK_SUPPRESSION_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +25,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
+#include "policy/hook/decision.h"
 #include "policy/suppression_spec.h"
 #include "policy/verdict.h"
 
@@ -105,4 +105,4 @@ class Suppressor {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_SUPPRESSION_H_
+#endif  // CALLGATE_POLICY_HOOK_SUPPRESSION_H_

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "policy/meters_fixture.h"
+#include "policy/hook/meters_fixture.h"
 
 namespace callgate::policy {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/meters_fixture.h"
+#include "policy/hook/meters_fixture.h"
 #include "tests/support/allocations.h"
 
 namespace callgate::policy {

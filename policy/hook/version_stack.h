@@ -7,8 +7,8 @@
 // from there inwards, and later all calls; those further out that had begun
 // before end under theirs. The Store's thread.
 
-#ifndef CALLGATE_POLICY_VERSION_STACK_H_
-#define CALLGATE_POLICY_VERSION_STACK_H_
+#ifndef CALLGATE_POLICY_HOOK_VERSION_STACK_H_
+#define CALLGATE_POLICY_HOOK_VERSION_STACK_H_
 
 #include <cstdint>
 #include <functional>
@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "policy/rules_version.h"
+#include "policy/hook/rules_version.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {
@@ -84,4 +84,4 @@ class VersionStack {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_VERSION_STACK_H_
+#endif  // CALLGATE_POLICY_HOOK_VERSION_STACK_H_

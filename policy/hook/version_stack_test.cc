@@ -1,4 +1,4 @@
-#include "policy/version_stack.h"
+#include "policy/hook/version_stack.h"
 
 #include <map>
 #include <memory>

@@ -6,8 +6,8 @@
 // is cut: messages show its beginning, and to conditions it is absent, like
 // whatever found no room. One thread at a time.
 
-#ifndef CALLGATE_POLICY_FACTS_RECORD_H_
-#define CALLGATE_POLICY_FACTS_RECORD_H_
+#ifndef CALLGATE_POLICY_STATE_FACTS_RECORD_H_
+#define CALLGATE_POLICY_STATE_FACTS_RECORD_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -66,4 +66,4 @@ class FactsRecord {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_FACTS_RECORD_H_
+#endif  // CALLGATE_POLICY_STATE_FACTS_RECORD_H_

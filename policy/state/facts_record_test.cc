@@ -1,4 +1,4 @@
-#include "policy/facts_record.h"
+#include "policy/state/facts_record.h"
 
 #include <string>
 

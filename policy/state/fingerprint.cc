@@ -1,4 +1,4 @@
-#include "policy/fingerprint.h"
+#include "policy/state/fingerprint.h"
 
 #include <algorithm>
 #include <cstring>

@@ -5,8 +5,8 @@
 // key can choose no two values that fall together; that two of n do by chance
 // has a probability of n^2 / 2^65.
 
-#ifndef CALLGATE_POLICY_FINGERPRINT_H_
-#define CALLGATE_POLICY_FINGERPRINT_H_
+#ifndef CALLGATE_POLICY_STATE_FINGERPRINT_H_
+#define CALLGATE_POLICY_STATE_FINGERPRINT_H_
 
 #include <cstdint>
 
@@ -42,4 +42,4 @@ class Fingerprint {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_FINGERPRINT_H_
+#endif  // CALLGATE_POLICY_STATE_FINGERPRINT_H_

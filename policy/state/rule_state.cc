@@ -1,4 +1,4 @@
-#include "policy/rule_state.h"
+#include "policy/state/rule_state.h"
 
 #include <utility>
 #include <vector>

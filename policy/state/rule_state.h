@@ -4,8 +4,8 @@
 // that finds its place made allocates nothing. Not thread-safe: a Store's own
 // is its thread's, a shared one is under StoreStates::shared_mutex().
 
-#ifndef CALLGATE_POLICY_RULE_STATE_H_
-#define CALLGATE_POLICY_RULE_STATE_H_
+#ifndef CALLGATE_POLICY_STATE_RULE_STATE_H_
+#define CALLGATE_POLICY_STATE_RULE_STATE_H_
 
 #include <algorithm>
 #include <atomic>
@@ -15,8 +15,8 @@
 #include <string>
 #include <variant>
 
-#include "policy/facts_record.h"
-#include "policy/state_shape.h"
+#include "policy/state/facts_record.h"
+#include "policy/state/state_shape.h"
 #include "policy/temporal/keyed_states.h"
 #include "policy/temporal/moment.h"
 #include "policy/temporal/recent_events.h"
@@ -100,4 +100,4 @@ class RuleState {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_RULE_STATE_H_
+#endif  // CALLGATE_POLICY_STATE_RULE_STATE_H_

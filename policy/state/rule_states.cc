@@ -1,4 +1,4 @@
-#include "policy/rule_states.h"
+#include "policy/state/rule_states.h"
 
 #include <algorithm>
 #include <iterator>

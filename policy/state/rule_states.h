@@ -24,8 +24,8 @@
 // numbers the tenant's events in the one order in which they changed them: that
 // of a replay. Ownership: RuleStates outlives its StoreStates.
 
-#ifndef CALLGATE_POLICY_RULE_STATES_H_
-#define CALLGATE_POLICY_RULE_STATES_H_
+#ifndef CALLGATE_POLICY_STATE_RULE_STATES_H_
+#define CALLGATE_POLICY_STATE_RULE_STATES_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -38,9 +38,9 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "policy/fingerprint.h"
-#include "policy/rule_state.h"
-#include "policy/state_shape.h"
+#include "policy/state/fingerprint.h"
+#include "policy/state/rule_state.h"
+#include "policy/state/state_shape.h"
 
 namespace callgate::policy {
 
@@ -152,4 +152,4 @@ class StoreStates {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_RULE_STATES_H_
+#endif  // CALLGATE_POLICY_STATE_RULE_STATES_H_

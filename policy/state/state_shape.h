@@ -3,8 +3,8 @@
 //
 // Made by the compiler from the rule, and all that a state needs to know of it.
 
-#ifndef CALLGATE_POLICY_STATE_SHAPE_H_
-#define CALLGATE_POLICY_STATE_SHAPE_H_
+#ifndef CALLGATE_POLICY_STATE_STATE_SHAPE_H_
+#define CALLGATE_POLICY_STATE_STATE_SHAPE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "policy/facts_record.h"
+#include "policy/state/facts_record.h"
 #include "policy/temporal/moment.h"
 #include "policy/temporal/token_bucket.h"
 
@@ -65,4 +65,4 @@ struct StateShape {
 
 }  // namespace callgate::policy
 
-#endif  // CALLGATE_POLICY_STATE_SHAPE_H_
+#endif  // CALLGATE_POLICY_STATE_STATE_SHAPE_H_

@@ -9,7 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "policy/argument.h"
-#include "policy/nearest_name.h"
+#include "policy/file/nearest_name.h"
 #include "policy/quote.h"
 #include "runtime/check.h"
 

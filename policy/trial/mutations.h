@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 namespace callgate::policy::trial {
 

@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "policy/file/policy_file.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/policy_file.h"
-#include "policy/problem.h"
 #include "policy/trial/function_catalogue.h"
 
 namespace callgate::policy::trial {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "policy/trial/fake_catalogue.h"
 
 namespace callgate::policy::trial {

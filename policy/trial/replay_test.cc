@@ -12,8 +12,8 @@
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/fake_call.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/fake_call.h"
 #include "policy/trial/recording_hook.h"
 
 namespace callgate::policy::trial {

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "policy/file/policy_file.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/policy_file.h"
-#include "policy/problem.h"
 #include "policy/trial/function_catalogue.h"
 #include "policy/trial/simulated_store.h"
 #include "runtime/call_hook.h"

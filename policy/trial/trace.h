@@ -27,7 +27,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
+#include "policy/hook/decision.h"
 #include "policy/trial/simulated_store.h"
 #include "runtime/call_hook.h"
 

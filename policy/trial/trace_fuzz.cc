@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "policy/trial/replay.h"
 #include "policy/trial/trace_reader.h"
 #include "runtime/check.h"

@@ -10,8 +10,8 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
-#include "policy/policy_violation.h"
+#include "policy/hook/decision.h"
+#include "policy/hook/policy_violation.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
 

@@ -9,7 +9,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "policy/decision.h"
+#include "policy/hook/decision.h"
 #include "server/cli/bench_timing.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/local_guest.h"

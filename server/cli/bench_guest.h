@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "policy/budgets.h"
+#include "policy/hook/policy_hook.h"
 #include "policy/policy.h"
-#include "policy/policy_hook.h"
 #include "runtime/call_hook.h"
 #include "runtime/engine.h"
 #include "runtime/instance.h"

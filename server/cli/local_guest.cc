@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/quoted.h"

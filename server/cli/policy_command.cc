@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/policy_compiler.h"
-#include "policy/policy_file.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/file/policy_file.h"
 #include "server/cli/failure.h"
 
 namespace callgate::cli {

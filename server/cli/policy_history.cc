@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "policy/policy_diff.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_diff.h"
+#include "policy/file/policy_file.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"

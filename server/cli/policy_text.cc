@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
 #include "server/events/escape.h"

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 #include "proto/callgate/v1/policy_service.pb.h"
 #include "server/cli/failure.h"
 

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "policy/json_schema.h"
+#include "policy/file/json_schema.h"
 #include "policy/mitre_report.h"
 #include "policy/trial/policy_tests.h"
 #include "server/cli/commands.h"

@@ -7,8 +7,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "policy/file/policy_file.h"
 #include "policy/import_name.h"
-#include "policy/policy_file.h"
 #include "server/cli/console.h"
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/problem.h"
 #include "policy/trial/policy_tests.h"
 
 namespace callgate::cli {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "policy/problem.h"
+#include "policy/file/problem.h"
 #include "server/policies/policy_bundle.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/storage/catalogue.h"

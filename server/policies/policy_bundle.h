@@ -16,10 +16,10 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/file/policy_file.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_file.h"
-#include "policy/problem.h"
 #include "server/policies/policy_gate.h"
 
 namespace callgate::policies {

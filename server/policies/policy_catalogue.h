@@ -48,7 +48,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "policy/policy_set.h"
 #include "proto/callgate/v1/policy_service.pb.h"
 #include "server/events/event_log.h"

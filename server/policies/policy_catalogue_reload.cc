@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "server/policies/catalogue_words.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/policies/policy_directory.h"

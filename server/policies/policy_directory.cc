@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "server/events/escape.h"
 #include "server/storage/system_error.h"
 

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 
 namespace callgate::policies {
 namespace {

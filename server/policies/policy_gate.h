@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
+#include "policy/file/policy_file.h"
+#include "policy/file/problem.h"
 #include "policy/policy.h"
-#include "policy/policy_file.h"
-#include "policy/problem.h"
 
 namespace callgate::policies {
 

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "server/error_reason.h"
 #include "server/services/resource_name.h"
 #include "server/services/status_to_grpc.h"

@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "policy/anomaly/profile_book.h"
-#include "policy/rule_states.h"
+#include "policy/state/rule_states.h"
 #include "runtime/engine.h"
 #include "server/allowed_dirs.h"
 #include "server/config.h"

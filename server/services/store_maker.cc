@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"
 #include "server/job_runner.h"

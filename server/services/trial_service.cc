@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "policy/policy_file.h"
+#include "policy/file/policy_file.h"
 #include "policy/trial/replay.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"

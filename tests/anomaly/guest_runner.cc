@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "policy/call_sites.h"
+#include "policy/hook/call_sites.h"
 #include "runtime/check.h"
 #include "runtime/linker.h"
 #include "runtime/store.h"

@@ -11,7 +11,8 @@
 //                       /two_predicates  one condition that reads two arguments
 //                       /five_of_50      five such, and 45 about other calls
 //                       /priced          each call is paid in fuel
-//                       /ring            some rule could alert, and none applies:
+//                       /ring            some rule could alert, and none
+//                       applies:
 //                                        the calls are noted
 //                       /sequence_begins each call is the first of two steps
 //                       /sequence_waits  each is the second, and none is first
@@ -33,8 +34,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/policy_hook.h"
 #include "runtime/check.h"
 #include "tests/bench/engines.h"
 #include "tests/bench/measured_store.h"

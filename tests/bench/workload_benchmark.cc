@@ -27,8 +27,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/policy_hook.h"
 #include "runtime/check.h"
 #include "runtime/linker.h"
 #include "runtime/module.h"

@@ -10,7 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "policy/policy_compiler.h"
+#include "policy/compiler/policy_compiler.h"
 #include "policy/trial/mutations.h"
 #include "policy/trial/policy_tests.h"
 #include "server/known_functions.h"

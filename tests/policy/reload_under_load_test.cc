@@ -16,8 +16,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "policy/policy_compiler.h"
-#include "policy/policy_hook.h"
+#include "policy/compiler/policy_compiler.h"
+#include "policy/hook/policy_hook.h"
 #include "runtime/admission/module_limits.h"
 #include "runtime/linker.h"
 #include "runtime/module.h"
