@@ -60,6 +60,8 @@ class ImportSpecialiser {
   bool CompileWhen(const Condition& condition, Words& words,
                    std::optional<expression::Program>* when);
   // Exceptions and message.
+  // "net.send(sock, data)": what rules may name of the import, for problems.
+  std::string Signature() const;
   void AddRest(const Rule& rule, Words& words, SpecialisedRule* special);
   void AddException(const RuleException& exception, Words& words,
                     SpecialisedRule* special);

@@ -1,9 +1,12 @@
 #include "policy/specialised_import.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "policy/import_name.h"
 #include "policy/import_specialiser.h"
@@ -165,6 +168,22 @@ void ImportSpecialiser::DeclareResult(const std::string& fact_name,
   out_.result_facts.push_back({*slot, *arg});
 }
 
+std::string ImportSpecialiser::Signature() const {
+  std::vector<absl::string_view> names;
+  if (import_.spec != nullptr) {
+    for (const ArgSpec& arg : import_.spec->args) names.push_back(arg.name);
+  }
+  if (entry_ != nullptr) {
+    for (const ArgumentRule& described : entry_->args) {
+      if (std::find(names.begin(), names.end(), described.name) ==
+          names.end()) {
+        names.push_back(described.name);
+      }
+    }
+  }
+  return absl::StrCat(names_.import, "(", absl::StrJoin(names, ", "), ")");
+}
+
 std::optional<Program> ImportSpecialiser::Compile(const Condition& condition,
                                                   std::optional<Type> type,
                                                   Words& words) {
@@ -175,7 +194,7 @@ std::optional<Program> ImportSpecialiser::Compile(const Condition& condition,
       expression::Compile(condition.source, words.schema, options);
   for (const expression::Problem& problem : compiled.problems) {
     problems_->push_back(AtCondition(
-        condition, absl::StrCat("for ", names_.import, ": ",
+        condition, absl::StrCat("for ", Signature(), ": ",
                                 problem.ToString(condition.source))));
   }
   if (!compiled.ok()) return std::nullopt;

@@ -20,6 +20,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
 #include "policy/anomaly/profile_book.h"
+#include "policy/trial/known_function_fit.h"
 #include "policy/trial/policy_tests.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
@@ -92,11 +93,14 @@ metrics::MetricsOptions MetricsOptionsOf(const HostModules& host_modules) {
   return options;
 }
 
-// What keeps a policy out although it compiles: tests of its own that are
-// wrong, or fail.
-std::vector<policy::Problem> RunTestsOf(
+// What keeps a policy out although it compiles: rules that read what functions
+// of WASI do not have, and tests of its own that are wrong, or fail.
+std::vector<policy::Problem> TryPolicy(
     const policy::LoadedPolicyFile& file,
     const std::shared_ptr<const policy::Policy>& policy) {
+  policy::LinkFindings fit =
+      policy::trial::FitToKnownFunctions(*policy, WasiCatalogue());
+  if (!fit.problems.empty()) return std::move(fit.problems);
   policy::trial::PolicyTestReport report =
       policy::trial::RunPolicyTests(file, policy, WasiCatalogue());
   if (!report.problems.empty()) return std::move(report.problems);
@@ -249,7 +253,7 @@ absl::Status Daemon::Impl::Start() {
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
       policies::PolicyCatalogue::Open(
-          {config_.policy_dir, RunTestsOf,
+          {config_.policy_dir, TryPolicy,
            [this] {
              if (rollout_) rollout_->Run();
              if (surge_rollback_) {

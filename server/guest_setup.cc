@@ -127,8 +127,8 @@ absl::Status CheckPolicies(
   if (problems.empty()) return absl::OkStatus();
   return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
                          reason::kPolicyRefused,
-                         absl::StrCat("a policy cannot judge this module: ",
-                                      absl::StrJoin(problems, "; ")));
+                         absl::StrCat("a policy cannot judge this module:\n",
+                                      absl::StrJoin(problems, "\n")));
 }
 
 absl::Status PrepareHook(const Module& module, policy::PolicyHook& hook,

@@ -12,4 +12,12 @@ policy::trial::FunctionCatalogue::Function WasiCatalogue::Find(
   return {&info->type, &info->spec};
 }
 
+std::vector<policy::ImportName> WasiCatalogue::Names() const {
+  std::vector<policy::ImportName> names;
+  for (const wasi::FunctionInfo& function : wasi::AllFunctions()) {
+    names.push_back({std::string(wasi::kModuleName), function.name});
+  }
+  return names;
+}
+
 }  // namespace callgate

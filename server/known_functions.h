@@ -4,7 +4,10 @@
 #ifndef CALLGATE_SERVER_KNOWN_FUNCTIONS_H_
 #define CALLGATE_SERVER_KNOWN_FUNCTIONS_H_
 
+#include <vector>
+
 #include "absl/strings/string_view.h"
+#include "policy/import_name.h"
 #include "policy/trial/function_catalogue.h"
 
 namespace callgate {
@@ -14,6 +17,7 @@ class WasiCatalogue final : public policy::trial::FunctionCatalogue {
  public:
   Function Find(absl::string_view module,
                 absl::string_view name) const override;
+  std::vector<policy::ImportName> Names() const override;
 };
 
 }  // namespace callgate

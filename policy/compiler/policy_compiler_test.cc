@@ -209,10 +209,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"a_call_s_fact_in_a_growth",
          "rules: [{id: a, event: table_grow, action: log, when: 'call.seq > "
          "1'}]\n",
-         {"p.yaml:4:49: rules[0].when: 1:1: this import does not have the "
-          "fact; "
-          "guard it with has(), as in has(args.x) && args.x == 1\n  call.seq > "
-          "1\n  ^"}},
+         {"p.yaml:4:49: rules[0].when: 1:1: there is no call.seq; correct the "
+          "name, or guard it: has(call.seq) && …\n  call.seq > 1\n  ^"}},
         {"a_growth_s_fact_in_a_call",
          "rules: [{id: a, action: log, when: 'grow.to > 1'}]\n",
          {"p.yaml:4:30: rules[0].when: 1:1: there is no fact \"grow.to\"; "

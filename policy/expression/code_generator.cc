@@ -321,7 +321,7 @@ class Generator {
         Emit(id, Opcode::kRequire, 0, result.operand, 0, 0);
         break;
       case Presence::kNever:
-        Emit(id, Opcode::kThrowAbsent, 0, 0, 0, 0);
+        Emit(id, Opcode::kThrowAbsent, 0, result.operand, 0, 0);
         result.operand = MakeOperand(Space::kRegister, next_register_);
         break;
       case Presence::kLazy:
@@ -661,9 +661,11 @@ class Generator {
     for (size_t i = 0; i < code_->instructions.size(); ++i) {
       const Instruction& instruction = code_->instructions[i];
       if (instruction.opcode == Opcode::kThrowAbsent) {
+        const std::string& name = schema_.facts()[NumberOf(instruction.a)].name;
         problems_->Add(code_->places[i],
-                       "this import does not have the fact; guard it with "
-                       "has(), as in has(args.x) && args.x == 1");
+                       absl::StrCat("there is no ", name,
+                                    "; correct the name, or guard it: has(",
+                                    name, ") && …"));
         failed_ = true;
         return;
       }

@@ -253,8 +253,9 @@ TEST_F(ConditionsTest, Point3ReadingAnArgumentThatIsNotThereIsAnError) {
   const auto policy = Compile(absl::StrCat(
       kAllowAll, "rules: [{id: r, when: 'args.len > 3', action: trap}]\n"));
   const LinkedImport tick = {"env", "tick", &kTickType, &kNoSpec};
-  EXPECT_THAT(Problems(policy->CheckAgainst({tick}).problems),
-              HasSubstr("rules[0].when: for env.tick: 1:1: "));
+  EXPECT_THAT(
+      Problems(policy->CheckAgainst({tick}).problems),
+      HasSubstr("rules[0].when: for env.tick(): 1:1: there is no args.len; "));
   const auto guarded = Compile(
       absl::StrCat(kAllowAll,
                    "rules: [{id: r, when: 'has(args.len) && args.len > 3', "

@@ -4,6 +4,7 @@
 #define CALLGATE_POLICY_TRIAL_FAKE_CATALOGUE_H_
 
 #include <utility>
+#include <vector>
 
 #include "policy/trial/function_catalogue.h"
 
@@ -39,6 +40,10 @@ class FakeCatalogue final : public FunctionCatalogue {
     if (name == "open") return {&open_type_, &open_};
     if (name == "exit") return {&exit_type_, &exit_};
     return {};
+  }
+
+  std::vector<ImportName> Names() const override {
+    return {{"files", "open"}, {"files", "exit"}};
   }
 
  private:

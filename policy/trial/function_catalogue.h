@@ -4,7 +4,10 @@
 #ifndef CALLGATE_POLICY_TRIAL_FUNCTION_CATALOGUE_H_
 #define CALLGATE_POLICY_TRIAL_FUNCTION_CATALOGUE_H_
 
+#include <vector>
+
 #include "absl/strings/string_view.h"
+#include "policy/import_name.h"
 #include "runtime/host_function_spec.h"
 #include "runtime/value.h"
 
@@ -23,6 +26,9 @@ class FunctionCatalogue {
   // as this.
   virtual Function Find(absl::string_view module,
                         absl::string_view name) const = 0;
+
+  // Every function that Find knows, always in the same order.
+  virtual std::vector<ImportName> Names() const = 0;
 };
 
 }  // namespace callgate::policy::trial

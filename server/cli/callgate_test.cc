@@ -461,6 +461,35 @@ TEST(CallgateCheckTest, ShowsWhereAConditionIsWrong) {
       << finished.err;
 }
 
+TEST(CallgateCheckTest, HoldsRulesAgainstTheFunctionsOfWasi) {
+  const auto policy = [](absl::string_view name, absl::string_view when) {
+    return WriteFile(absl::StrCat(name, ".yaml"),
+                     absl::StrCat(kPolicyHead, "metadata: { name: ", name,
+                                  " }\nrules:\n  - id: r\n    action: deny\n"
+                                  "    when: '",
+                                  when, "'\n"));
+  };
+  const std::string wrong =
+      policy("wrong",
+             "call.import == \"wasi_snapshot_preview1.fd_close\" && "
+             "args.path == \"/x\"");
+  const Finished refused = Callgate({"policy", "check", wrong});
+  EXPECT_EQ(refused.exit_code, kExitPolicyRefused) << refused.err;
+  EXPECT_TRUE(absl::StrContains(
+      refused.err, wrong + ":7:5: rules[0].when: for wasi_snapshot_preview1"
+                           ".fd_close(fd): 1:53: there is no args.path; "))
+      << refused.err;
+
+  // It may be meant for modules that open paths and do nothing else.
+  const std::string wide = policy("wide", "args.path == \"/x\"");
+  const Finished warned = Callgate({"policy", "check", wide});
+  EXPECT_EQ(warned.exit_code, kExitOk) << warned.err;
+  EXPECT_TRUE(absl::StrContains(
+      warned.err, wide + ":7:5: warning: a module that imports wasi_snapshot_"
+                         "preview1.args_get or one of "))
+      << warned.err;
+}
+
 TEST(CallgateCheckTest, ShowsEveryProblemWithItsPlace) {
   const std::string bad =
       WriteFile("bad.yaml", absl::StrCat(kPolicyHead,

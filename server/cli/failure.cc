@@ -1,5 +1,8 @@
 #include "server/cli/failure.h"
 
+#include <utility>
+
+#include "absl/strings/str_split.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
 #include "server/error_reason.h"
@@ -8,7 +11,10 @@
 namespace callgate::cli {
 
 int Report(const Failure& failure) {
-  Say(failure.message);
+  const std::pair<absl::string_view, absl::string_view> lines =
+      absl::StrSplit(failure.message, absl::MaxSplits('\n', 1));
+  Say(lines.first);
+  if (!lines.second.empty()) SayMore(lines.second);
   for (const std::string& detail : failure.details) SayMore(detail);
   return failure.exit_code;
 }

@@ -17,7 +17,7 @@ namespace callgate::cli {
 
 struct Failure {
   int exit_code = 0;
-  // A sentence. Not escaped.
+  // A sentence, and what goes on from there on lines of their own. Not escaped.
   std::string message;
   // One of server/error_reason.h, "MODULE_OVER_LIMIT". Empty if there is none.
   std::string reason;

@@ -3,9 +3,26 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "policy/trial/known_function_fit.h"
 #include "server/cli/policy_text.h"
+#include "server/known_functions.h"
 
 namespace callgate::cli {
+namespace {
+
+// What the functions that every callgate has show of the policy.
+void AskKnownFunctions(policy::CompileResult* compiled) {
+  policy::LinkFindings found =
+      policy::trial::FitToKnownFunctions(*compiled->policy, WasiCatalogue());
+  for (policy::Problem& warning : found.warnings) {
+    compiled->warnings.push_back(std::move(warning));
+  }
+  if (found.problems.empty()) return;
+  compiled->problems = std::move(found.problems);
+  compiled->policy = nullptr;
+}
+
+}  // namespace
 
 OrFailure<std::vector<PolicyFile>> ReadPolicyFiles(
     const std::vector<std::string>& paths) {
@@ -38,6 +55,7 @@ OrFailure<std::vector<PolicyFile>> ReadPolicyFiles(
   for (PolicyFile& file : files) {
     if (file.file == nullptr) continue;
     file.compiled = policy::CompilePolicy(*file.file, find);
+    if (file.compiled.ok()) AskKnownFunctions(&file.compiled);
   }
   return files;
 }
