@@ -639,6 +639,7 @@ CommandTable MakeTable() {
        {{"follow", "", "goes on with events as they happen"},
         {"output", "text|json", "one line of text or of JSON for each event",
          false, 'o', "text|json"},
+        {"json", "", "the same as --output json"},
         {"store", "ID", "only events of this Store"},
         {"min-severity", "LEVEL",
          "only events from debug, info, notice, warning, error or critical on",

@@ -52,8 +52,7 @@ absl::Status UnknownFlag(absl::string_view token, absl::string_view name,
   const absl::string_view nearest = Nearest(name, names);
   return absl::InvalidArgumentError(absl::StrCat(
       "unknown flag ", Quoted(token),
-      nearest.empty() ? "" : absl::StrCat(", did you mean --", nearest, "?"),
-      nearest.empty() ? "; put what is meant for the guest behind --" : ""));
+      nearest.empty() ? "" : absl::StrCat(", did you mean --", nearest, "?")));
 }
 
 bool IsNumber(absl::string_view token) {

@@ -227,6 +227,23 @@ std::string ProgramHelp(const CommandTable& table) {
                 "callgate run --local app.wasm < input"}));
 }
 
+std::string WhereHelpIs(const CommandTable& table,
+                        absl::Span<const std::string> words) {
+  std::string known;
+  if (!words.empty()) {
+    if (FindGroup(table, words[0]) != nullptr) {
+      known = absl::StrCat(words[0], " ");
+      if (words.size() > 1) {
+        const std::string name = absl::StrCat(words[0], " ", words[1]);
+        if (FindCommand(table, name) != nullptr) known = name + " ";
+      }
+    } else if (FindCommand(table, words[0]) != nullptr) {
+      known = words[0] + " ";
+    }
+  }
+  return absl::StrCat("callgate ", known, "--help");
+}
+
 absl::StatusOr<Invocation> Resolve(const CommandTable& table,
                                    absl::Span<const std::string> words) {
   // `callgate --server ADDR module ls` is `callgate module ls --server ADDR`.
@@ -299,7 +316,14 @@ absl::StatusOr<Invocation> Resolve(const CommandTable& table,
   }
   absl::StatusOr<Arguments> arguments =
       Arguments::Parse(words.subspan(used), command->AllFlags());
-  if (!arguments.ok()) return arguments.status();
+  if (!arguments.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        arguments.status().message(),
+        command->takes_rest &&
+                absl::StartsWith(arguments.status().message(), "unknown flag")
+            ? "; what is meant for the guest goes behind --"
+            : ""));
+  }
   const size_t given = arguments->operands().size();
   if (given < command->operands_min) {
     return absl::InvalidArgumentError(

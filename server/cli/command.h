@@ -73,6 +73,11 @@ struct Invocation {
 absl::StatusOr<Invocation> Resolve(const CommandTable& table,
                                    absl::Span<const std::string> words);
 
+// The command line that helps with `words`: "callgate policy apply --help" for
+// as much of it as names a command.
+std::string WhereHelpIs(const CommandTable& table,
+                        absl::Span<const std::string> words);
+
 }  // namespace callgate::cli
 
 #endif  // CALLGATE_SERVER_CLI_COMMAND_H_

@@ -102,10 +102,25 @@ INSTANTIATE_TEST_SUITE_P(
         {"module ls -- x", "takes nothing behind --"},
         {"store call 7", "needs ID EXPORT ARGS"},
         {"metrics --server x:1", "unknown flag \"--server\""},
+        {"run f --frobnicate", "what is meant for the guest goes behind --"},
         {"bench", "callgate bench needs FILE"},
         {"bench f --engine v8", "only native|reference"},
         {"bench f -- 7", "takes nothing behind --"},
     }));
+
+TEST(WhereHelpIsTest, IsAtWhatIsKnownOfTheLine) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"", "callgate --help"},
+      {"frobnicate", "callgate --help"},
+      {"run --frobnicate", "callgate run --help"},
+      {"policy", "callgate policy --help"},
+      {"policy aply x", "callgate policy --help"},
+      {"policy apply", "callgate policy apply --help"},
+  };
+  for (const auto& [line, help] : rows) {
+    EXPECT_EQ(WhereHelpIs(AllCommands(), Words(line)), help) << line;
+  }
+}
 
 // Every way to ask for a help text.
 std::vector<std::vector<std::string>> HelpLines() {

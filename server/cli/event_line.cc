@@ -58,6 +58,9 @@ std::string EventLine(const v1::Event& event) {
     absl::StrAppend(&line, " policy ", event.policy());
   }
   if (!event.store().empty()) absl::StrAppend(&line, " store ", event.store());
+  if (!event.decision_id().empty()) {
+    absl::StrAppend(&line, " decision ", event.decision_id());
+  }
   if (!event.outcome().empty()) absl::StrAppend(&line, " ", event.outcome());
   if (!event.source().empty()) {
     absl::StrAppend(&line, " in ", event.source());

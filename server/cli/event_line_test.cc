@@ -23,11 +23,12 @@ TEST(EventLineTest, ShowsADecision) {
   rule.set_policy("web");
   rule.set_id("ssrf");
   event.set_store("7");
+  event.set_decision_id("7-3");
   event.set_message("private address");
   event.set_suppressed(4);
   EXPECT_EQ(EventLine(event),
             "2026-11-22T13:23:32.104Z warning decision deny net.connect by "
-            "web/ssrf store 7 (and 4 like it): private address");
+            "web/ssrf store 7 decision 7-3 (and 4 like it): private address");
 }
 
 TEST(EventLineTest, ShowsWhatHappenedInsideTheGuest) {

@@ -46,7 +46,8 @@ std::string Line(const v1::WatchEventsResponse& response, bool json) {
 int Events(const Arguments& arguments) {
   OrFailure<Connection> connection = Connection::Open(arguments);
   if (!connection.ok()) return Report(connection.failure());
-  const bool json = arguments.Get("output").value_or("text") == "json";
+  const bool json = arguments.Has("json") ||
+                    arguments.Get("output").value_or("text") == "json";
   const bool follow = arguments.Has("follow");
 
   v1::WatchEventsRequest request;

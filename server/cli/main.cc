@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   const absl::StatusOr<Invocation> invocation = Resolve(AllCommands(), words);
   if (!invocation.ok()) {
     Say(invocation.status().message());
-    SayMore("see `callgate --help`");
+    SayMore("see `" + WhereHelpIs(AllCommands(), words) + "`");
     return kExitUsage;
   }
   if (invocation->command == nullptr) return Print(invocation->help);
