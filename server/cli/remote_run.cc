@@ -78,9 +78,6 @@ std::optional<v1::Outcome> ReadAnswers(RunStream& stream, GuestOutput& output,
 RunResult RunOnDaemon(const Connection& connection, const RunRequest& request,
                       Interrupts& interrupts) {
   RunFacts facts;
-  if (std::optional<Failure> wrong = NotForDaemon(request.options)) {
-    return RunResult::Failed(*std::move(wrong));
-  }
   OrFailure<v1::Module> module = ModuleOnDaemon(connection, request.operand);
   if (!module.ok()) return RunResult::Failed(module.failure());
   facts.module_digest = module->digest();

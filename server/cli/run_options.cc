@@ -166,20 +166,6 @@ OrFailure<RunOptions> ParseRunOptions(const Arguments& arguments) {
   return options;
 }
 
-std::optional<Failure> NotForDaemon(const RunOptions& options) {
-  if (!options.policy_file.has_value()) return std::nullopt;
-  const std::string& filename = options.policy_file->filename;
-  for (const absl::string_view suffix : {".textproto", ".txtpb"}) {
-    if (absl::EndsWith(filename, suffix)) {
-      return WrongUsage(absl::StrCat(
-          "--policy ", Quoted(filename),
-          ": a policy that goes with a run is YAML; put this one in force with "
-          "`callgate policy apply` and name it"));
-    }
-  }
-  return std::nullopt;
-}
-
 std::string ProgramName(const std::string& operand) {
   const size_t slash = operand.rfind('/');
   return slash == std::string::npos ? operand : operand.substr(slash + 1);
@@ -196,6 +182,7 @@ v1::StoreConfig StoreConfigOf(const RunOptions& options,
   }
   if (options.policy_file.has_value()) {
     config.set_inline_policy(options.policy_file->text);
+    config.set_inline_policy_file_name(options.policy_file->filename);
   }
   // A digest is no name that a guest would print.
   if (operand != digest) config.set_program_name(ProgramName(operand));

@@ -51,9 +51,6 @@ struct RunOptions {
 // The flags of StoreFlags(), checked. Reads the policy file.
 OrFailure<RunOptions> ParseRunOptions(const Arguments& arguments);
 
-// What the API cannot carry: an inline policy is YAML there.
-std::optional<Failure> NotForDaemon(const RunOptions& options);
-
 // --stub alone.
 OrFailure<std::vector<StubOption>> ParseStubs(const Arguments& arguments);
 

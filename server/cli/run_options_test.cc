@@ -30,7 +30,6 @@ TEST(RunOptionsTest, BecomeARequest) {
              "--env", "K=V=W", "--env=L=", "--stub", "bench.start", "--stub",
              "\"a.b\".\"c\"", "--fuel", "1000", "--timeout", "1500ms"}));
   ASSERT_TRUE(options.ok()) << options.failure().message;
-  EXPECT_FALSE(NotForDaemon(*options).has_value());
   const v1::StoreConfig config =
       StoreConfigOf(*options, "sha256:00", "some/app.wasm", {"a", "b"});
   EXPECT_EQ(config.module(), "sha256:00");
@@ -74,20 +73,11 @@ TEST(RunOptionsTest, TakeAPolicyFileWithItsText) {
   const std::string path = TempFile("good.yaml", text);
   const auto options = ParseRunOptions(Parse({"--policy", path}));
   ASSERT_TRUE(options.ok()) << options.failure().message;
-  EXPECT_FALSE(NotForDaemon(*options).has_value());
   const v1::StoreConfig config = StoreConfigOf(*options, "d", "f", {});
   EXPECT_EQ(config.inline_policy(), text);
+  // For problems, and for the format.
+  EXPECT_EQ(config.inline_policy_file_name(), path);
   EXPECT_EQ(config.policy(), "");
-}
-
-TEST(RunOptionsTest, KeepOtherEncodingsOfPoliciesFromTheWire) {
-  const std::string path = TempFile("good.textproto",
-                                    "api_version: \"callgate.policy/v1\" kind: "
-                                    "\"Policy\" metadata { name: \"web\" }");
-  const auto options = ParseRunOptions(Parse({"--policy", path}));
-  ASSERT_TRUE(options.ok()) << options.failure().message;
-  ASSERT_TRUE(NotForDaemon(*options).has_value());
-  EXPECT_EQ(NotForDaemon(*options)->exit_code, kExitUsage);
 }
 
 TEST(RunOptionsTest, ShowThePlaceOfAPolicysProblem) {

@@ -157,9 +157,6 @@ int StoreCreate(const Arguments& arguments) {
   if (!options.ok()) return Report(options.failure());
   OrFailure<Connection> connection = Connection::Open(arguments);
   if (!connection.ok()) return Report(connection.failure());
-  if (std::optional<Failure> wrong = NotForDaemon(*options)) {
-    return Report(*wrong);
-  }
   const std::string& operand = arguments.operands()[0];
   OrFailure<v1::Module> module = ModuleOnDaemon(*connection, operand);
   if (!module.ok()) return Report(module.failure());

@@ -55,6 +55,12 @@ include: [wasi-preview1-base]
 imports:
   - { id: no-dice, import: wasi_snapshot_preview1.random_get, action: trap }
 )");
+    scratch().Write("traps-random.textproto", R"(
+api_version: "callgate.policy/v1" kind: "Policy" metadata { name: "strict" }
+include: "wasi-preview1-base"
+imports { id: "no-dice" import: "wasi_snapshot_preview1.random_get"
+          action: ACTION_TRAP }
+)");
     scratch().Write("random.wasm", ExitsWithErrnoOfRandomGet());
   }
 
@@ -93,6 +99,10 @@ INSTANTIATE_TEST_SUITE_P(
          "divi"},
         {"policy_trap",
          {"run", "@random.wasm", "--policy", "@traps-random.yaml"},
+         134,
+         "no-dice"},
+        {"policy_in_another_format",
+         {"run", "@random.wasm", "--policy", "@traps-random.textproto"},
          134,
          "no-dice"},
         {"timeout",
