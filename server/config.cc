@@ -79,6 +79,11 @@ constexpr Flag kFlags[] = {
     {"trace-mib", "N",
      "traces of what guests do may be recorded, N MiB of them; 0: none [0]"},
     {"trace-age", "TIME", "a trace that is older goes [24h]"},
+    {"policy-replay", "TIME",
+     "a change in --policy-dir is refused if a replay of what was recorded in "
+     "the last TIME changes verdicts [none]"},
+    {"policy-replay-max-changed", "N",
+     "with --policy-replay: so many verdicts may change [0]"},
 };
 
 const Flag* FindFlag(absl::string_view name) {
@@ -322,6 +327,23 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
     if (config->trace_mib > 1'000'000) {
       wrong.push_back(absl::StrCat("--trace-mib ", config->trace_mib,
                                    " is more than 1000000"));
+    }
+  }
+  if (given.has_policy_replay()) {
+    positive("policy-replay", given.policy_replay(), &config->policy_replay);
+    if (config->policy_dir.empty()) {
+      wrong.emplace_back("--policy-replay needs --policy-dir");
+    }
+    if (config->trace_mib == 0) {
+      wrong.emplace_back(
+          "--policy-replay needs --trace-mib: without it nothing "
+          "is recorded");
+    }
+  }
+  if (given.has_policy_replay_max_changed()) {
+    config->policy_replay_max_changed = given.policy_replay_max_changed();
+    if (!given.has_policy_replay()) {
+      wrong.emplace_back("--policy-replay-max-changed needs --policy-replay");
     }
   }
   if (given.has_max_stores()) {

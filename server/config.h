@@ -43,6 +43,9 @@ struct Config {
   uint32_t surge_rollback = 0;
   uint32_t trace_mib = 0;  // 0: no traces
   absl::Duration trace_age = absl::Hours(24);
+  // A change of policy_dir has to pass a replay of so long; zero: of nothing.
+  absl::Duration policy_replay;
+  uint32_t policy_replay_max_changed = 0;
 };
 
 // What the command line asks for.

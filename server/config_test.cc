@@ -49,18 +49,31 @@ TEST(ConfigTest, HasDefaults) {
 
 TEST(ConfigTest, TakesEveryFlag) {
   const absl::StatusOr<CommandLine> line =
-      Parse({"--listen=127.0.0.1:1",  "--metrics",
-             "localhost:2",           "--data=d",
-             "--policy-dir=p",        "--allow-dir=/a",
-             "--allow-dir",           "/b",
-             "--alerts=al",           "--announce=an",
-             "--drain-timeout=0s",    "--max-stores=3",
-             "--max-runs=4",          "--threads=5",
-             "--store-idle=5m",       "--upload-stall=0.5s",
-             "--wall-per-call=1h",    "--compile-time=1m",
-             "--compile-window=0.5s", "--compile-queue=7",
-             "--trace-mib=5",         "--trace-age=2h",
-             "--surge-rollback=3"});
+      Parse({"--listen=127.0.0.1:1",
+             "--metrics",
+             "localhost:2",
+             "--data=d",
+             "--policy-dir=p",
+             "--allow-dir=/a",
+             "--allow-dir",
+             "/b",
+             "--alerts=al",
+             "--announce=an",
+             "--drain-timeout=0s",
+             "--max-stores=3",
+             "--max-runs=4",
+             "--threads=5",
+             "--store-idle=5m",
+             "--upload-stall=0.5s",
+             "--wall-per-call=1h",
+             "--compile-time=1m",
+             "--compile-window=0.5s",
+             "--compile-queue=7",
+             "--trace-mib=5",
+             "--trace-age=2h",
+             "--surge-rollback=3",
+             "--policy-replay=3h",
+             "--policy-replay-max-changed=9"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -82,6 +95,8 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.surge_rollback, 3u);
   EXPECT_EQ(config.trace_mib, 5u);
   EXPECT_EQ(config.trace_age, absl::Hours(2));
+  EXPECT_EQ(config.policy_replay, absl::Hours(3));
+  EXPECT_EQ(config.policy_replay_max_changed, 9u);
 }
 
 TEST(ConfigTest, HelpAndVersionWinOverEverything) {
@@ -96,7 +111,8 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
         "--max-stores",   "--max-runs",       "--threads",
         "--store-idle",   "--upload-stall",   "--wall-per-call",
         "--compile-time", "--compile-window", "--compile-queue",
-        "--trace-mib",    "--trace-age",      "--surge-rollback"}) {
+        "--trace-mib",    "--trace-age",      "--surge-rollback",
+        "--policy-replay"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
@@ -137,6 +153,15 @@ INSTANTIATE_TEST_SUITE_P(
         {"too_many_traces",
          {"--data=d", "--trace-mib=1000001"},
          "--trace-mib 1000001 is more than 1000000"},
+        {"replay_without_traces",
+         {"--data=d", "--policy-dir=p", "--policy-replay=1h"},
+         "--policy-replay needs --trace-mib"},
+        {"replay_without_directory",
+         {"--data=d", "--trace-mib=1", "--policy-replay=1h"},
+         "--policy-replay needs --policy-dir"},
+        {"max_changed_of_nothing",
+         {"--data=d", "--policy-replay-max-changed=1"},
+         "--policy-replay-max-changed needs --policy-replay"},
         {"no_trace_age",
          {"--data=d", "--trace-age=0s"},
          "--trace-age 0 is not more than 0"},

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,7 @@
 #include "server/policies/directory_watcher.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/policy_gauges.h"
+#include "server/policy_replay.h"
 #include "server/policy_rollout.h"
 #include "server/profiles/stored_profiles.h"
 #include "server/services/event_service.h"
@@ -168,6 +170,16 @@ class Daemon::Impl {
     return options;
   }
 
+  // What changes of --policy-dir have to pass.
+  std::optional<policies::ReplayDemand> DirectoryReplay() const {
+    if (config_.policy_replay == absl::ZeroDuration()) return std::nullopt;
+    policies::ReplayDemand demand;
+    demand.since = config_.policy_replay;
+    demand.changed_max = config_.policy_replay_max_changed;
+    demand.may_be_empty = true;
+    return demand;
+  }
+
   absl::Status StartServer();
   absl::Status Announce();
   void SweepIdle();
@@ -259,7 +271,14 @@ absl::Status Daemon::Impl::Start() {
              if (surge_rollback_) {
                surge_rollback_->NoteSwap(absl::Now());
              }
-           }},
+           },
+           [this](const policy::PolicySet& before,
+                  const policy::PolicySet& after,
+                  const policies::ReplayDemand& demand) {
+             return ReplayChange(traces_.get(), ReplayBounds(), before, after,
+                                 demand);
+           },
+           DirectoryReplay()},
           storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);

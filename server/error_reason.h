@@ -69,6 +69,8 @@ inline constexpr char kTracingOff[] = "TRACING_OFF";
 inline constexpr char kTraceRecording[] = "TRACE_RECORDING";
 inline constexpr char kTraceNotFound[] = "TRACE_NOT_FOUND";
 inline constexpr char kTraceDamaged[] = "TRACE_DAMAGED";
+inline constexpr char kReplayTooLong[] = "REPLAY_TOO_LONG";
+inline constexpr char kReplayRefused[] = "REPLAY_REFUSED";
 inline constexpr char kDecisionNotFound[] = "DECISION_NOT_FOUND";
 }  // namespace reason
 

@@ -49,6 +49,8 @@ int ExitCodeOfStatus(const absl::Status& status) {
       {reason::kPolicyInvalid, kExitCodePolicyRefused},
       {reason::kPolicyRefused, kExitCodePolicyRefused},
       {reason::kPolicyFromDirectory, kExitCodePolicyRefused},
+      {reason::kReplayRefused, kExitCodePolicyRefused},
+      {reason::kReplayTooLong, kExitCodePolicyRefused},
       {reason::kDirNotAllowed, kExitCodePolicyRefused},
       {reason::kBadArgument, kExitCodeUsage},
       {reason::kExportNotFound, kExitCodeUsage},

@@ -11,13 +11,16 @@
 namespace callgate::policy::trial {
 namespace {
 
-constexpr uint64_t kEventsBetweenQuestions = 4096;
+constexpr uint64_t kRecordsBetweenQuestions = 256;
 
 class Replayer {
  public:
   Replayer(TraceReader& trace, const ReplayOptions& options,
            ReplayReport* report)
-      : trace_(trace), options_(options), report_(*report) {}
+      : trace_(trace),
+        options_(options),
+        report_(*report),
+        events_before_(report->events) {}
 
   absl::Status Run() {
     TraceRecord record;
@@ -25,7 +28,7 @@ class Replayer {
       const absl::StatusOr<bool> there = trace_.Next(&record);
       if (!there.ok()) return there.status();
       if (!*there) break;
-      if (n % kEventsBetweenQuestions == 0 && options_.keep_going &&
+      if (n % kRecordsBetweenQuestions == 0 && options_.keep_going &&
           !options_.keep_going()) {
         return absl::CancelledError("the replay was given up");
       }
@@ -111,15 +114,17 @@ class Replayer {
   void OpenStore(const TraceRecord& record) {
     State state;
     state.facts = record.facts;
-    std::vector<std::shared_ptr<const Policy>> policies =
-        options_.policies(record.facts, record.policies);
+    const ReplayedStore::Labels labels;
+    ReplayJudges judges =
+        options_.judges({record.facts, labels, record.policies});
     clock_ = record.at;
     ++report_.stores;
-    if (policies.empty()) {
+    if (judges.policies.empty()) {
       ++report_.stores_skipped;
     } else {
+      state.departed = judges.incomplete;
       state.store = std::make_unique<SimulatedStore>(
-          std::move(policies), record.facts, clock_, states_);
+          std::move(judges.policies), record.facts, clock_, states_);
     }
     stores_.insert_or_assign(record.store, std::move(state));
   }
@@ -232,7 +237,8 @@ class Replayer {
     ++report_.moves[{before.verdict, after.verdict}];
     if (report_.changes.size() >= ReplayReport::kChangesMax) return;
     ReplayChange change;
-    change.event = event;
+    change.trace = options_.trace;
+    change.event = event - events_before_;
     change.wall = record.at.wall;
     change.store_id = state.facts.store_id;
     change.tenant = state.facts.tenant;
@@ -247,6 +253,7 @@ class Replayer {
   TraceReader& trace_;
   const ReplayOptions& options_;
   ReplayReport& report_;
+  const uint64_t events_before_;  // of other traces
   TrialClock clock_;
   RuleStates states_{TrialStates()};  // outlives stores_
   absl::flat_hash_map<uint32_t, State> stores_;
@@ -256,8 +263,8 @@ class Replayer {
 
 std::string ReplayChange::ToString() const {
   std::string text = absl::StrCat(
-      "event ", event, " ",
-      absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", wall, absl::UTCTimeZone()),
+      trace.empty() ? "" : absl::StrCat("trace ", trace, ", "), "event ", event,
+      " ", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", wall, absl::UTCTimeZone()),
       " Store ", EscapeText(store_id), " of ", EscapeText(tenant), ", ",
       EscapeText(subject), ": was ", before.ToString(), ", would be ",
       after.ToString());

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "policy/policy.h"
@@ -31,7 +32,8 @@ namespace callgate::policy::trial {
 
 // A verdict that would have been another.
 struct ReplayChange {
-  uint64_t event = 0;  // in the trace, from 0, of those that are replayed
+  std::string trace;   // ReplayOptions::trace
+  uint64_t event = 0;  // in that trace, from 0, of those that are replayed
   absl::Time wall;
   std::string store_id;
   std::string tenant;
@@ -70,14 +72,31 @@ struct ReplayReport {
   std::string ToString() const;
 };
 
+// A Store of a trace, as whoever chooses its policies sees it.
+struct ReplayedStore {
+  using Labels = absl::flat_hash_map<std::string, std::string>;
+
+  const StoreFacts& facts;
+  const Labels& module_labels;
+  // What judged it then: "name@version".
+  const std::vector<std::string>& before;
+};
+
+// Which policies judge a Store in a replay.
+struct ReplayJudges {
+  // None: it is left out.
+  std::vector<std::shared_ptr<const Policy>> policies;
+  // Something else judged it, too, and is not known any more: whatever changes
+  // may be due to that.
+  bool incomplete = false;
+};
+
 struct ReplayOptions {
+  // What changes name as their trace; may be empty.
+  std::string trace;
   // Events before are not replayed.
   absl::Time since = absl::InfinitePast();
-  // Which policies judge a Store of these facts that was judged by these
-  // ("name@version"); none: it is left out.
-  std::function<std::vector<std::shared_ptr<const Policy>>(
-      const StoreFacts& facts, const std::vector<std::string>& before)>
-      policies;
+  std::function<ReplayJudges(const ReplayedStore& store)> judges;
   // Asked now and then; false gives up. May be empty.
   std::function<bool()> keep_going;
 };

@@ -186,8 +186,8 @@ ReplayReport ReplayOf(const std::string& trace,
   TraceReader reader(trace);
   ReplayOptions options;
   options.since = since;
-  options.policies = [&](const StoreFacts&, const std::vector<std::string>&) {
-    return std::vector<std::shared_ptr<const Policy>>{policy};
+  options.judges = [&](const ReplayedStore&) {
+    return ReplayJudges{{policy}, false};
   };
   ReplayReport report;
   const absl::Status status = Replay(reader, options, &report);
@@ -291,12 +291,11 @@ TEST(ReplayTest, StoresThatNoPolicyIsForAreLeftOut) {
   const std::string trace = RecordedRun();
   TraceReader reader(trace);
   ReplayOptions options;
-  options.policies = [](const StoreFacts& facts,
-                        const std::vector<std::string>& before)
-      -> std::vector<std::shared_ptr<const Policy>> {
-    EXPECT_THAT(before, testing::ElementsAre(testing::StartsWith("web@")));
-    if (facts.store_id == "s1") return {};
-    return {Compile(kPolicy)};
+  options.judges = [](const ReplayedStore& store) -> ReplayJudges {
+    EXPECT_THAT(store.before,
+                testing::ElementsAre(testing::StartsWith("web@")));
+    if (store.facts.store_id == "s1") return {};
+    return {{Compile(kPolicy)}, false};
   };
   ReplayReport report;
   ASSERT_TRUE(Replay(reader, options, &report).ok());
@@ -316,8 +315,8 @@ TEST(ReplayTest, GivesUpWhenAsked) {
   }
   TraceReader reader(sink->bytes());
   ReplayOptions options;
-  options.policies = [](const StoreFacts&, const std::vector<std::string>&) {
-    return std::vector<std::shared_ptr<const Policy>>{Compile(kPolicy)};
+  options.judges = [](const ReplayedStore&) {
+    return ReplayJudges{{Compile(kPolicy)}, false};
   };
   options.keep_going = [] { return false; };
   ReplayReport report;

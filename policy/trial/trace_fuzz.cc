@@ -66,10 +66,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   if ((data[0] & 1) != 0) Repair(&bytes);
   ReplayOptions options;
-  options.policies = [](const callgate::policy::StoreFacts&,
-                        const std::vector<std::string>&) {
-    return std::vector<std::shared_ptr<const callgate::policy::Policy>>{
-        NosyPolicy()};
+  options.judges = [](const ReplayedStore&) {
+    return ReplayJudges{{NosyPolicy()}, false};
   };
   const auto run = [&] {
     TraceReader reader(bytes);

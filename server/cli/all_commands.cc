@@ -152,6 +152,22 @@ constexpr absl::string_view kBenchDetails =
     "everything proceed.\n"
     "--hook policy asks the policy engine, under --policy and its budgets.";
 
+constexpr absl::string_view kApplyDetails =
+    "Prints its name and version. Stores that live judge their next host call "
+    "by\n"
+    "it, and run their next call under its budgets.\n"
+    "\n"
+    "With --replay or --replay-since the Stores of the trace that the change "
+    "is\n"
+    "about are judged anew first, and the policy is not applied, with exit "
+    "code "
+    "78,\n"
+    "if more than --max-changed verdicts differ from those that were given, "
+    "if\n"
+    "nothing was recorded that it is about, or if that is more than 2000000 "
+    "events\n"
+    "or takes longer than 10 seconds.";
+
 constexpr absl::string_view kStoreCreateDetails =
     "Makes a Store that lives until it is killed or idle for too long, and\n"
     "prints its id. What follows -- is the guest's arguments.";
@@ -380,11 +396,14 @@ CommandTable MakeTable() {
        1,
        false,
        Reach::kDaemon,
-       {{"comment", "TEXT", "what for, for the policy's history"}},
-       "Prints its name and version. Stores that live judge their next host "
-       "call by\n"
-       "it, and run their next call under its budgets.",
-       {"callgate policy apply strict.yaml --comment CHG-4411"},
+       {{"comment", "TEXT", "what for, for the policy's history"},
+        {"replay", "NAME", "only if a replay of this trace changes no verdict"},
+        {"replay-since", "TIME",
+         "instead: of all that is recorded of so long, such as 1h"},
+        {"max-changed", "N", "with a replay: so many may change [0]"}},
+       kApplyDetails,
+       {"callgate policy apply strict.yaml --comment CHG-4411",
+        "callgate policy apply strict.yaml --replay-since 1h"},
        PolicyApply},
       {"policy ls",
        "Lists the policies in force",

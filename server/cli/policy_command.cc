@@ -1,19 +1,23 @@
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "policy/file/problem.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"
 #include "server/cli/console.h"
+#include "server/cli/duration_flag.h"
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/message_json.h"
 #include "server/cli/policy_files.h"
 #include "server/cli/policy_text.h"
+#include "server/cli/quoted.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
 
@@ -32,6 +36,49 @@ absl::string_view OriginText(v1::PolicyOrigin origin) {
       return "built-in";
     default:
       return "unknown";
+  }
+}
+
+// What --replay, --replay-since and --max-changed ask for.
+OrFailure<std::optional<v1::ReplayDemand>> ReplayOf(
+    const Arguments& arguments) {
+  const std::optional<std::string> trace = arguments.Get("replay");
+  OrFailure<std::optional<google::protobuf::Duration>> since =
+      DurationFlag(arguments, "replay-since");
+  if (!since.ok()) return since.failure();
+  const std::optional<std::string> max = arguments.Get("max-changed");
+  if (trace && *since) {
+    return WrongUsage("say either --replay NAME or --replay-since TIME");
+  }
+  if (!trace && !*since) {
+    if (max) {
+      return WrongUsage(
+          "--max-changed goes with --replay NAME or --replay-since TIME");
+    }
+    return std::optional<v1::ReplayDemand>();
+  }
+  v1::ReplayDemand demand;
+  if (trace) {
+    if (trace->empty()) return WrongUsage("--replay names no trace");
+    demand.set_trace(*trace);
+  } else {
+    *demand.mutable_since() = **since;
+  }
+  uint64_t changed = 0;
+  if (max && !absl::SimpleAtoi(*max, &changed)) {
+    return WrongUsage(
+        absl::StrCat("--max-changed ", Quoted(*max), " is not a whole number"));
+  }
+  demand.set_max_changed(changed);
+  return std::optional<v1::ReplayDemand>(std::move(demand));
+}
+
+void SayReplay(const v1::ReplaySummary& replay) {
+  Say(absl::StrCat("replayed ", replay.events(), " events of ", replay.stores(),
+                   " Stores: ", replay.changed(),
+                   " would be judged otherwise"));
+  for (const std::string& change : replay.changes()) {
+    SayMore(change);
   }
 }
 
@@ -55,6 +102,8 @@ int PolicyCheck(const Arguments& arguments) {
 
 int PolicyApply(const Arguments& arguments) {
   const std::string& path = arguments.operands()[0];
+  OrFailure<std::optional<v1::ReplayDemand>> replay = ReplayOf(arguments);
+  if (!replay.ok()) return Report(replay.failure());
   OrFailure<Connection> connection = Connection::Open(arguments);
   if (!connection.ok()) return Report(connection.failure());
   OrFailure<std::string> text = ReadPolicyText(path);
@@ -66,6 +115,7 @@ int PolicyApply(const Arguments& arguments) {
   request.set_file_name(path);
   request.set_author(LocalAuthor());
   request.set_comment(arguments.Get("comment").value_or(""));
+  if (*replay) *request.mutable_replay() = **replay;
   v1::ApplyPolicyResponse response;
   const grpc::Status status = v1::PolicyService::NewStub(connection->channel())
                                   ->ApplyPolicy(&context, request, &response);
@@ -73,6 +123,7 @@ int PolicyApply(const Arguments& arguments) {
   for (const v1::PolicyProblem& warning : response.warnings()) {
     PrintProblem(ProblemOf(warning), "warning: ");
   }
+  if (response.has_replay()) SayReplay(response.replay());
   return Print(absl::StrCat(PlainName(response.policy().name()), "@",
                             response.policy().version(),
                             response.unchanged() ? " unchanged" : "", "\n"));

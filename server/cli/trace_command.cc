@@ -11,11 +11,11 @@
 #include "server/cli/commands.h"
 #include "server/cli/connection.h"
 #include "server/cli/console.h"
+#include "server/cli/duration_flag.h"
 #include "server/cli/duration_message.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/message_json.h"
 #include "server/cli/policy_text.h"
-#include "server/cli/quoted.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
 
@@ -24,7 +24,6 @@ namespace {
 
 using events::EscapeText;
 
-constexpr absl::Duration kDurationMax = absl::Hours(24 * 365);
 // A replay reads all of a trace.
 constexpr absl::Duration kReplayDeadline = absl::Minutes(30);
 
@@ -32,26 +31,9 @@ std::string BareName(const std::string& name) {
   return std::string(absl::StripPrefix(name, "traces/"));
 }
 
-// The value of a flag that is a time; nothing if it was not given.
-OrFailure<std::optional<google::protobuf::Duration>> DurationFlag(
-    const Arguments& arguments, absl::string_view flag) {
-  const std::optional<std::string> text = arguments.Get(flag);
-  if (!text) return std::optional<google::protobuf::Duration>();
-  absl::Duration duration;
-  if (!absl::ParseDuration(*text, &duration) ||
-      duration <= absl::ZeroDuration() || duration > kDurationMax) {
-    return WrongUsage(absl::StrCat("--", flag, " ", Quoted(*text),
-                                   " is not a time; write 30s, 10m or 24h"));
-  }
-  google::protobuf::Duration message;
-  message.set_seconds(
-      absl::IDivDuration(duration, absl::Seconds(1), &duration));
-  message.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
-  return std::optional<google::protobuf::Duration>(message);
-}
-
 std::string ChangeLine(const v1::ReplayChange& change) {
   std::string line = absl::StrCat(
+      "trace ", EscapeText(change.trace()), ", event ", change.event(), " ",
       TimeText(change.time()), " Store ", EscapeText(change.store()), " of ",
       EscapeText(change.tenant()), ", ", EscapeText(change.subject()), ": was ",
       EscapeText(change.before()), ", would be ", EscapeText(change.after()));

@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "runtime/check.h"
+
 namespace callgate::policies {
 namespace {
 
@@ -157,6 +159,27 @@ Bundle BuildBundle(std::vector<std::shared_ptr<const LoadedPolicy>> given,
                                                  std::move(candidate.policy)});
   }
   return bundle;
+}
+
+std::shared_ptr<const policy::PolicySet> SetOf(const PolicyMap& policies) {
+  std::vector<std::shared_ptr<const policy::Policy>> compiled;
+  for (const auto& [name, policy] : policies) {
+    if (policy.policy != nullptr) compiled.push_back(policy.policy);
+  }
+  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> set =
+      policy::PolicySet::Make(std::move(compiled));
+  CALLGATE_CHECK(set.ok(), "policies with different names are a set");
+  return *std::move(set);
+}
+
+absl::StatusOr<ReplayFindings> AskReplay(const ReplayGate& gate,
+                                         const PolicyMap& before,
+                                         const PolicyMap& after,
+                                         const ReplayDemand& demand) {
+  if (!gate) {
+    return absl::FailedPreconditionError("nothing here replays what happened");
+  }
+  return gate(*SetOf(before), *SetOf(after), demand);
 }
 
 std::vector<std::string> DependentsOf(absl::string_view name,

@@ -14,12 +14,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/compiler/policy_compiler.h"
 #include "policy/file/policy_file.h"
 #include "policy/file/problem.h"
 #include "policy/policy.h"
+#include "policy/policy_set.h"
 #include "server/policies/policy_gate.h"
 
 namespace callgate::policies {
@@ -49,6 +51,9 @@ struct CompiledPolicy {
 // By name.
 using PolicyMap = std::map<std::string, CompiledPolicy, std::less<>>;
 
+// What a Refusal of the whole directory is about.
+inline constexpr char kWholeDirectory[] = "";
+
 // What kept a policy, in the form it was given, from being in force.
 struct Refusal {
   // "web.yaml" for a file, otherwise the policy's name.
@@ -76,6 +81,16 @@ std::vector<policy::Problem> AskGate(
     const PolicyGate& gate, const policy::LoadedPolicyFile& file,
     const std::shared_ptr<const policy::Policy>& policy,
     const PolicyMap& before);
+
+// All that compiled.
+std::shared_ptr<const policy::PolicySet> SetOf(const PolicyMap& policies);
+
+// What `gate` says of the change from one to the other. FailedPrecondition
+// where it is empty.
+absl::StatusOr<ReplayFindings> AskReplay(const ReplayGate& gate,
+                                         const PolicyMap& before,
+                                         const PolicyMap& after,
+                                         const ReplayDemand& demand);
 
 // Names of the policies in `policies` that include `name`, themselves or
 // through others, in order.

@@ -107,7 +107,10 @@ void PolicyCatalogue::Report(const Refusal& refusal, bool nothing_changes) {
   v1::Event event;
   event.set_kind(v1::EVENT_KIND_POLICY);
   event.set_severity(v1::EVENT_SEVERITY_ERROR);
-  event.set_action(file ? "policy_file_refused" : "policy_refused");
+  event.set_action(!file ? "policy_refused"
+                   : refusal.subject == kWholeDirectory
+                       ? "policy_directory_refused"
+                       : "policy_file_refused");
   if (!file) event.set_policy(refusal.subject);
   event.set_message(absl::StrCat(
       refusal.problems.front().ToString(),
@@ -120,23 +123,33 @@ void PolicyCatalogue::Report(const Refusal& refusal, bool nothing_changes) {
   events_.Publish(std::move(event));
 }
 
+void PolicyCatalogue::ReportReplay(const ReplayFindings& findings) {
+  v1::Event event;
+  event.set_kind(v1::EVENT_KIND_POLICY);
+  event.set_severity(findings.events == 0 ? v1::EVENT_SEVERITY_NOTICE
+                                          : v1::EVENT_SEVERITY_INFO);
+  event.set_action("policy_change_replayed");
+  event.set_message(
+      findings.events == 0
+          ? std::string("nothing that was recorded is about the change")
+          : absl::StrCat(findings.events, " recorded events of ",
+                         findings.stores, " Stores, ", findings.changed,
+                         " would be judged otherwise"));
+  events_.Publish(std::move(event));
+}
+
 void PolicyCatalogue::Swap(PolicyMap policies) {
-  std::vector<std::shared_ptr<const policy::Policy>> compiled;
   std::vector<metrics::PolicyInfo> infos;
   for (const auto& [name, policy] : policies) {
-    compiled.push_back(policy.policy);
     infos.push_back({name, policy.policy->version(),
                      std::string(policy::ModeName(policy.policy->mode()))});
   }
-  absl::StatusOr<std::shared_ptr<const policy::PolicySet>> set =
-      policy::PolicySet::Make(std::move(compiled));
-  CALLGATE_CHECK(set.ok(), "policies with different names are a set");
-
+  std::shared_ptr<const policy::PolicySet> set = SetOf(policies);
   auto after = std::make_shared<const PolicyMap>(std::move(policies));
   std::shared_ptr<const PolicyMap> before;
   {
     absl::MutexLock lock(&mu_);
-    current_ = *std::move(set);
+    current_ = std::move(set);
     before = std::exchange(policies_, after);
   }
   metrics_.SetPolicies(infos);
@@ -300,6 +313,18 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
     result.unchanged = true;
     result.policy = ViewOf(in_force->second, true);
     return result;
+  }
+  if (request.replay.has_value()) {
+    PolicyMap after = *before;
+    for (const auto& [changed_name, changed] : examined.changed) {
+      after.insert_or_assign(changed_name, changed);
+    }
+    absl::StatusOr<ReplayFindings> replay =
+        AskReplay(options_.replay, *before, after, *request.replay);
+    if (!replay.ok()) return replay.status();
+    result.replay = *std::move(replay);
+    if (!result.replay->refusal.empty()) return result;
+    if (!request.validate_only) ReportReplay(*result.replay);
   }
   result.policy = ViewOf(applied, true);
   if (request.validate_only) return result;

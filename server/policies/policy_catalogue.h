@@ -20,6 +20,12 @@
 // does not compile any more, after an upgrade or because what it includes is
 // gone, is reported in the same way and kept on disk.
 //
+// Whoever applies a policy may ask for a replay of what was recorded
+// (policy_gate.h), and the daemon may be told to ask for one whenever the
+// directory changes. A change that does not pass it is refused as a whole, at
+// start, too: then all of the directory stays as it was in force last. Going
+// back to an earlier version asks nobody.
+//
 // Every version that comes into force is kept in the history, with who brought
 // it. Going back to one is a change like any other for an applied policy. For
 // one of the directory the file is held back: the earlier version is in force
@@ -97,6 +103,10 @@ class PolicyCatalogue {
     // Told after each swap, with nothing locked but against other changes: it
     // must not change policies. May be empty.
     std::function<void()> on_swap;
+    // What replays changes. Empty: none that asks for it passes.
+    ReplayGate replay = nullptr;
+    // What changes of the directory have to pass. None: nothing.
+    std::optional<ReplayDemand> directory_replay = std::nullopt;
   };
 
   // Loads what is stored and what the directory holds. Fails only if the
@@ -142,17 +152,21 @@ class PolicyCatalogue {
     // etag of what is in force.
     std::string etag;
     Author author;
+    std::optional<ReplayDemand> replay = std::nullopt;
   };
   struct ApplyResult {
     // With problems, nothing changed and `policy` is empty.
     PolicyCheck check;
+    // Of the replay that was asked for, if it came to that. With a refusal,
+    // nothing changed.
+    std::optional<ReplayFindings> replay;
     PolicyView policy;
     bool unchanged = false;  // this version was in force already
   };
   // A policy that is wrong, or would make one that includes it wrong, is a
   // result with problems. FailedPrecondition: the name belongs to the
   // directory. Aborted: another etag. ResourceExhausted: as many policies as
-  // may be. Unavailable: not stored.
+  // may be. Unavailable: not stored. The replay gate's errors as they are.
   absl::StatusOr<ApplyResult> Apply(const ApplyRequest& request);
 
   // A version that is kept, and whether it is the one in force.
@@ -243,6 +257,13 @@ class PolicyCatalogue {
   // starts. Not compiled.
   PolicyMap LastInForce() const;
   ReloadResult LoadAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  // What `records` and the directory's side of `standing` come to.
+  Bundle BundleOf(const std::vector<storage::PolicyRecord>& records,
+                  const PolicyMap& standing) const;
+  // What the replay that Options ask for has against `after`; nothing if it
+  // passes.
+  std::vector<policy::Problem> ReplayDirectory(const PolicyMap& before,
+                                               const PolicyMap& after);
   // Whether the refusal keeps everything as it is.
   bool Blocks(const Refusal& refusal, const PolicyMap& before,
               const Reading& reading) const
@@ -266,6 +287,7 @@ class PolicyCatalogue {
   // Puts `policies` in force and tells events and metrics what changed.
   void Swap(PolicyMap policies) ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
   void Report(const Refusal& refusal, bool nothing_changes);
+  void ReportReplay(const ReplayFindings& findings);
   absl::Status CheckEtag(absl::string_view name, const std::string& etag,
                          const PolicyMap& policies) const;
   absl::Status NoSuchPolicy(absl::string_view name) const;

@@ -83,7 +83,7 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
   }
   if (!result.status.ok()) {
     // What there is is not known, so all stays as it was.
-    refused_.insert({Origin::kDirectory, ""});
+    refused_.insert({Origin::kDirectory, kWholeDirectory});
     result.refused = true;
     result.problems.push_back(
         ProblemOf(options_.directory, result.status.message()));
@@ -118,10 +118,27 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
                   [&](const Refusal& refusal) ABSL_NO_THREAD_SAFETY_ANALYSIS {
                     return Blocks(refusal, *before, reading);
                   });
+  bool stays_as_it_was = result.refused;
+  if (!result.refused && options_.directory_replay.has_value()) {
+    // For a daemon that starts, what the last one ended with.
+    Bundle earlier;
+    if (!loaded_) earlier = BundleOf(*records, standing);
+    std::vector<policy::Problem> problems =
+        ReplayDirectory(loaded_ ? *before : earlier.policies, bundle.policies);
+    if (!problems.empty()) {
+      refusals.push_back(
+          {kWholeDirectory, Origin::kDirectory, std::move(problems), true});
+      stays_as_it_was = true;
+      result.refused = loaded_;
+      bundle = std::move(earlier);
+    }
+  }
 
   refused_.clear();
   for (Refusal& refusal : refusals) {
-    if (result.refused) refusal.earlier_stays = IsInForce(refusal, *before);
+    if (result.refused && refusal.subject != kWholeDirectory) {
+      refusal.earlier_stays = IsInForce(refusal, *before);
+    }
     refused_.emplace(refusal.origin, refusal.subject);
     result.problems.insert(result.problems.end(), refusal.problems.begin(),
                            refusal.problems.end());
@@ -129,7 +146,7 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
   }
   if (!result.refused) {
     // Before the swap, so that a daemon that is killed comes back with either.
-    Remember(bundle.policies, reading.holds);
+    Remember(bundle.policies, stays_as_it_was ? Holds(holds_) : reading.holds);
     left_out_.clear();
     for (const Refusal& refusal : refusals) {
       const auto text = reading.texts.find(refusal.subject);
@@ -169,6 +186,51 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
                    result.refused ? ", so nothing has changed" : "",
                    "; the first: ", result.problems.front().ToString()));
   return result;
+}
+
+Bundle PolicyCatalogue::BundleOf(
+    const std::vector<storage::PolicyRecord>& records,
+    const PolicyMap& standing) const {
+  std::vector<std::shared_ptr<const LoadedPolicy>> given;
+  std::set<std::string> taken;
+  for (const auto& [name, compiled] : standing) {
+    if (compiled.loaded->origin != Origin::kDirectory) continue;
+    given.push_back(compiled.loaded);
+    taken.insert(name);
+  }
+  std::vector<Refusal> refusals;
+  std::vector<std::string> waiting;
+  for (auto& loaded : LoadApplied(records, taken, refusals, waiting)) {
+    given.push_back(std::move(loaded));
+  }
+  return BuildBundle(std::move(given), standing, options_.gate);
+}
+
+std::vector<policy::Problem> PolicyCatalogue::ReplayDirectory(
+    const PolicyMap& before, const PolicyMap& after) {
+  const auto is_same = [](const auto& a, const auto& b) {
+    return a.first == b.first &&
+           a.second.policy->version() == b.second.policy->version();
+  };
+  if (before.size() == after.size() &&
+      std::equal(before.begin(), before.end(), after.begin(), is_same)) {
+    return {};
+  }
+  const absl::StatusOr<ReplayFindings> findings =
+      AskReplay(options_.replay, before, after, *options_.directory_replay);
+  if (!findings.ok()) {
+    return {ProblemOf(options_.directory, findings.status().message())};
+  }
+  if (findings->refusal.empty()) {
+    ReportReplay(*findings);
+    return {};
+  }
+  std::vector<policy::Problem> problems = {
+      ProblemOf(options_.directory, findings->refusal)};
+  for (const std::string& change : findings->changes) {
+    problems.push_back(ProblemOf(options_.directory, change));
+  }
+  return problems;
 }
 
 bool PolicyCatalogue::Blocks(const Refusal& refusal, const PolicyMap& before,

@@ -801,5 +801,177 @@ TEST_F(PolicyCatalogueTest, SwapsPoliciesWholeUnderReaders) {
   }
 }
 
+// --- Replays -----------------------------------------------------------------
+
+// A replay that is what a test says it is, and notes what it was asked.
+class ReplayedCatalogueTest : public PolicyCatalogueTest {
+ protected:
+  void OpenReplayed() {
+    policies_ = nullptr;
+    ReplayDemand demand;
+    demand.since = absl::Hours(1);
+    demand.changed_max = 2;
+    demand.may_be_empty = true;
+    auto policies = PolicyCatalogue::Open(
+        {directory_, nullptr, nullptr,
+         [this](const policy::PolicySet& before, const policy::PolicySet& after,
+                const ReplayDemand& asked) -> absl::StatusOr<ReplayFindings> {
+           const auto names = [](const policy::PolicySet& set) {
+             std::string text;
+             for (const auto& policy : set.policies()) {
+               absl::StrAppend(&text, text.empty() ? "" : " ", policy->name());
+             }
+             return text;
+           };
+           asked_.push_back(absl::StrCat(names(before), " -> ", names(after),
+                                         " max ", asked.changed_max));
+           if (!error_.ok()) return error_;
+           ReplayFindings findings;
+           findings.events = 7;
+           findings.refusal = refusal_;
+           if (!refusal_.empty()) findings.changes = {"event 3: was allow"};
+           return findings;
+         },
+         demand},
+        *storage_, events_, metrics_);
+    ASSERT_TRUE(policies.ok()) << policies.status();
+    policies_ = *std::move(policies);
+  }
+  absl::StatusOr<PolicyCatalogue::ApplyResult> ApplyReplayed(
+      const std::string& source, bool validate_only = false) {
+    ReplayDemand demand;
+    demand.trace = "t";
+    demand.changed_max = 5;
+    return policies_->Apply(
+        {source, "given.yaml", validate_only, "", {}, demand});
+  }
+
+  std::string refusal_;
+  absl::Status error_;
+  std::vector<std::string> asked_;
+};
+
+constexpr char kMore[] = "budgets: { fuel_per_call: 5 }\n";
+
+TEST_F(ReplayedCatalogueTest, WhoAppliesMayAskForOne) {
+  OpenReplayed();
+  ASSERT_EQ(Apply(Text("base")), "");
+  ASSERT_EQ(Apply(Including("a", "base")), "");
+  EXPECT_THAT(asked_, IsEmpty());
+  const std::string base = VersionOf("base");
+  const std::string a = VersionOf("a");
+  refusal_ = "6 of 7 events would be judged otherwise";
+  auto applied = ApplyReplayed(Text("base", kMore));
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  ASSERT_TRUE(applied->replay.has_value());
+  EXPECT_EQ(applied->replay->refusal, refusal_);
+  EXPECT_EQ(applied->policy.name, "");
+  EXPECT_EQ(VersionOf("base"), base);
+  EXPECT_EQ(VersionOf("a"), a);
+  error_ = absl::NotFoundError("no trace t");
+  EXPECT_EQ(ApplyReplayed(Text("base", kMore)).status(), error_);
+  EXPECT_EQ(VersionOf("base"), base);
+  error_ = absl::OkStatus();
+  refusal_ = "";
+  // Looking changes nothing.
+  applied = ApplyReplayed(Text("base", kMore), /*validate_only=*/true);
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  EXPECT_EQ(applied->replay->events, 7u);
+  EXPECT_EQ(VersionOf("base"), base);
+  Events();
+  applied = ApplyReplayed(Text("base", kMore));
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  // With what includes it.
+  EXPECT_NE(VersionOf("base"), base);
+  EXPECT_NE(VersionOf("a"), a);
+  EXPECT_THAT(Events(),
+              Contains(HasSubstr("policy_change_replayed : 7 recorded "
+                                 "events")));
+  EXPECT_EQ(asked_, std::vector<std::string>(4, "a base -> a base max 5"));
+  // What is in force already is no change.
+  applied = ApplyReplayed(Text("base", kMore));
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  EXPECT_TRUE(applied->unchanged);
+  EXPECT_FALSE(applied->replay.has_value());
+  EXPECT_EQ(asked_.size(), 4u);
+}
+
+TEST_F(ReplayedCatalogueTest, TheDirectoryIsTakenWholeOrNotAtAll) {
+  Write("a.yaml", Text("a"));
+  OpenReplayed();
+  EXPECT_THAT(asked_, ElementsAre(" -> a max 2"));
+  EXPECT_THAT(InForce(), ElementsAre("a"));
+  const std::string a = VersionOf("a");
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_EQ(asked_.size(), 1u);  // nothing has changed
+
+  refusal_ = "3 of 7 events would be judged otherwise";
+  Write("a.yaml", Text("a", kMore));
+  Write("b.yaml", Text("b"));
+  Events();
+  const PolicyCatalogue::ReloadResult refused = policies_->ReloadAndTell();
+  EXPECT_TRUE(refused.refused);
+  EXPECT_THAT(std::string(refused.status.message()),
+              AllOf(HasSubstr("nothing has changed"), HasSubstr(refusal_)));
+  ASSERT_EQ(refused.problems.size(), 2u);
+  EXPECT_THAT(refused.problems[1].ToString(), HasSubstr("event 3: was allow"));
+  EXPECT_THAT(InForce(), ElementsAre("a"));
+  EXPECT_EQ(VersionOf("a"), a);
+  EXPECT_THAT(Events(), ElementsAre(AllOf(HasSubstr("policy_directory_refused"),
+                                          HasSubstr(refusal_))));
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("callgate_policy_last_reload_success 0\n"));
+  // One that cannot be done is no pass.
+  refusal_ = "";
+  error_ = absl::ResourceExhaustedError("too long");
+  EXPECT_FALSE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a"));
+  // The way back is always open.
+  error_ = absl::OkStatus();
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b"));
+  EXPECT_THAT(asked_.back(), "a -> a b max 2");
+  EXPECT_NE(VersionOf("a"), a);
+  const size_t asked = asked_.size();
+  refusal_ = "never";
+  PolicyCatalogue::RollbackRequest back;
+  back.name = "a";
+  EXPECT_TRUE(policies_->Rollback(back).ok());
+  EXPECT_EQ(VersionOf("a"), a);
+  EXPECT_EQ(asked_.size(), asked);
+}
+
+TEST_F(ReplayedCatalogueTest, ARestartIsNoWayAround) {
+  Write("a.yaml", Text("a"));
+  OpenReplayed();
+  ASSERT_EQ(Apply(Text("z")), "");
+  const std::string a = VersionOf("a");
+  policies_ = nullptr;
+  Write("a.yaml", Text("a", kMore));
+  Write("b.yaml", Text("b"));
+  Write("z.yaml", Text("z", kMore));
+  refusal_ = "3 of 7 events would be judged otherwise";
+  asked_.clear();
+  OpenReplayed();
+  EXPECT_THAT(asked_, ElementsAre("a z -> a b z max 2"));
+  EXPECT_THAT(InForce(), ElementsAre("a", "z"));
+  EXPECT_EQ(VersionOf("a"), a);
+  EXPECT_EQ(policies_->Get("z")->origin, Origin::kApplied);
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("callgate_policy_last_reload_success 0\n"));
+  // And again, and then it passes.
+  OpenReplayed();
+  EXPECT_EQ(VersionOf("a"), a);
+  refusal_ = "";
+  EXPECT_TRUE(policies_->Reload().ok());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b", "z"));
+  EXPECT_NE(VersionOf("a"), a);
+  // A restart with nothing new asks nobody.
+  asked_.clear();
+  OpenReplayed();
+  EXPECT_THAT(asked_, IsEmpty());
+  EXPECT_THAT(InForce(), ElementsAre("a", "b", "z"));
+}
+
 }  // namespace
 }  // namespace callgate::policies

@@ -1,14 +1,18 @@
 #include "server/services/policy_service.h"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "policy/file/policy_file.h"
 #include "server/error_reason.h"
+#include "server/services/messages.h"
 #include "server/services/resource_name.h"
 #include "server/services/status_to_grpc.h"
 #include "server/services/unary_call.h"
@@ -85,6 +89,58 @@ absl::StatusOr<policies::Author> AuthorOf(
   const std::string peer = context.peer();
   return policies::Author{
       author.empty() ? peer : absl::StrCat(author, " (", peer, ")"), comment};
+}
+
+absl::StatusOr<std::optional<policies::ReplayDemand>> ReplayDemandOf(
+    const v1::ApplyPolicyRequest& request) {
+  if (!request.has_replay()) return std::optional<policies::ReplayDemand>();
+  const v1::ReplayDemand& given = request.replay();
+  policies::ReplayDemand demand;
+  demand.changed_max = given.max_changed();
+  const auto bad = [](absl::string_view message) {
+    return ErrorWithReason(absl::StatusCode::kInvalidArgument,
+                           reason::kBadArgument, message);
+  };
+  switch (given.what_case()) {
+    case v1::ReplayDemand::kTrace:
+      demand.trace = std::string(absl::StripPrefix(given.trace(), "traces/"));
+      if (demand.trace.empty()) return bad("replay.trace is empty");
+      break;
+    case v1::ReplayDemand::kSince: {
+      const absl::StatusOr<std::optional<absl::Duration>> since =
+          PositiveDuration("replay.since", true, given.since());
+      if (!since.ok()) return since.status();
+      demand.since = **since;
+      break;
+    }
+    default:
+      return bad("replay: say which trace, or since when");
+  }
+  return std::optional<policies::ReplayDemand>(std::move(demand));
+}
+
+absl::Status ReplayRefused(const policies::ReplayFindings& findings) {
+  std::vector<std::pair<std::string, std::string>> violations;
+  for (const std::string& change : findings.changes) {
+    violations.emplace_back("replay", change);
+  }
+  return WithViolations(
+      ErrorWithReason(
+          absl::StatusCode::kFailedPrecondition, reason::kReplayRefused,
+          absl::StrCat("the policy was not applied: ", findings.refusal)),
+      violations);
+}
+
+void FillSummary(const policies::ReplayFindings& findings,
+                 v1::ReplaySummary* summary) {
+  summary->set_events(findings.events);
+  summary->set_stores(findings.stores);
+  summary->set_stores_left_out(findings.stores_left_out);
+  summary->set_changed(findings.changed);
+  summary->set_uncertain(findings.uncertain);
+  for (const std::string& change : findings.changes) {
+    summary->add_changes(change);
+  }
 }
 
 v1::PolicyVersion VersionProto(const storage::PolicyVersionRecord& record,
@@ -171,7 +227,7 @@ grpc::ServerUnaryReactor* PolicyService::ApplyPolicy(
     v1::ApplyPolicyResponse* response) {
   return UnaryCall::Start(
       parts_, kService, "ApplyPolicy", context, &parts_.control,
-      [this, context, request, response](UnaryCall&) -> absl::Status {
+      [this, context, request, response](UnaryCall& call) -> absl::Status {
         absl::Status status = CheckNotDraining(parts_);
         if (!status.ok()) return status;
         status = CheckDocument(request->source(), request->file_name());
@@ -179,13 +235,31 @@ grpc::ServerUnaryReactor* PolicyService::ApplyPolicy(
         const absl::StatusOr<policies::Author> author =
             AuthorOf(*context, request->author(), request->comment());
         if (!author.ok()) return author.status();
+        absl::StatusOr<std::optional<policies::ReplayDemand>> replay =
+            ReplayDemandOf(*request);
+        if (!replay.ok()) return replay.status();
+        std::atomic<bool> cancelled{false};
+        if (replay->has_value()) {
+          call.OnCancelled([&cancelled] { cancelled = true; });
+          (*replay)->keep_going = [&] {
+            return !cancelled && !parts_.draining &&
+                   absl::Now() < call.deadline();
+          };
+        }
         const absl::StatusOr<policies::PolicyCatalogue::ApplyResult> applied =
             parts_.policies.Apply({request->source(), request->file_name(),
                                    request->validate_only(), request->etag(),
-                                   *author});
+                                   *author, *std::move(replay)});
+        call.OnCancelled(nullptr);
         if (!applied.ok()) return Explain(applied.status());
         if (!applied->check.problems.empty()) {
           return InvalidPolicy(applied->check.problems);
+        }
+        if (applied->replay.has_value()) {
+          if (!applied->replay->refusal.empty()) {
+            return ReplayRefused(*applied->replay);
+          }
+          FillSummary(*applied->replay, response->mutable_replay());
         }
         AddProblems(applied->check.warnings, response->mutable_warnings());
         *response->mutable_policy() = policies::PolicyCatalogue::ToProto(

@@ -12,6 +12,7 @@
 #include "policy/trial/replay.h"
 #include "server/error_reason.h"
 #include "server/events/escape.h"
+#include "server/policy_replay.h"
 #include "server/services/messages.h"
 #include "server/services/status_to_grpc.h"
 #include "server/services/unary_call.h"
@@ -22,7 +23,6 @@ namespace {
 using policy::trial::ReplayChange;
 using policy::trial::ReplayOptions;
 using policy::trial::ReplayReport;
-using policy::trial::TraceReader;
 
 constexpr char kService[] = "callgate.v1.TrialService";
 constexpr absl::Duration kDefaultDuration = absl::Minutes(10);
@@ -78,32 +78,6 @@ absl::Status InvalidPolicy(const std::vector<policy::Problem>& problems) {
       violations);
 }
 
-// Those that judge a Store in a replay: see ReplayPolicyRequest.alone.
-std::vector<std::shared_ptr<const policy::Policy>> PoliciesFor(
-    const policy::PolicySet& in_force,
-    const std::shared_ptr<const policy::Policy>& candidate, bool alone,
-    const policy::StoreFacts& facts, const std::vector<std::string>& before) {
-  if (alone) return {candidate};
-  std::vector<std::shared_ptr<const policy::Policy>> policies;
-  bool is_in = false;
-  for (const std::string& each : before) {
-    const std::string name = each.substr(0, each.rfind('@'));
-    if (name == candidate->name()) {
-      policies.push_back(candidate);
-      is_in = true;
-    } else if (auto policy = in_force.Find(name)) {
-      policies.push_back(std::move(policy));
-    }
-  }
-  // Which labels the module has the trace does not say.
-  if (!is_in && candidate->AppliesTo(facts.tenant, {})) {
-    policies.push_back(candidate);
-    is_in = true;
-  }
-  if (!is_in) policies.clear();
-  return policies;
-}
-
 void FillReport(const ReplayReport& report, v1::ReplayPolicyResponse* out) {
   size_t bytes = 0;
   for (const ReplayChange& change : report.changes) {
@@ -116,6 +90,8 @@ void FillReport(const ReplayReport& report, v1::ReplayPolicyResponse* out) {
     message.set_after(events::EscapeText(change.after.ToString()));
     message.set_message(change.after.message);
     message.set_uncertain(change.uncertain);
+    message.set_trace(change.trace);
+    message.set_event(change.event);
     bytes += message.ByteSizeLong();
     if (bytes > kChangesBytesMax) break;
     *out->add_changes() = std::move(message);
@@ -139,10 +115,7 @@ void FillReport(const ReplayReport& report, v1::ReplayPolicyResponse* out) {
 
 absl::StatusOr<traces::TraceLibrary*> TrialService::Traces() const {
   if (parts_.traces != nullptr) return parts_.traces;
-  return ErrorWithReason(
-      absl::StatusCode::kFailedPrecondition, reason::kTracingOff,
-      "the daemon records no traces; start it with --trace-mib, which says how "
-      "many MiB of them may be kept");
+  return NoTraces();
 }
 
 void TrialService::Tell(absl::string_view action,
@@ -260,11 +233,7 @@ grpc::ServerUnaryReactor* TrialService::ReplayPolicy(
                 PositiveDuration("since", true, request->since());
             if (!since.ok()) return since.status();
             options.since = absl::Now() - **since;
-            for (const traces::TraceInfo& trace : (*traces)->List()) {
-              if (trace.recording || trace.end >= options.since) {
-                names.push_back(trace.name);
-              }
-            }
+            names = TracesOf(**traces, "", options.since);
             break;
           }
           default:
@@ -272,10 +241,9 @@ grpc::ServerUnaryReactor* TrialService::ReplayPolicy(
         }
         const std::shared_ptr<const policy::PolicySet> in_force =
             parts_.policies.current();
-        options.policies = [&](const policy::StoreFacts& facts,
-                               const std::vector<std::string>& before) {
-          return PoliciesFor(*in_force, compiled.policy, request->alone(),
-                             facts, before);
+        options.judges = [&](const policy::trial::ReplayedStore& store) {
+          return JudgesWith(*in_force, compiled.policy, request->alone(),
+                            store);
         };
         std::atomic<bool> cancelled{false};
         call.OnCancelled([&cancelled] { cancelled = true; });
@@ -284,20 +252,10 @@ grpc::ServerUnaryReactor* TrialService::ReplayPolicy(
                  absl::Now() < call.deadline();
         };
         ReplayReport report;
-        absl::Status status;
-        for (const std::string& name : names) {
-          const absl::StatusOr<TraceReader::Source> source =
-              (*traces)->Read(name);
-          if (!source.ok()) {
-            status = source.status();
-            break;
-          }
-          TraceReader reader(*source);
-          status = policy::trial::Replay(reader, options, &report);
-          if (!status.ok()) break;
-        }
+        const absl::Status status =
+            ReplayTraces(**traces, names, std::move(options), &report);
         call.OnCancelled(nullptr);
-        if (!status.ok()) return Explain(status);
+        if (!status.ok()) return status;
         FillReport(report, response);
         return absl::OkStatus();
       });

@@ -73,6 +73,14 @@ TEST_F(TrialsTest, APolicyWhoseTestsFailIsNotPutInForce) {
   EXPECT_THAT(Client({"policy", "ls"}).out, HasSubstr("tested"));
 }
 
+// The second policy, with "action: trap".
+std::string Harder() {
+  std::string harder = kNoRandomPolicy;
+  harder.replace(harder.find("action: deny"), 12, "action: trap");
+  harder.erase(harder.find("    guest_errno: 63\n"), 20);
+  return harder;
+}
+
 TEST_F(TrialsTest, ATraceIsRecordedAndReplayed) {
   const Finished record = Client({"trace", "record", "--for", "5m"});
   ASSERT_THAT(record, EndsWithCode(0));
@@ -93,11 +101,8 @@ TEST_F(TrialsTest, ATraceIsRecordedAndReplayed) {
   EXPECT_EQ(Client({"policy", "replay", same, "--since", "1h"}).out, first.out);
 
   // Another one does not, and nothing changes by that.
-  std::string harder = kNoRandomPolicy;
-  harder.replace(harder.find("action: deny"), 12, "action: trap");
-  harder.erase(harder.find("    guest_errno: 63\n"), 20);
   const Finished other =
-      Client({"policy", "replay", scratch_.Write("other.yaml", harder),
+      Client({"policy", "replay", scratch_.Write("other.yaml", Harder()),
               "--trace", name});
   ASSERT_THAT(other, EndsWithCode(0));
   EXPECT_THAT(other.out,
@@ -122,6 +127,92 @@ TEST_F(TrialsTest, ATraceIsRecordedAndReplayed) {
   EXPECT_THAT(Client({"trace", "rm", name}), EndsWithCode(0));
   EXPECT_THAT(Client({"trace", "ls"}).out, Not(HasSubstr(name)));
   EXPECT_THAT(Client({"events"}).out, HasSubstr("trace_started"));
+}
+
+TEST_F(TrialsTest, AnApplyMayHaveToPassAReplay) {
+  const std::string harder = scratch_.Write("harder.yaml", Harder());
+  const Finished empty =
+      Client({"policy", "apply", harder, "--replay-since", "1h"});
+  EXPECT_THAT(empty, EndsWithCode(78));
+  EXPECT_THAT(empty.err, HasSubstr("nothing that was recorded in the last 1h"));
+  const Finished unknown =
+      Client({"policy", "apply", harder, "--replay", "20200101T000000-1"});
+  EXPECT_THAT(unknown, EndsWithCode(1));
+  EXPECT_THAT(unknown.err, HasSubstr("there is no trace 20200101T000000-1"));
+  EXPECT_THAT(Client({"policy", "apply", harder, "--max-changed", "3"}),
+              EndsWithCode(64));
+  EXPECT_THAT(Client({"policy", "apply", harder, "--replay", "x",
+                      "--replay-since", "1h"}),
+              EndsWithCode(64));
+  EXPECT_THAT(Client({"policy", "apply", harder, "--replay-since", "1h",
+                      "--max-changed", "x"}),
+              EndsWithCode(64));
+
+  const std::string name(
+      absl::StripSuffix(Client({"trace", "record"}).out, "\n"));
+  const std::string file = ModuleFile(ExitsWithErrnoOfRandomGet());
+  EXPECT_THAT(Client({"run", file, "--policy", "no-random"}), EndsWithCode(63));
+  Client({"trace", "stop"});
+
+  const std::string before = Client({"policy", "show", "no-random"}).out;
+  for (const std::vector<std::string>& how :
+       {std::vector<std::string>{"--replay", name},
+        std::vector<std::string>{"--replay-since", "1h"}}) {
+    std::vector<std::string> arguments = {"policy", "apply", harder};
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    const Finished refused = Client(arguments);
+    EXPECT_THAT(refused, EndsWithCode(78));
+    EXPECT_EQ(refused.out, "");
+    EXPECT_THAT(refused.err, HasSubstr("the policy was not applied: 1 of "));
+    EXPECT_THAT(refused.err,
+                HasSubstr(absl::StrCat("trace ", name, ", event ")));
+    EXPECT_THAT(refused.err,
+                HasSubstr("wasi_snapshot_preview1.random_get: was deny(63) by "
+                          "no-random/dice-are-out, would be trap by "
+                          "no-random/dice-are-out"));
+    EXPECT_EQ(Client({"policy", "show", "no-random"}).out, before);
+  }
+  const Finished passed = Client(
+      {"policy", "apply", harder, "--replay", name, "--max-changed", "1"});
+  EXPECT_THAT(passed, EndsWithCode(0));
+  EXPECT_THAT(passed.out, HasSubstr("no-random@"));
+  EXPECT_THAT(passed.err, HasSubstr(": 1 would be judged otherwise"));
+  EXPECT_THAT(Client({"policy", "show", "no-random"}).out,
+              HasSubstr("action: trap"));
+  // What says the same passes as it is.
+  const std::string same =
+      scratch_.Write("same.yaml", absl::StrCat(Harder(), "exceptions: []\n"));
+  EXPECT_THAT(Client({"policy", "apply", same, "--replay", name}),
+              EndsWithCode(0));
+}
+
+TEST_F(TrialsTest, TheDirectoryMayHaveToPassAReplay) {
+  const std::string file =
+      scratch_.Write("policies/no-random.yaml", kNoRandomPolicy);
+  const std::vector<std::string> flags = {
+      "--trace-mib=8", "--policy-dir=" + scratch_.Path("policies"),
+      "--policy-replay=1h"};
+  Start(flags);
+  EXPECT_THAT(Client({"trace", "record"}), EndsWithCode(0));
+  const std::string module = ModuleFile(ExitsWithErrnoOfRandomGet());
+  EXPECT_THAT(Client({"run", module, "--policy", "no-random"}),
+              EndsWithCode(63));
+  scratch_.Write("policies/no-random.yaml", Harder());
+  const Finished refused = Client({"policy", "reload"});
+  EXPECT_THAT(refused, EndsWithCode(78));
+  EXPECT_THAT(refused.err,
+              HasSubstr("would be trap by no-random/dice-are-out"));
+  EXPECT_THAT(Client({"run", module, "--policy", "no-random"}),
+              EndsWithCode(63));
+  EXPECT_THAT(Client({"events"}).out, HasSubstr("policy_directory_refused"));
+  // Nor does a restart bring it in.
+  Start(flags);
+  EXPECT_THAT(Client({"run", module, "--policy", "no-random"}),
+              EndsWithCode(63));
+  // Whoever wants it all the same starts without.
+  Start({flags[0], flags[1]});
+  EXPECT_THAT(Client({"run", module, "--policy", "no-random"}),
+              EndsWithCode(134));
 }
 
 TEST_F(TrialsTest, NobodyRecordsUnlessTheOperatorSaidSo) {
