@@ -4,6 +4,9 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "policy/call_facts.h"
 #include "runtime/check.h"
 
 namespace callgate::policy {
@@ -21,15 +24,12 @@ int64_t ToInt(uint64_t number) {
       std::min<uint64_t>(number, std::numeric_limits<int64_t>::max()));
 }
 
-}  // namespace
-
-Schema ScoreSchema() {
-  Schema schema;
-  const auto declare = [&schema](absl::string_view name, TypeKind type) {
+void DeclareScore(Schema* schema) {
+  const auto declare = [schema](absl::string_view name, TypeKind type) {
     Fact fact;
     fact.name = std::string(name);
     fact.type = type;
-    const auto slot = schema.Declare(std::move(fact));
+    const auto slot = schema->Declare(std::move(fact));
     CALLGATE_CHECK(slot.ok(), "names of facts are names");
   };
   // In the order of ScoreFact.
@@ -41,8 +41,46 @@ Schema ScoreSchema() {
   declare("score.calls", TypeKind::kInt);
   declare("score.novelty", TypeKind::kDouble);
   declare("score.share_z", TypeKind::kDouble);
+}
+
+}  // namespace
+
+Schema ScoreSchema() {
+  Schema schema;
+  DeclareScore(&schema);
   CALLGATE_CHECK(schema.facts().size() == kScoreFactCount, "every fact");
   return schema;
+}
+
+Schema AnomalyExceptionSchema() {
+  Schema schema;
+  DeclareCallFacts(nullptr, &schema);
+  DeclareScore(&schema);
+  CALLGATE_CHECK(schema.facts().size() == kCallFactCount + kScoreFactCount,
+                 "every fact");
+  return schema;
+}
+
+bool IsAnomalyExceptionFact(absl::string_view name) {
+  static const auto* const schema = new Schema(AnomalyExceptionSchema());
+  const std::optional<uint32_t> slot = schema->FindSlot(name);
+  if (!slot) return false;
+  // Values are compared for being the same, which moments and fractions are
+  // not; and how a call ends is known too late.
+  const Type& type = schema->facts()[*slot].type;
+  return (type.Is(TypeKind::kInt) || type.Is(TypeKind::kString) ||
+          type.Is(TypeKind::kBool)) &&
+         *slot != SlotOf(CallFact::kDenied) &&
+         !absl::StartsWith(name, "result.");
+}
+
+std::string AnomalyExceptionFactNames() {
+  std::vector<std::string> names;
+  const Schema schema = AnomalyExceptionSchema();
+  for (const Fact& fact : schema.facts()) {
+    if (IsAnomalyExceptionFact(fact.name)) names.push_back(fact.name);
+  }
+  return absl::StrJoin(names, ", ");
 }
 
 ScoreFacts FactsOf(const anomaly::Score& score) {

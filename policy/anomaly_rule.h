@@ -51,6 +51,14 @@ using ScoreFacts = std::array<expression::Value, kScoreFactCount>;
 expression::Schema ScoreSchema();
 ScoreFacts FactsOf(const anomaly::Score& score);
 
+// What an exception from a rule about anomalies may name: the facts of a call
+// at their own slots (call_facts.h), of which it has those that are there
+// before its arguments are read, then the score's.
+expression::Schema AnomalyExceptionSchema();
+bool IsAnomalyExceptionFact(absl::string_view name);
+// "call.import, call.module, …".
+std::string AnomalyExceptionFactNames();
+
 // A compiled condition over a score. Nearly every call is usual, so it is
 // worked out beforehand what is to be said of those, and costs a comparison at
 // a call; only where a condition reads what grows with every call (total,
@@ -86,13 +94,21 @@ struct AnomalyRule {
     // That the profile has learned from.
     uint64_t min_calls = 0;
   };
+  struct Exception {
+    size_t number = 0;  // into rule.exceptions
+    // Bool, over AnomalyExceptionSchema().
+    std::shared_ptr<const expression::Program> holds;
+  };
 
-  // Its id and mode; its verdict is for a module without a profile, where
-  // that is denied.
+  // Its id, mode and exceptions, which are those of all that it says; its
+  // verdict is for a module without a profile, where that is denied.
   Rule rule;
+  std::vector<Exception> exceptions;
   anomaly::Shape shape;
   uint32_t frame = 20;
   uint64_t ngrams_max = 20'000;
+  // One profile for all modules of a tenant.
+  bool is_of_tenant = false;
   NoProfile no_profile = NoProfile::kLearn;
   anomaly::LearningRule learning;
   std::vector<Threshold> thresholds;

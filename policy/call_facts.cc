@@ -396,6 +396,13 @@ std::optional<std::string> SourceOfException(const RuleException& exception,
             return std::nullopt;
           }
           literals.push_back(absl::StrCat(natural, "u"));
+        } else if (type.Is(TypeKind::kBool)) {
+          if (value != "true" && value != "false") {
+            *why = absl::StrCat(Quote(value), " is no bool, which ", term.field,
+                                " is");
+            return std::nullopt;
+          }
+          literals.push_back(value);
         } else if (type.Is(TypeKind::kIp)) {
           literals.push_back(absl::StrCat("ip(", StringLiteral(value), ")"));
         } else {

@@ -7,6 +7,8 @@
 
 namespace callgate::policy {
 
+inline constexpr uint32_t kErrnoMax = 65535;
+
 inline constexpr uint32_t kErrno2Big = 1;         // E2BIG
 inline constexpr uint32_t kErrnoAgain = 6;        // EAGAIN
 inline constexpr uint32_t kErrnoFault = 21;       // EFAULT

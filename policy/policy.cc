@@ -94,6 +94,15 @@ bool Policy::CanEndStore() const {
 bool Policy::CanAlert() const {
   const auto alerts = [](const Rule& rule) { return IsAlert(rule.verdict); };
   return std::any_of(content_.rules.begin(), content_.rules.end(), alerts) ||
+         std::any_of(content_.anomaly.begin(), content_.anomaly.end(),
+                     [&](const AnomalyRule& a) {
+                       return (a.frequency && alerts(a.frequency->rule)) ||
+                              std::any_of(a.thresholds.begin(),
+                                          a.thresholds.end(),
+                                          [&](const auto& threshold) {
+                                            return alerts(threshold.rule);
+                                          });
+                     }) ||
          std::any_of(content_.rate_limits.begin(), content_.rate_limits.end(),
                      [&](const RateLimit& l) { return alerts(l.rule); }) ||
          std::any_of(content_.temporal.begin(), content_.temporal.end(),

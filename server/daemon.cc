@@ -282,7 +282,15 @@ absl::Status Daemon::Impl::Start() {
           storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
-  stored_profiles_ = std::make_unique<StoredProfiles>(storage_->catalogue());
+  stored_profiles_ = std::make_unique<StoredProfiles>(
+      storage_->catalogue(), [this](const absl::Status& why) {
+        v1::Event event;
+        event.set_kind(v1::EVENT_KIND_LIFECYCLE);
+        event.set_severity(v1::EVENT_SEVERITY_WARNING);
+        event.set_action("profile_not_kept");
+        event.set_message(std::string(why.message()));
+        events_.Publish(std::move(event));
+      });
   profiles_ =
       std::make_unique<policy::anomaly::ProfileBook>(stored_profiles_.get());
   const absl::Status loaded = stored_profiles_->LoadInto(*profiles_);

@@ -81,7 +81,7 @@ ProfileBook::Lease ProfileBook::Begin(const ProfileId& id,
     return lease;
   }
   const std::lock_guard<std::mutex> lock(entry->mu);
-  const Profile& profile = entry->profile;
+  const Profile& profile = *entry->profile;
   if (profile.Learns(rule)) lease.record_ngrams_max = profile.ngrams_max();
   switch (profile.state()) {
     case ProfileState::kLearning:
@@ -109,12 +109,12 @@ absl::StatusOr<uint32_t> ProfileBook::Submit(
   }
   const std::lock_guard<std::mutex> lock(entry->mu);
   if (entry->removed) return NoProfile(id);
-  Profile learned = entry->profile;
+  auto learned = std::make_shared<Profile>(*entry->profile);
   const absl::StatusOr<uint32_t> number =
-      learned.Add(record, run_id, ended, rule);
+      learned->Add(record, run_id, ended, rule);
   if (!number.ok()) return number;
   if (keeper_ != nullptr) {
-    const absl::Status kept = keeper_->Keep(id, learned);
+    const absl::Status kept = keeper_->KeepSoon(id, learned);
     if (!kept.ok()) return kept;
   }
   entry->profile = std::move(learned);
@@ -135,7 +135,7 @@ absl::StatusOr<Profile> ProfileBook::Get(const ProfileId& id) const {
   const std::shared_ptr<Entry> entry = Find(id);
   if (entry == nullptr) return NoProfile(id);
   const std::lock_guard<std::mutex> lock(entry->mu);
-  return entry->profile;
+  return *entry->profile;
 }
 
 absl::Status ProfileBook::Edit(
@@ -144,14 +144,14 @@ absl::Status ProfileBook::Edit(
   if (entry == nullptr) return NoProfile(id);
   const std::lock_guard<std::mutex> lock(entry->mu);
   if (entry->removed) return NoProfile(id);
-  Profile edited = entry->profile;
+  Profile edited = *entry->profile;
   absl::Status status = edit(edited);
   if (!status.ok()) return status;
   if (keeper_ != nullptr) {
     status = keeper_->Keep(id, edited);
     if (!status.ok()) return status;
   }
-  entry->profile = std::move(edited);
+  entry->profile = std::make_shared<const Profile>(std::move(edited));
   entry->model = nullptr;
   return absl::OkStatus();
 }

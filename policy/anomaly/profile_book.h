@@ -5,8 +5,11 @@
 // record is submitted. The model is that of the Store's beginning for all of
 // its life.
 //
-// Any thread. Changes are handed to the keeper before they count, in order for
-// each profile; the keeper may wait for the disk, and outlives the book.
+// Any thread. Changes are handed to the keeper, in order for each profile,
+// which outlives the book. What a person changes counts when it is kept. What a
+// run teaches counts at once and is kept soon: whoever ends a Store does not
+// wait for the disk, and a crash may take the last runs along, from which
+// nobody has heard that they were learned.
 
 #ifndef CALLGATE_POLICY_ANOMALY_PROFILE_BOOK_H_
 #define CALLGATE_POLICY_ANOMALY_PROFILE_BOOK_H_
@@ -30,6 +33,10 @@
 #include "policy/anomaly/shape.h"
 
 namespace callgate::policy::anomaly {
+
+// In place of a module's, of a profile that is of all modules of a tenant.
+inline constexpr char kDigestOfAllModules[] =
+    "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 struct ProfileId {
   std::string tenant;
@@ -61,7 +68,13 @@ absl::StatusOr<Shape> ParseShapeName(absl::string_view name);
 class ProfileKeeper {
  public:
   virtual ~ProfileKeeper() = default;
+  // Has kept it when it returns OK; may wait for the disk.
   virtual absl::Status Keep(const ProfileId& id, const Profile& profile) = 0;
+  // Will keep it, and does not wait for the disk. Whatever comes later of the
+  // same profile may take its place. ResourceExhausted: too many wait already.
+  virtual absl::Status KeepSoon(const ProfileId& id,
+                                std::shared_ptr<const Profile> profile) = 0;
+  // As Keep.
   virtual absl::Status Forget(const ProfileId& id) = 0;
 };
 
@@ -89,7 +102,8 @@ class ProfileBook {
   Lease Begin(const ProfileId& id, const LearningRule& rule,
               uint64_t ngrams_max);
 
-  // The number of the run. As Profile::Add, or what the keeper says.
+  // The number of the run. As Profile::Add, or what the keeper says, which is
+  // asked to keep it soon.
   absl::StatusOr<uint32_t> Submit(const ProfileId& id, const RunRecord& record,
                                   absl::string_view run_id, absl::Time ended,
                                   const LearningRule& rule,
@@ -107,10 +121,11 @@ class ProfileBook {
 
  private:
   struct Entry {
-    explicit Entry(Profile p) : profile(std::move(p)) {}
+    explicit Entry(Profile p)
+        : profile(std::make_shared<const Profile>(std::move(p))) {}
     std::mutex mu;
     // Guarded by mu.
-    Profile profile;
+    std::shared_ptr<const Profile> profile;
     std::shared_ptr<const Model> model;  // null: to be made
     bool removed = false;
   };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,10 @@ class MemoryKeeper final : public ProfileKeeper {
     const std::lock_guard<std::mutex> lock(mu);
     kept[id] = SerialiseProfile(profile);
     return absl::OkStatus();
+  }
+  absl::Status KeepSoon(const ProfileId& id,
+                        std::shared_ptr<const Profile> profile) override {
+    return Keep(id, *profile);
   }
   absl::Status Forget(const ProfileId& id) override {
     if (fails) return absl::UnavailableError("the disk is full");

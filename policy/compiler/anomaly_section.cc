@@ -9,6 +9,7 @@
 #include "policy/anomaly_rule.h"
 #include "policy/call_facts.h"
 #include "policy/compiler/sections.h"
+#include "policy/guest_errno.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {
@@ -47,7 +48,7 @@ class AnomalyReader {
     ReadThresholds();
     ReadFrequency();
     if (entry_.thresholds().empty() && !entry_.has_frequency() &&
-        rule_.no_profile != AnomalyRule::NoProfile::kLearn) {
+        rule_.no_profile == AnomalyRule::NoProfile::kAllow) {
       c_.Report(file_, path_,
                 "has neither thresholds nor frequency and does not learn, so "
                 "it does nothing");
@@ -79,6 +80,36 @@ class AnomalyReader {
     rule.position = file_.PositionOf(
         below.empty() ? path_ : absl::StrCat(path_, ".", below));
     return rule;
+  }
+
+  // What belongs to one action of several. False: nothing can be made of it.
+  template <typename Entry>
+  bool ReadActionParts(const Entry& entry, const std::string& path,
+                       Rule* rule) {
+    const bool throttles = rule->verdict == Verdict::kThrottle;
+    if (throttles != entry.has_throttle()) {
+      c_.Report(file_, path,
+                throttles ? "throttle is missing; say how long to wait"
+                          : "throttle has no place here; the action is "
+                            "another");
+      return false;
+    }
+    if (throttles) {
+      rule->throttle =
+          ReadThrottle(entry.throttle(), absl::StrCat(path, ".throttle"),
+                       c_.ReporterFor(file_));
+    }
+    if (!entry.has_guest_errno()) return true;
+    const std::string at = absl::StrCat(path, ".guest_errno");
+    if (rule->verdict != Verdict::kDeny) {
+      c_.Report(file_, at, "goes with `action: deny` only");
+    } else if (entry.guest_errno() == 0 || entry.guest_errno() > kErrnoMax) {
+      c_.Report(file_, at,
+                absl::StrCat("is ", entry.guest_errno(), "; allowed: 1 to ",
+                             kErrnoMax));
+    }
+    rule->guest_errno = entry.guest_errno();
+    return true;
   }
 
   template <typename Number>
@@ -130,12 +161,24 @@ class AnomalyReader {
                                     1, anomaly::kFrameMax, 20);
     rule_.ngrams_max = InRange<uint64_t>("max_ngrams", entry_.max_ngrams(), 1,
                                          anomaly::kProfileNgramsMax, 20'000);
-    if (!entry_.profile_key().empty() &&
-        entry_.profile_key() != "module.digest") {
+    ReadKey(sites);
+  }
+
+  void ReadKey(bool sites) {
+    const std::string& key = entry_.profile_key();
+    if (key.empty() || key == "module.digest") return;
+    if (key != "tenant") {
       c_.Report(file_, At("profile_key"),
-                absl::StrCat(Quote(entry_.profile_key()),
-                             ": a profile is of one tenant's module; write "
-                             "`profile_key: module.digest`"));
+                absl::StrCat(Quote(key),
+                             " is none; allowed: module.digest (one module of "
+                             "one tenant), tenant (all modules of one)"));
+      return;
+    }
+    rule_.is_of_tenant = true;
+    if (sites) {
+      c_.Report(file_, At("profile_key"),
+                "tenant: a call site is a place in one module's code; write "
+                "`alphabet: import+errno` or `import` with it");
     }
   }
 
@@ -211,19 +254,7 @@ class AnomalyReader {
         continue;
       }
       Rule rule = RuleOf(ToVerdict(entry.action()), entry.severity(), below);
-      const bool throttles = rule.verdict == Verdict::kThrottle;
-      if (throttles != entry.has_throttle()) {
-        c_.Report(file_, path,
-                  throttles ? "throttle is missing; say how long to wait"
-                            : "throttle has no place here; the action is "
-                              "another");
-        continue;
-      }
-      if (throttles) {
-        rule.throttle =
-            ReadThrottle(entry.throttle(), absl::StrCat(path, ".throttle"),
-                         c_.ReporterFor(file_));
-      }
+      if (!ReadActionParts(entry, path, &rule)) continue;
       if (entry.when().empty()) {
         c_.Report(file_, path,
                   "when is missing; write one as 'score.frame >= 6'");
@@ -266,15 +297,16 @@ class AnomalyReader {
     if (action == v1::ACTION_UNSPECIFIED) action = v1::ACTION_ALERT;
     if (!c_.CheckAction(
             file_, absl::StrCat(path, ".action"), action,
-            {v1::ACTION_LOG, v1::ACTION_ALERT, v1::ACTION_DENY, v1::ACTION_TRAP,
-             v1::ACTION_KILL_STORE, v1::ACTION_QUARANTINE_MODULE})) {
+            {v1::ACTION_LOG, v1::ACTION_ALERT, v1::ACTION_THROTTLE,
+             v1::ACTION_DENY, v1::ACTION_TRAP, v1::ACTION_KILL_STORE,
+             v1::ACTION_QUARANTINE_MODULE})) {
       return;
     }
     rule_.shape.share_weight =
         static_cast<uint32_t>(std::lround(entry.ewma_alpha() * 65536));
     AnomalyRule::Frequency frequency;
-    frequency.rule =
-        RuleOf(ToVerdict(action), v1::SEVERITY_UNSPECIFIED, "frequency");
+    frequency.rule = RuleOf(ToVerdict(action), entry.severity(), "frequency");
+    if (!ReadActionParts(entry, path, &frequency.rule)) return;
     frequency.z_score = entry.z_score();
     frequency.min_calls = entry.min_samples();
     rule_.frequency = std::move(frequency);

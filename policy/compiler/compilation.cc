@@ -6,12 +6,12 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "policy/guest_errno.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {
 namespace {
 
-constexpr uint32_t kErrnoMax = 65535;
 
 // The schema's numbers and ours are the same.
 static_assert(static_cast<int>(Verdict::kAllow) == v1::ACTION_ALLOW &&

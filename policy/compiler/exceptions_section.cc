@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "policy/anomaly_rule.h"
+#include "policy/call_facts.h"
 #include "policy/compiler/rule_parts.h"
 #include "policy/compiler/sections.h"
 #include "policy/quote.h"
@@ -23,7 +26,50 @@ Rule* FindRule(const std::string& id, PolicyContent& content) {
   for (TemporalRule& temporal : content.temporal) {
     if (temporal.rule.id == id) return &temporal.rule;
   }
+  for (AnomalyRule& anomaly : content.anomaly) {
+    if (anomaly.rule.id == id) return &anomaly.rule;
+  }
   return nullptr;
+}
+
+// The last exception of a rule about anomalies, as a program. Others are made
+// for each import that they meet; this one is asked before arguments are read,
+// and has the same facts for all.
+void AddProgram(const LoadedPolicyFile& file, const v1::RuleException& entry,
+                const std::string& path, AnomalyRule& anomaly, Compilation& c) {
+  const size_t number = anomaly.rule.exceptions.size() - 1;
+  const RuleException& exception = anomaly.rule.exceptions[number];
+  bool good = true;
+  for (int f = 0; f < entry.fields_size(); ++f) {
+    if (IsAnomalyExceptionFact(entry.fields(f))) continue;
+    c.Report(file, absl::StrCat(path, ".fields[", f, "]"),
+             absl::StrCat(Quote(entry.fields(f)),
+                          " is no fact of a rule about anomalies, which is "
+                          "judged before arguments are read; it has ",
+                          AnomalyExceptionFactNames()));
+    good = false;
+  }
+  if (!good) return;
+  static const auto* const schema =
+      new expression::Schema(AnomalyExceptionSchema());
+  std::string why;
+  const std::optional<std::string> source =
+      SourceOfException(exception, *schema, &why);
+  if (!source) {
+    c.Report(file, path, why);
+    return;
+  }
+  expression::CompileOptions options;
+  options.type = expression::Type(expression::TypeKind::kBool);
+  expression::CompileResult compiled =
+      expression::Compile(*source, *schema, options);
+  for (const expression::Problem& problem : compiled.problems) {
+    c.Report(file, path, problem.ToString(*source));
+  }
+  if (!compiled.ok()) return;
+  anomaly.exceptions.push_back(
+      {number, std::make_shared<const expression::Program>(
+                   *std::move(compiled.program))});
 }
 
 }  // namespace
@@ -40,7 +86,8 @@ void CompileExceptions(const LoadedPolicyFile& file, Compilation& c) {
     if (rule == nullptr) {
       c.Report(file, absl::StrCat(path, ".rule"),
                absl::StrCat("there is no rule ", Quote(entry.rule()),
-                            " under imports, rules, rate_limits or temporal"));
+                            " under imports, rules, rate_limits, temporal or "
+                            "anomaly"));
       continue;
     }
     if (rule->verdict == Verdict::kAllow) {
@@ -58,6 +105,9 @@ void CompileExceptions(const LoadedPolicyFile& file, Compilation& c) {
       c.Warn(file, absl::StrCat(path, ".expires"), "is less than 14 days away");
     }
     rule->exceptions.push_back(*std::move(exception));
+    for (AnomalyRule& anomaly : c.content().anomaly) {
+      if (&anomaly.rule == rule) AddProgram(file, entry, path, anomaly, c);
+    }
   }
 }
 }  // namespace callgate::policy

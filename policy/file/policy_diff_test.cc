@@ -126,6 +126,19 @@ INSTANTIATE_TEST_SUITE_P(
           "~ temporal[t].sequence.steps[#1].as: \"b\" -> \"a\"",
           "~ temporal[t].sequence.steps[#1].when: \"y\" -> \"x\"",
           "~ temporal[t].sequence.within: 30s -> 1m"}},
+        {"anomalies_and_their_tests",
+         "anomaly: [ { id: a, frequency: { ewma_alpha: 0.05, z_score: 6 } } ]\n"
+         "tests: [ { name: t, events: [ { import: a.b } ] } ]",
+         "anomaly: [ { id: a, profile_key: tenant, frequency: { ewma_alpha: "
+         "0.05, z_score: 6, action: throttle, throttle: { base_delay: 1s } } } "
+         "]\n"
+         "tests: [ { name: t, events: [ { import: a.b, score: { frame: 3 }, "
+         "engine_error: true } ] } ]",
+         {"+ anomaly[a].profile_key: \"tenant\"",
+          "+ anomaly[a].frequency.action: throttle",
+          "+ anomaly[a].frequency.throttle: { base_delay: 1s }",
+          "+ tests[t].events[#0].score: { frame: 3 }",
+          "+ tests[t].events[#0].engine_error: true"}},
     }),
     [](const auto& param) { return param.param.name; });
 

@@ -8,13 +8,15 @@
 // At a call, thresholds of `log` and `alert` speak when their condition becomes
 // true, and not again before it was false; all others speak at every call for
 // which it is true. A delay comes before the call's effect, as every verdict
-// does.
+// does. What an exception lets go counts as not true: it is told at the next
+// call that none lets go.
 //
 // A Store teaches when it ends, and only if nothing else was found wrong with
 // it: NoteAlert says that something was. A guest that trapped teaches nothing
 // either.
 //
-// One thread, the Store's; the book outlives it and is any thread's.
+// One thread, the Store's; the book and the Store's facts outlive it, and the
+// book is any thread's.
 
 #ifndef CALLGATE_POLICY_HOOK_ANOMALY_WATCH_H_
 #define CALLGATE_POLICY_HOOK_ANOMALY_WATCH_H_
@@ -22,7 +24,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -33,6 +37,7 @@
 #include "policy/expression/scratch.h"
 #include "policy/hook/call_sites.h"
 #include "policy/hook/decision.h"
+#include "policy/hook/import_judge.h"
 #include "policy/hook/rules_in_force.h"
 #include "policy/verdict.h"
 #include "runtime/call_hook.h"
@@ -45,12 +50,16 @@ class AnomalyWatch {
   // has a profile then, and nothing is learned. `rules` outlives the watch.
   // `before` is the watch that this one replaces, or null: what it has of a
   // rule that watches the same way, the Store's calls so far, goes on.
-  // What begins to watch after the Store has made calls, as `has_calls` says,
-  // teaches nothing.
+  // What begins to watch after the Store has made calls teaches nothing.
+  struct Options {
+    anomaly::ProfileBook* book = nullptr;
+    bool has_calls = false;
+    // For TakeAnswers and DescribeScores.
+    bool keep_answers = false;
+  };
   static std::unique_ptr<AnomalyWatch> Make(
       const RulesInForce& rules, const StoreFacts& facts,
-      anomaly::ProfileBook* book, std::unique_ptr<AnomalyWatch> before,
-      bool has_calls = false);
+      const Options& options, std::unique_ptr<AnomalyWatch> before);
 
   struct Finding {
     size_t policy = 0;
@@ -64,12 +73,23 @@ class AnomalyWatch {
   };
 
   // A host call is about to happen; adds what there is to say of it.
-  void Calling(CallContext& call, std::vector<Finding>* findings);
+  void Calling(CallMoment& moment, std::vector<Finding>* findings);
+  // For tests of policies, which have no profiles: the next call is judged by
+  // `score`, as if an approved profile had said so.
+  void TellScore(const anomaly::Score& score) { told_ = score; }
   // It has ended.
   void Returned(CallContext& call);
 
   void NoteAlert() { teaches_ = false; }
   bool teaches() const { return teaches_; }
+  // With keep_answers. What the rules that judged the last call said of it, if
+  // nobody has asked yet: one answer of each.
+  std::vector<ConditionAnswer> TakeAnswers() {
+    return std::exchange(answers_, {});
+  }
+  // What they scored it; "call-shape: score.frame" where there are several.
+  void DescribeScores(std::vector<FactText>* facts) const;
+
   // Submits what was recorded, once. Between calls; may wait for the disk.
   // What the book said, of each rule that records.
   std::vector<absl::Status> Finish(absl::Time now);
@@ -85,27 +105,40 @@ class AnomalyWatch {
     std::unique_ptr<anomaly::Stream> stream;  // null: neither
     std::unique_ptr<CallSites> sites;
     bool asks_frequency = false;
+    std::optional<anomaly::Score> score;  // of the last call; keep_answers
     // Of thresholds, then of frequency: whether it was true at the last call.
     std::vector<bool> is_on;
   };
 
-  AnomalyWatch(const RulesInForce& rules, std::string store_id,
-               anomaly::ProfileBook* book)
-      : rules_(rules), store_id_(std::move(store_id)), book_(book) {}
+  AnomalyWatch(const RulesInForce& rules, const StoreFacts& facts,
+               const Options& options)
+      : rules_(rules),
+        store_(facts),
+        book_(options.book),
+        keep_answers_(options.keep_answers) {}
 
   // The one whose stream goes on under `rule`; null if there is none.
   Watched* FindSame(const AnomalyRule& rule);
-  void Judge(Watched& watched, const anomaly::Score& score,
+  void Judge(Watched& watched, const anomaly::Score& score, CallMoment& moment,
              std::vector<Finding>* findings);
+  // The exception that lets the call go; null if none does.
+  const RuleException* ExceptionOf(const AnomalyRule& rule,
+                                   const anomaly::Score& score,
+                                   CallMoment& moment) const;
+  void KeepAnswer(const Watched& watched, ConditionAnswer::Kind kind,
+                  const RuleException* exception);
   // Whether a rule whose condition is `now` true speaks.
   static bool Speaks(const Rule& rule, bool now, size_t index,
                      Watched* watched);
 
   const RulesInForce& rules_;
-  const std::string store_id_;
+  const StoreFacts& store_;
   anomaly::ProfileBook* const book_;
+  const bool keep_answers_;
   std::vector<Watched> watched_;
   std::unique_ptr<expression::Scratch> scratch_;
+  std::optional<anomaly::Score> told_;
+  std::vector<ConditionAnswer> answers_;
   bool teaches_ = true;
   bool finished_ = false;
 };

@@ -40,7 +40,9 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       versions_(MakeVersion(std::move(policies))),
       rules_(versions_.current().rules.get()),
       call_ring_(std::move(versions_.current().call_ring)),
-      anomaly_(AnomalyWatch::Make(*rules_, facts_, options.profiles, nullptr)) {
+      anomaly_(AnomalyWatch::Make(
+          *rules_, facts_, {options.profiles, false, options.keep_answers},
+          nullptr)) {
   SetOut();
   BeginCallFromOutside();
 }
@@ -162,7 +164,9 @@ Disposition PolicyHook::EnterHost(CallContext& call) {
   }
   if (anomaly_ != nullptr) {
     findings_.clear();
-    anomaly_->Calling(call, &findings_);
+    CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
+                      options_.handles);
+    anomaly_->Calling(moment, &findings_);
   }
   if (linked->plan->quiet && findings_.empty() &&
       host_calls_ <= next_host_call_mark_) {
@@ -189,6 +193,9 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
   if (!plan.fault.empty()) {
     AddEngineFault(EngineFault::kImportNotJudged, &plan, plan.fault);
   }
+  if (std::exchange(fails_next_, false)) {
+    AddEngineFault(EngineFault::kImportNotJudged, &plan, "the test says so");
+  }
   CallMoment moment(call, facts_, calls_of_store_ - 1, options_.wall_clock,
                     options_.handles);
   for (PlannedJudge& judge : plan.judges) AddJudged(plan, judge, moment);
@@ -211,6 +218,7 @@ Disposition PolicyHook::JudgeHostCall(CallContext& call, Linked& linked) {
 }
 
 void PolicyHook::AddAnomalies(const ImportPlan& plan) {
+  if (options_.keep_answers) KeepAnswersOfAnomalies();
   for (const AnomalyWatch::Finding& finding : findings_) {
     const Rule& rule = *finding.rule;
     if (!finding.failure.empty()) {

@@ -193,6 +193,18 @@ class PolicyHook final : public CallHook {
   // event's, and a replay has to keep the order of these numbers.
   uint64_t last_shared_event() const { return last_shared_event_; }
 
+  // For tests of policies. The next host call is scored like this by rules
+  // about anomalies; see AnomalyWatch::TellScore.
+  void TellScore(const anomaly::Score& score) {
+    if (anomaly_ != nullptr) anomaly_->TellScore(score);
+  }
+  // The next host call meets a fault of the engine's own. Right before it.
+  void FailNextCall() {
+    fails_next_ = true;
+    // So that it comes by where it is judged, however quiet its plan is.
+    next_host_call_mark_ = 0;
+  }
+
   // What a call from outside has used, told after it. Records the budgets that
   // audit policies would have ended it for.
   struct Usage {
@@ -211,9 +223,7 @@ class PolicyHook final : public CallHook {
 
   // With keep_answers: what every condition said that was asked since the last
   // time, with views into the policies.
-  std::vector<ConditionAnswer> TakeAnswers() {
-    return std::exchange(answers_, {});
-  }
+  std::vector<ConditionAnswer> TakeAnswers();
 
   // A host function opens a handle for the guest: the how manieth it would be,
   // and whether it is refused for the open_handles budget. Not while the hook
@@ -337,6 +347,7 @@ class PolicyHook final : public CallHook {
                                         bool is_allowed);
   void AddInner(InnerRules::Plan& plan, InnerEvent event, EventMoment& moment);
   void AddAnomalies(const ImportPlan& plan);
+  void KeepAnswersOfAnomalies();
   void NoteAlertsOfOthers();
 
   // Reports matches_, which is not empty. Returns the enforced verdict, having
@@ -413,6 +424,7 @@ class PolicyHook final : public CallHook {
   std::vector<std::unique_ptr<LiveCall>> live_;
   size_t live_count_ = 0;
   uint64_t last_shared_event_ = 0;
+  bool fails_next_ = false;
   // Of a call that was throttled after it: the next one waits.
   absl::Duration owed_delay_;
 

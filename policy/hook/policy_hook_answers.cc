@@ -1,6 +1,9 @@
 // What the hook keeps for those who ask why: what each condition said of the
 // call, and what was known of it.
 
+#include <iterator>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "policy/hook/policy_hook.h"
 #include "policy/import_name.h"
@@ -32,6 +35,18 @@ void PolicyHook::KeepAnswer(size_t policy, const Rule& rule,
   answers_.push_back(answer);
 }
 
+void PolicyHook::KeepAnswersOfAnomalies() {
+  if (anomaly_ == nullptr) return;
+  std::vector<ConditionAnswer> answers = anomaly_->TakeAnswers();
+  std::move(answers.begin(), answers.end(), std::back_inserter(answers_));
+}
+
+std::vector<ConditionAnswer> PolicyHook::TakeAnswers() {
+  // Of a call that nobody else had anything to say of.
+  KeepAnswersOfAnomalies();
+  return std::exchange(answers_, {});
+}
+
 void PolicyHook::DescribeFacts(const CallContext& call, const ImportPlan& plan,
                                CallMoment& moment) {
   fact_texts_.clear();
@@ -51,6 +66,7 @@ void PolicyHook::DescribeFacts(const CallContext& call, const ImportPlan& plan,
   for (const PlannedJudge& planned : plan.judges) {
     planned.judge.DescribeFacts(moment, &fact_texts_);
   }
+  if (anomaly_ != nullptr) anomaly_->DescribeScores(&fact_texts_);
 }
 
 }  // namespace callgate::policy

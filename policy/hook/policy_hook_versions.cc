@@ -99,8 +99,10 @@ void PolicyHook::Adopt(uint32_t depth) {
     reinstall_due_ = true;
   }
   rules_ = version.rules.get();
-  anomaly_ = AnomalyWatch::Make(*rules_, facts_, options_.profiles,
-                                std::move(anomaly_), calls_of_store_ > 0);
+  anomaly_ = AnomalyWatch::Make(
+      *rules_, facts_,
+      {options_.profiles, calls_of_store_ > 0, options_.keep_answers},
+      std::move(anomaly_));
   SetOut();
   // Last: another thread may destroy the old ones from here on.
   versions_.Adopt(std::move(next), depth, Retirement());

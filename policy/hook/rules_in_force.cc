@@ -55,6 +55,7 @@ RulesInForce::RulesInForce(std::vector<std::shared_ptr<const Policy>> policies,
       for (const AnomalyRule::Threshold& threshold : rule.thresholds) {
         add_throttle(threshold.rule);
       }
+      if (rule.frequency) add_throttle(rule.frequency->rule);
     }
     for (const RateLimit& limit : policy->rate_limits()) {
       add_throttle(limit.rule);

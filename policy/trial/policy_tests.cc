@@ -68,6 +68,7 @@ class Runner {
   struct TestStoreState {
     std::unique_ptr<SimulatedStore> store;
     absl::flat_hash_map<size_t, uint32_t> bindings;  // by function
+    uint64_t calls = 0;
   };
 
   void Fail(SourcePosition position, std::string message) {
@@ -101,6 +102,10 @@ class Runner {
     }
     for (uint32_t time = 1; time <= event.repeat; ++time) {
       SetClock(test, event.at + event.every * (time - 1));
+      if (event.function != PlannedEvent::kNone) ++state.calls;
+      if (event.counts_calls && call.score) {
+        call.score->calls = std::max(call.score->total, state.calls);
+      }
       const TrialDecision decision = event.function == PlannedEvent::kNone
                                          ? Inside(event, *state.store)
                                          : Call(event, call, *state.store);

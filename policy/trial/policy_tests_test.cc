@@ -222,6 +222,156 @@ TEST(PolicyTestsTest, CountsWhatRulesMatched) {
   EXPECT_EQ(of("token").matched, 0);
 }
 
+// With rules about anomalies.
+constexpr char kAnomalyPolicy[] = R"(
+api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: anomalies }
+defaults: { on_engine_error: deny }
+imports:
+  - { import: wasi_snapshot_preview1.random_get, action: allow }
+  - { import: net.close, action: allow }
+anomaly:
+  - id: shape
+    when_no_profile: deny
+    thresholds:
+      - { when: 'score.frame >= 2', action: alert }
+      - { when: 'score.strange >= 1 && score.novel', action: trap }
+      - { when: 'score.frame >= 4', action: throttle, throttle: { base_delay: 5ms, factor: 2, max_delay: 1s, cool_down: 1s } }
+      - { when: 'score.calls >= 4 && score.novelty >= 0.5', action: log }
+    frequency: { ewma_alpha: 0.05, z_score: 6, min_samples: 1000, action: deny, guest_errno: 63 }
+exceptions:
+  - { rule: shape, fields: [call.import], comps: ["=="], values: [ { v: [net.close] } ], reason: it is known, expires: "2030-01-01" }
+tests:
+)";
+
+std::vector<std::string> AnomalyLines(const std::string& tests, bool problems) {
+  const LoadResult loaded =
+      LoadPolicyYaml(absl::StrCat(kAnomalyPolicy, tests), "sample.yaml");
+  std::vector<std::string> lines;
+  for (const Problem& problem : loaded.problems) {
+    lines.push_back(problem.ToString());
+  }
+  if (!loaded.ok()) return lines;
+  const CompileResult compiled = CompilePolicy(*loaded.file);
+  for (const Problem& problem : compiled.problems) {
+    lines.push_back(problem.ToString());
+  }
+  if (!compiled.ok()) return lines;
+  const PolicyTestReport report =
+      RunPolicyTests(*loaded.file, compiled.policy, FakeCatalogue());
+  const std::vector<Problem> found =
+      problems ? report.problems : report.Failures("sample.yaml");
+  if (!problems) {
+    EXPECT_THAT(report.problems, IsEmpty());
+    EXPECT_EQ(report.coverage[0].rule, "shape");
+  }
+  for (const Problem& problem : found) lines.push_back(problem.ToString());
+  return lines;
+}
+
+TEST(PolicyTestsTest, EventsHaveScores) {
+  EXPECT_THAT(AnomalyLines(R"(
+  - name: thresholds, one after the other
+    events:
+      - { import: wasi_snapshot_preview1.random_get, score: { frame: 1, novel: true } }
+      - { import: wasi_snapshot_preview1.random_get, score: { frame: 2 } }
+      - { import: wasi_snapshot_preview1.random_get, score: { frame: 3, novel: true, strange: 1 } }
+      - { import: wasi_snapshot_preview1.random_get, score: { frame: 4 }, at: 2s, repeat: 2 }
+      - { import: wasi_snapshot_preview1.random_get, score: { share_z: 5.99 } }
+      - { import: wasi_snapshot_preview1.random_get, score: { share_z: 6 } }
+    expect:
+      - { event: 0, verdict: allow, no_rules: true }
+      - { event: 1, verdict: alert, rules: [shape], message: 2 of the last 20 }
+      - { event: 2, verdict: trap }
+      - { event: 3, time: 1, verdict: throttle, delay: 5ms }
+      - { event: 3, time: 2, verdict: throttle, delay: 10ms }
+      - { event: 4, verdict: allow, no_rules: true }
+      - { event: 5, verdict: deny, guest_errno: 63, message: more often than ever }
+  - name: a Store with a score has a profile, and its other calls are as usual
+    stores: [ { name: known }, { name: new } ]
+    events:
+      - { store: known, import: wasi_snapshot_preview1.random_get }
+      - { store: known, import: wasi_snapshot_preview1.random_get, score: {} }
+      - { store: new, import: wasi_snapshot_preview1.random_get }
+    expect:
+      - { event: 0, verdict: allow, no_rules: true }
+      - { event: 1, verdict: allow, no_rules: true }
+      - { event: 2, verdict: deny, rules: [shape], message: no profile }
+  - name: what is excepted
+    events:
+      - { import: net.close, score: { frame: 5, novel: true, strange: 2 } }
+      - { import: wasi_snapshot_preview1.random_get, score: { frame: 5 } }
+    expect:
+      - { event: 0, verdict: allow, no_rules: true }
+      - { event: 1, verdict: throttle }
+  - name: calls are counted unless they are given
+    events:
+      - { import: wasi_snapshot_preview1.random_get, score: { total: 3 }, repeat: 6 }
+      - { import: wasi_snapshot_preview1.random_get, score: { total: 3 } }
+      - { import: wasi_snapshot_preview1.random_get, score: { total: 3, calls: 6 } }
+    expect:
+      - { event: 0, time: 3, verdict: allow, no_rules: true }
+      - { event: 0, time: 4, verdict: log }
+      - { event: 0, time: 6, verdict: allow, no_rules: true }
+      - { event: 1, verdict: allow, no_rules: true }
+      - { event: 2, verdict: log }
+  - name: the engine fails
+    events:
+      - { import: wasi_snapshot_preview1.random_get, score: {}, engine_error: true }
+      - { import: wasi_snapshot_preview1.random_get }
+    expect:
+      - { event: 0, verdict: deny, rules: ["default:on_engine_error"] }
+      - { event: 1, verdict: allow, no_rules: true }
+)",
+                           /*problems=*/false),
+              IsEmpty());
+}
+
+TEST(PolicyTestsTest, ScoresThatCannotBeAreRefused) {
+  struct {
+    const char* event;
+    const char* problem;
+  } const rows[] = {
+      {"score: { frame: 21 }", "score.frame: is 21; a frame has at most 20"},
+      {"score: { frame: 2, strange: 3 }",
+       "score.strange: is 3; what was never"},
+      {"score: { frame: 2, recent: 1 }", "score.recent: is 1; it has what"},
+      {"score: { recent: 1025 }", "score.recent: is 1025; it has what"},
+      {"score: { recent: 5, total: 4 }", "score.total: is 4; it has what"},
+      {"score: { total: 5, calls: 4 }", "score.calls: is 4; those that"},
+      {"score: { novel: true }", "score.novel: a novel call is in the frame"},
+      {"score: { share_z: -1 }", "score.share_z: is not 0 or more"},
+      {"score: { share_z: NaN }", "score.share_z"},
+      {"score: { novelty: 0.5 }", "novelty"},
+  };
+  for (const auto& row : rows) {
+    EXPECT_THAT(
+        AnomalyLines(
+            absl::StrCat("  - { name: a, events: [ { import: net.close, ",
+                         row.event,
+                         " } ], expect: [ { event: 0, verdict: allow } ] }\n"),
+            /*problems=*/true),
+        testing::Contains(HasSubstr(row.problem)))
+        << row.event;
+  }
+  for (const char* field : {"score: {}", "engine_error: true"}) {
+    EXPECT_THAT(
+        AnomalyLines(absl::StrCat("  - { name: a, events: [ { event: "
+                                  "memory_grow, current: 1, desired: 2, ",
+                                  field,
+                                  " } ], expect: [ { event: 0, verdict: allow "
+                                  "} ] }\n"),
+                     /*problems=*/true),
+        testing::Contains(HasSubstr("does not go with a growth")));
+  }
+  // Nobody would read it.
+  EXPECT_THAT(
+      ProblemsOf("  - { name: a, events: [ { import: net.close, score: {} } ], "
+                 "expect: [ { event: 0, verdict: allow } ] }\n"),
+      testing::Contains(HasSubstr("no rule under anomaly")));
+}
+
 struct Row {
   std::string name;
   std::string test;

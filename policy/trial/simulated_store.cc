@@ -196,6 +196,8 @@ TrialDecision SimulatedStore::EnterHost(const HostCall& call) {
     entered_ = true;
     return Take(Disposition::kProceed);
   }
+  if (call.score) hook_->TellScore(*call.score);
+  if (call.engine_fails) hook_->FailNextCall();
   Context context(Transition::kCallingHost, binding.identity, call.depth, &call,
                   &told_);
   const Disposition disposition = hook_->OnTransition(context);
@@ -277,6 +279,7 @@ void SimulatedStore::OnDecision(const DecisionRecord& record) {
 
 void SimulatedStore::OnEngineFault(const StoreFacts&,
                                    absl::string_view message) {
+  if (call_ != nullptr && call_->engine_fails) return;
   if (fault_.empty()) fault_ = std::string(message);
 }
 

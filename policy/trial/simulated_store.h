@@ -20,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "policy/anomaly/stream.h"
 #include "policy/hook/decision.h"
 #include "policy/hook/handle_names.h"
 #include "policy/hook/policy_hook.h"
@@ -73,6 +74,10 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
     uint32_t caller_index = kNoIndex;
     std::string caller_name;
     uint32_t depth = 2;
+    // What rules about anomalies judge by. None: the module has no profile.
+    std::optional<anomaly::Score> score;
+    // The policy engine fails at it.
+    bool engine_fails = false;
   };
   TrialDecision EnterHost(const HostCall& call);
   // Whether the call of the last EnterHost goes on: the function runs, or the
@@ -91,7 +96,8 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
   TrialDecision EnterFunction(absl::string_view name, uint32_t caller_index,
                               absl::string_view caller_name);
 
-  // The first fault of the engine; empty if there was none.
+  // The first fault of the engine that no call asked for; empty if there was
+  // none.
   const std::string& fault() const { return fault_; }
 
  private:

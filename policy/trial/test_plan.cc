@@ -7,6 +7,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "policy/anomaly/shape.h"
+#include "policy/anomaly_rule.h"
 #include "policy/argument.h"
 #include "policy/file/nearest_name.h"
 #include "policy/import_name.h"
@@ -91,6 +93,7 @@ class Reader {
       ReadEvent(test.events(i), absl::StrCat(path, ".events[", i, "]"), &at,
                 &planned);
     }
+    ScoreTheUsual(&planned);
     for (int i = 0; i < test.expect_size() && !too_large_; ++i) {
       ReadExpectation(test.expect(i), absl::StrCat(path, ".expect[", i, "]"),
                       &planned);
@@ -186,6 +189,20 @@ class Reader {
     planned->events.push_back(std::move(out));
   }
 
+  // Where some call of a Store is scored, its module has a profile, by which
+  // the others are as usual.
+  static void ScoreTheUsual(PlannedTest* planned) {
+    std::vector<bool> has_profile(planned->stores.size());
+    for (const PlannedEvent& event : planned->events) {
+      if (event.call.score) has_profile[event.store] = true;
+    }
+    for (PlannedEvent& event : planned->events) {
+      if (event.call.score || !has_profile[event.store]) continue;
+      event.call.score = anomaly::Score();
+      event.counts_calls = true;
+    }
+  }
+
   void CountEvent(const std::string& path, const PlannedEvent& event) {
     events_ += event.repeat;
     const uint64_t held = event.call.memory.held();
@@ -267,6 +284,56 @@ class Reader {
     NotGiven(event.outside_size() > 0, path, "outside", of);
     NotGiven(!event.results().empty(), path, "results", of);
     NotGiven(!event.result().empty(), path, "result", of);
+    NotGiven(event.has_score(), path, "score", of);
+    NotGiven(event.engine_error(), path, "engine_error", of);
+  }
+
+  void ReadScore(const v1::TestScore& score, const std::string& path,
+                 PlannedEvent* out) {
+    if (policy_.anomaly().empty()) {
+      Report(path, "the policy has no rule under anomaly, which would read it");
+      return;
+    }
+    uint32_t frame_max = 0;
+    for (const AnomalyRule& rule : policy_.anomaly()) {
+      frame_max = std::max(frame_max, rule.frame);
+    }
+    const auto between = [&](absl::string_view field, uint64_t value,
+                             uint64_t min, uint64_t max,
+                             absl::string_view why) {
+      if (value >= min && value <= max) return;
+      Report(absl::StrCat(path, ".", field),
+             absl::StrCat("is ", value, "; ", why));
+    };
+    anomaly::Score& said = out->call.score.emplace();
+    said.frame = score.frame();
+    said.novel = score.novel();
+    said.strange = score.strange();
+    said.recent = score.has_recent() ? score.recent() : score.frame();
+    said.total = score.has_total() ? score.total() : said.recent;
+    said.calls = score.has_calls() ? score.calls() : said.total;
+    said.share_z = score.share_z();
+    out->counts_calls = !score.has_calls();
+    constexpr uint64_t kAny = ~uint64_t{0};
+    between("frame", said.frame, 0, frame_max,
+            absl::StrCat("a frame has at most ", frame_max,
+                         " calls, by locality_frame"));
+    between("strange", said.strange, 0, said.frame,
+            "what was never seen is novel and in the frame, too: at most "
+            "score.frame");
+    between("recent", said.recent, said.frame, anomaly::kRecentCalls,
+            absl::StrCat("it has what the frame has, and at most ",
+                         anomaly::kRecentCalls));
+    between("total", said.total, said.recent, kAny, "it has what recent has");
+    between("calls", said.calls, said.total, kAny,
+            "those that total counts are calls");
+    if (said.novel && said.frame == 0) {
+      Report(absl::StrCat(path, ".novel"),
+             "a novel call is in the frame: score.frame is at least 1");
+    }
+    if (!(said.share_z >= 0)) {
+      Report(absl::StrCat(path, ".share_z"), "is not 0 or more");
+    }
   }
 
   void ReadCall(const v1::TestEvent& event, const std::string& path,
@@ -300,6 +367,8 @@ class Reader {
     if (event.has_site()) out->call.caller_index = event.site();
     out->call.caller_name = event.caller();
     ReadResult(event, path, function, out);
+    if (event.has_score()) ReadScore(event.score(), path + ".score", out);
+    out->call.engine_fails = event.engine_error();
   }
 
   void ReportLayout(const std::string& path, const LayoutProblem& problem) {

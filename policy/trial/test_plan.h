@@ -48,6 +48,8 @@ struct PlannedEvent {
   static constexpr size_t kNone = ~size_t{0};
   size_t function = kNone;
   SimulatedStore::HostCall call;
+  // score.calls of the call is how many the Store has made.
+  bool counts_calls = false;
   Ending ending = Ending::kValue;
   std::vector<RawValue> results;
   GrowthEvent growth;
