@@ -21,8 +21,6 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
 #include "policy/anomaly/profile_book.h"
-#include "policy/trial/known_function_fit.h"
-#include "policy/trial/policy_tests.h"
 #include "runtime/executor/executor.h"
 #include "runtime/native/hosted_engine.h"
 #include "runtime/wasi/wasi.h"
@@ -31,7 +29,6 @@
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
 #include "server/guest_runs.h"
-#include "server/known_functions.h"
 #include "server/loopback_address.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/observers.h"
@@ -54,6 +51,7 @@
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/surge_rollback.h"
+#include "server/tested_policies.h"
 #include "server/timer.h"
 #include "server/version.h"
 #include "server/worker_pool.h"
@@ -93,20 +91,6 @@ metrics::MetricsOptions MetricsOptionsOf(const HostModules& host_modules) {
   options.start_time = absl::Now();
   options.known_imports = KnownImports(host_modules);
   return options;
-}
-
-// What keeps a policy out although it compiles: rules that read what functions
-// of WASI do not have, and tests of its own that are wrong, or fail.
-std::vector<policy::Problem> TryPolicy(
-    const policy::LoadedPolicyFile& file,
-    const std::shared_ptr<const policy::Policy>& policy) {
-  policy::LinkFindings fit =
-      policy::trial::FitToKnownFunctions(*policy, WasiCatalogue());
-  if (!fit.problems.empty()) return std::move(fit.problems);
-  policy::trial::PolicyTestReport report =
-      policy::trial::RunPolicyTests(file, policy, WasiCatalogue());
-  if (!report.problems.empty()) return std::move(report.problems);
-  return report.Failures(file.filename);
 }
 
 // Why gRPC could not have an address: it says only that it could not.
@@ -200,6 +184,7 @@ class Daemon::Impl {
   std::unique_ptr<storage::Storage> storage_;
   std::unique_ptr<events::AlertFile> alerts_;
   Explanations explanations_;
+  TestedPolicies tested_policies_;
   std::unique_ptr<traces::TraceLibrary> traces_;  // null: not wanted
   std::unique_ptr<policies::PolicyCatalogue> policies_;
   std::unique_ptr<StoredProfiles> stored_profiles_;
@@ -252,9 +237,14 @@ absl::Status Daemon::Impl::Start() {
   }
   if (config_.trace_mib > 0) {
     absl::StatusOr<std::unique_ptr<traces::TraceLibrary>> traces =
-        traces::TraceLibrary::Open({absl::StrCat(config_.data, "/traces"),
-                                    uint64_t{config_.trace_mib} << 20,
-                                    config_.trace_age});
+        traces::TraceLibrary::Open(
+            {absl::StrCat(config_.data, "/traces"),
+             uint64_t{config_.trace_mib} << 20, config_.trace_age,
+             [this](const traces::TraceInfo& trace) {
+               PublishDaemonEvent(
+                   "trace_ended",
+                   absl::StrCat("trace ", trace.name, ": ", trace.end_reason));
+             }});
     if (!traces.ok()) return traces.status();
     traces_ = *std::move(traces);
   }
@@ -377,6 +367,7 @@ absl::Status Daemon::Impl::StartServer() {
       rule_states_,
       events_,
       explanations_,
+      tested_policies_,
       traces_.get(),
       metrics_,
       timer_,

@@ -119,6 +119,19 @@ class WasiHandleNames final : public policy::HandleNames {
   wasi::Context* context_ = nullptr;
 };
 
+// Every name that rules may know a function of the module by.
+std::vector<std::string> NamesOf(const Module& module, uint32_t func_index) {
+  std::vector<std::string> names = {
+      std::string(module.FunctionName(func_index))};
+  for (const ExportType& exported : module.exports()) {
+    if (exported.type.kind == ExternKind::kFunc &&
+        exported.index == func_index) {
+      names.push_back(exported.name);
+    }
+  }
+  return names;
+}
+
 policy::PolicyHook::Options HookOptionsWith(const SessionConfig& config,
                                             policy::HandleNames* handles) {
   policy::PolicyHook::Options options;
@@ -126,6 +139,9 @@ policy::PolicyHook::Options HookOptionsWith(const SessionConfig& config,
   options.profiles = config.profiles;
   options.states = config.rule_states;
   options.keep_answers = config.keep_answers;
+  if (config.recorder != nullptr) {
+    options.wall_clock = policy::trial::RecordingHook::WallClock;
+  }
   return options;
 }
 
@@ -171,7 +187,7 @@ class Session::Impl {
         hook_(config_.policies,
               policy::StoreFacts{config_.store_id, config_.tenant,
                                  config_.module_digest, config_.module_name},
-              MonotonicNow, JudgesSink(),
+              JudgesClock(), JudgesSink(),
               HookOptionsWith(config_, &handle_names_)),
         store_(engine, StoreLimitsUnder(budgets_)),
         turns_(
@@ -180,8 +196,11 @@ class Session::Impl {
     policies_ = config_.policies;
     facts_.last_used = absl::Now();
     if (recording_hook_ != nullptr) {
-      recording_hook_->Attach(hook_, PolicyNames(config_.policies),
-                              config_.policies);
+      recording_hook_->Attach(
+          hook_, {config_.module_labels.begin(), config_.module_labels.end()},
+          [module = config_.module](uint32_t func_index) {
+            return NamesOf(*module, func_index);
+          });
     }
   }
   ~Impl() { FinishLearning(); }
@@ -235,6 +254,10 @@ class Session::Impl {
   CallHook& Judge() {
     if (recording_hook_ != nullptr) return *recording_hook_;
     return hook_;
+  }
+  policy::MonotonicClock JudgesClock() {
+    if (recording_hook_ != nullptr) return recording_hook_->clock();
+    return MonotonicNow;
   }
   policy::DecisionSink& JudgesSink() {
     if (recording_hook_ != nullptr) return *recording_hook_;

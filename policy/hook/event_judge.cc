@@ -233,10 +233,53 @@ EventJudge::Outcome EventJudge::Judge(const SpecialisedRule& rule,
     const Evaluation holds = exception.holds.Evaluate(facts_, scratch, &moment);
     if (holds.ok() && holds.value.as_bool()) {
       outcome.answer = Answer::kNo;
+      outcome.exception = exception.exception;
       return outcome;
     }
   }
   return outcome;
+}
+
+void EventJudge::DescribeParameters(std::vector<FactText>* facts) const {
+  for (const ParameterFact& parameter : parameters_) {
+    const std::string name = absl::StrCat("args.p", parameter.parameter);
+    const bool known =
+        std::any_of(facts->begin(), facts->end(),
+                    [&](const FactText& fact) { return fact.name == name; });
+    if (!known) facts->push_back({name, facts_[parameter.slot].ToString()});
+  }
+}
+
+void DescribeEvent(EventMoment& moment, std::vector<FactText>* facts) {
+  const auto add = [facts](absl::string_view name, std::string text) {
+    facts->push_back({std::string(name), std::move(text)});
+  };
+  const auto lazy = [&moment](EventFact fact) {
+    return moment.Compute(static_cast<uint32_t>(fact)).ToString();
+  };
+  if (const GrowthEvent* growth = moment.growth(); growth != nullptr) {
+    add("grow.index", absl::StrCat(growth->index));
+    add("grow.from", absl::StrCat(growth->current));
+    add("grow.to", absl::StrCat(growth->desired));
+    add("grow.requested", absl::StrCat(growth->desired - growth->current));
+    add("grow.allowed", growth->allowed ? "true" : "false");
+  }
+  if (const FunctionEntry* entry = moment.entry(); entry != nullptr) {
+    add("call.name", Quote(entry->function.name));
+    add("call.func_index", absl::StrCat(entry->function.func_index));
+    add("call.site", lazy(EventFact::kSite));
+    add("call.caller", lazy(EventFact::kCaller));
+    add("call.depth", absl::StrCat(entry->depth));
+  }
+  const StoreFacts& store = moment.store();
+  add("store.id", Quote(store.store_id));
+  add("store.calls", absl::StrCat(moment.numbers().calls));
+  add("store.memory_bytes", absl::StrCat(moment.numbers().memory_bytes));
+  add("store.fuel_used", absl::StrCat(moment.numbers().fuel_used));
+  add("tenant", Quote(store.tenant));
+  add("module.digest", Quote(store.module_digest));
+  add("module.name", Quote(store.module_name));
+  add("now", lazy(EventFact::kNow));
 }
 
 std::string EventJudge::MessageOf(const SpecialisedRule& rule,

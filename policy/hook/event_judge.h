@@ -82,11 +82,16 @@ class EventJudge {
     Answer answer = Answer::kNo;
     // Of kFailed, until the scratch is used again.
     expression::Value error;
+    // Of kNo, if the condition holds and this lets the event go.
+    const RuleException* exception = nullptr;
   };
   Outcome Judge(const SpecialisedRule& rule, EventMoment& moment,
                 expression::Scratch* scratch) const;
   std::string MessageOf(const SpecialisedRule& rule, EventMoment& moment,
                         expression::Scratch* scratch) const;
+  // Adds the parameters that conditions name to `facts`, but for names that are
+  // there.
+  void DescribeParameters(std::vector<FactText>* facts) const;
 
  private:
   const InnerEvent event_;
@@ -94,6 +99,9 @@ class EventJudge {
   std::vector<ParameterFact> parameters_;
   std::vector<expression::Value> facts_;
 };
+
+// Adds what every rule about such an event may name, but for parameters.
+void DescribeEvent(EventMoment& moment, std::vector<FactText>* facts);
 
 }  // namespace callgate::policy
 

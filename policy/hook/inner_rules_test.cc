@@ -42,6 +42,16 @@ class LineSink final : public DecisionSink {
     func_index = r.func_index;
     caller = r.caller_func_index;
     suppression = r.suppression;
+    facts.clear();
+    for (const FactText& fact : r.facts) {
+      facts.push_back(absl::StrCat(fact.name, "=", fact.text));
+    }
+    answers.clear();
+    for (const ConditionAnswer& answer : r.answers) {
+      answers.push_back(absl::StrCat(
+          answer.rule,
+          answer.kind == ConditionAnswer::Kind::kTrue ? " true" : " false"));
+    }
   }
   void OnEngineFault(const StoreFacts&, absl::string_view what) override {
     faults.emplace_back(what);
@@ -55,6 +65,8 @@ class LineSink final : public DecisionSink {
   std::vector<std::string> lines;
   std::vector<std::string> faults;
   std::vector<std::string> failed;
+  std::vector<std::string> facts;
+  std::vector<std::string> answers;
   std::string message;
   DecisionRecord::Subject subject = DecisionRecord::Subject::kHostCall;
   uint32_t func_index = kNoIndex;
@@ -76,7 +88,8 @@ constexpr char kAllow[] =
 
 class Harness {
  public:
-  explicit Harness(const std::vector<std::string>& bodies) {
+  explicit Harness(const std::vector<std::string>& bodies,
+                   const PolicyHook::Options& options = {}) {
     std::vector<std::shared_ptr<const Policy>> policies;
     for (size_t i = 0; i < bodies.size(); ++i) {
       CompileResult compiled =
@@ -86,7 +99,7 @@ class Harness {
     }
     hook_ = std::make_unique<PolicyHook>(
         policies, StoreFacts{"s", "acme", "sha256:0", "guest"},
-        [this] { return now_; }, sink_);
+        [this] { return now_; }, sink_, options);
     sink_.has_ring = hook_->call_ring() != nullptr;
     send_.module = "net";
     send_.name = "send";
@@ -242,6 +255,48 @@ TEST(GrowthRuleTest, TheMessageHasFacts) {
   // One that cannot be judged restricts.
   EXPECT_FALSE(h.Grow(1, 3).allow);
   EXPECT_THAT(h.sink_.failed, ElementsAre("s"));
+}
+
+// What `policy explain` shows.
+TEST(InnerRulesTest, ADecisionHasItsFactsAndAnswers) {
+  PolicyHook::Options options;
+  options.keep_answers = true;
+  Harness h(
+      {"rules: [{id: large, event: memory_grow, action: log, when: 'grow.to > "
+       "1000'}, {id: small, event: memory_grow, action: log, when: 'grow.to < "
+       "10'}, {id: parse, event: function, function: 'parse_*', action: log, "
+       "when: 'args.p0 > 3'}]\n"
+       "exceptions: [{rule: parse, name: spared, fields: [args.p0], comps: "
+       "['=='], values: [{v: ['7']}], reason: x, expires: '2999-01-01'}]\n"
+       "budgets: {memory_bytes_total: 5000}\n"},
+      options);
+  h.Grow(900, 1100);
+  EXPECT_THAT(h.sink_.facts,
+              testing::IsSupersetOf(
+                  {"grow.from=900", "grow.to=1100", "grow.requested=200",
+                   "grow.index=0", "grow.allowed=true", "store.calls=0",
+                   "store.memory_bytes=900", "store.fuel_used=1000",
+                   "module.name=\"guest\""}));
+  EXPECT_THAT(h.sink_.answers, ElementsAre("large true", "small false"));
+  // What a budget alone decides has facts, too.
+  h.Grow(4999, 5001, false);
+  EXPECT_THAT(h.sink_.facts, testing::IsSupersetOf({"grow.allowed=false"}));
+
+  const FuncType type = {{ValType::kI32}, {}};
+  h.Enter(type, {RawValue::I32(5)});
+  EXPECT_THAT(
+      h.sink_.facts,
+      testing::IsSupersetOf({"call.name=\"parse_header\"", "call.func_index=5",
+                             "call.site=9", "call.caller=\"main\"",
+                             "call.depth=1", "args.p0=5"}));
+  EXPECT_THAT(h.sink_.answers, ElementsAre("parse true"));
+  const size_t told = h.sink_.lines.size();
+  h.Enter(type, {RawValue::I32(7)});
+  EXPECT_EQ(h.sink_.lines.size(), told);
+  const std::vector<ConditionAnswer> answers = h.hook_->TakeAnswers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].kind, ConditionAnswer::Kind::kExcepted);
+  EXPECT_EQ(answers[0].exception, "spared");
 }
 
 TEST(GrowthRuleTest, ExceptionsAreLeftAlone) {

@@ -42,7 +42,8 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       call_ring_(std::move(versions_.current().call_ring)),
       anomaly_(AnomalyWatch::Make(
           *rules_, facts_, {options.profiles, false, options.keep_answers},
-          nullptr)) {
+          nullptr)),
+      calls_of_store_(options.calls_before) {
   SetOut();
   BeginCallFromOutside();
 }

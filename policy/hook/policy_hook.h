@@ -97,6 +97,9 @@ class PolicyHook final : public CallHook {
     // What rules remember of other Stores. Null: there are none. Must outlive
     // the hook.
     RuleStates* states = nullptr;
+    // Host calls that the Store had made before this hook came: for one that
+    // stands in for another.
+    uint64_t calls_before = 0;
   };
 
   // At least one policy.
@@ -172,6 +175,7 @@ class PolicyHook final : public CallHook {
     Budget stack = Budget::kCallDepth;
   };
   void ArmCall(const Arming& arming) { arming_ = arming; }
+  const Arming& arming() const { return arming_; }
 
   // Any thread; others may do the same, and the last one counts. At least one
   // policy. Makes the plans for every function that the Store has linked, which
@@ -186,6 +190,14 @@ class PolicyHook final : public CallHook {
   void CollectReplaced() { exchange_.Collect(); }
   // Any thread: whether what was given last waits to be taken over.
   bool has_offer() const { return exchange_.offered(); }
+
+  // The Store's thread: by what it is judged, how often that has been replaced,
+  // and the host calls so far.
+  const std::vector<std::shared_ptr<const Policy>>& policies() const {
+    return rules_->policies();
+  }
+  uint64_t replacements() const { return replacements_; }
+  uint64_t calls_of_store() const { return calls_of_store_; }
 
   // The number, among all events of the tenant's Stores, of the last event of
   // this Store that looked at states which they share; 0 if there was none. Who
@@ -330,8 +342,12 @@ class PolicyHook final : public CallHook {
   void KeepStates(const ImportPlan& plan);
   void KeepAnswer(size_t policy, const Rule& rule,
                   const ImportJudge::Outcome& outcome);
+  void KeepAnswer(size_t policy, const Rule& rule,
+                  const EventJudge::Outcome& outcome);
   void DescribeFacts(const CallContext& call, const ImportPlan& plan,
                      CallMoment& moment);
+  void DescribeFacts(EventMoment& moment, const InnerRules::Plan& plan,
+                     DecisionRecord* record);
   void NoteFailure(const Rule& rule, size_t policy, const std::string& why);
   void NoteLoss(const Rule& rule, size_t policy);
   // Of matches_, the one that names the verdict; null if nothing is enforced.
@@ -438,6 +454,7 @@ class PolicyHook final : public CallHook {
   uint64_t conditions_failed_ = 0;
   uint64_t losses_ = 0;
   uint64_t calls_of_store_ = 0;
+  uint64_t replacements_ = 0;
   std::bitset<kEngineFaults> faults_told_;
   // Of the event that is being judged; kept for their capacity.
   std::vector<AnomalyWatch::Finding> findings_;

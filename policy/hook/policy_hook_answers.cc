@@ -47,6 +47,35 @@ std::vector<ConditionAnswer> PolicyHook::TakeAnswers() {
   return std::exchange(answers_, {});
 }
 
+void PolicyHook::KeepAnswer(size_t policy, const Rule& rule,
+                            const EventJudge::Outcome& outcome) {
+  ImportJudge::Outcome same;
+  same.exception = outcome.exception;
+  switch (outcome.answer) {
+    case EventJudge::Answer::kNo:
+      break;
+    case EventJudge::Answer::kYes:
+      same.answer = ImportJudge::Answer::kYes;
+      break;
+    case EventJudge::Answer::kFailed:
+      same.answer = ImportJudge::Answer::kFailed;
+      break;
+  }
+  KeepAnswer(policy, rule, same);
+}
+
+void PolicyHook::DescribeFacts(EventMoment& moment,
+                               const InnerRules::Plan& plan,
+                               DecisionRecord* record) {
+  fact_texts_.clear();
+  DescribeEvent(moment, &fact_texts_);
+  for (const InnerRules::Planned& planned : plan.judges) {
+    planned.judge.DescribeParameters(&fact_texts_);
+  }
+  record->facts = fact_texts_;
+  record->answers = answers_;
+}
+
 void PolicyHook::DescribeFacts(const CallContext& call, const ImportPlan& plan,
                                CallMoment& moment) {
   fact_texts_.clear();

@@ -35,6 +35,7 @@ void PolicyHook::AddInner(InnerRules::Plan& plan, InnerEvent event,
   if (!plan.fault.empty()) {
     AddEngineFault(EngineFault::kEventNotJudged, nullptr, plan.fault);
   }
+  if (options_.keep_answers) answers_.clear();
   if (scratch_ == nullptr && !plan.judges.empty()) {
     scratch_ = std::make_unique<expression::Scratch>();
   }
@@ -44,8 +45,9 @@ void PolicyHook::AddInner(InnerRules::Plan& plan, InnerEvent event,
     for (const SpecialisedRule& special : planned.judge.rules()) {
       const EventJudge::Outcome outcome =
           planned.judge.Judge(special, moment, scratch_.get());
-      if (outcome.answer == EventJudge::Answer::kNo) continue;
       const Rule& rule = rules_->policy(p).rules()[special.rule];
+      if (options_.keep_answers) KeepAnswer(p, rule, outcome);
+      if (outcome.answer == EventJudge::Answer::kNo) continue;
       if (outcome.answer == EventJudge::Answer::kFailed) {
         texts_.push_back(absl::StrCat(
             "the condition could not be evaluated, so it counts as true: ",
@@ -89,12 +91,14 @@ GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
   texts_.clear();
   const std::optional<Budget> over = AddGrowthBudget(seen, seen.allowed);
   InnerRules::Plan& plan = rules_->inner().growth(event.kind);
+  EventMoment moment(&seen, nullptr, facts_,
+                     {calls_of_store_, event.store_bytes, event.fuel_used},
+                     options_.wall_clock);
   if (!plan.quiet()) {
-    EventMoment moment(&seen, nullptr, facts_,
-                       {calls_of_store_, event.store_bytes, event.fuel_used},
-                       options_.wall_clock);
     AddInner(plan, is_memory ? InnerEvent::kMemoryGrow : InnerEvent::kTableGrow,
              moment);
+  } else if (options_.keep_answers) {
+    answers_.clear();
   }
   const bool refused_here = event.allowed && !seen.allowed;
   if (matches_.empty()) return !refused_here;
@@ -105,6 +109,7 @@ GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
   record.grow_index = event.index;
   record.grow_from = event.current;
   record.grow_to = event.desired;
+  if (options_.keep_answers) DescribeFacts(moment, plan, &record);
   Judgement judgement = Conclude(record);
   if (judgement.violation != nullptr) {
     return GrowthAnswer::Stop(std::move(judgement.violation));
@@ -136,6 +141,7 @@ EntryAnswer PolicyHook::OnFunctionEnter(const FunctionEntry& entry) {
   const CallerFrame caller = entry.caller();
   record.caller_func_index = caller.func_index;
   record.caller_func_name = caller.func_name;
+  if (options_.keep_answers) DescribeFacts(moment, plan, &record);
   Judgement judgement = Conclude(record);
   if (judgement.violation != nullptr) {
     return ErrorRef(std::move(judgement.violation));

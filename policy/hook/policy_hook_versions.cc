@@ -71,6 +71,7 @@ void PolicyHook::TakeOver() {
 void PolicyHook::Adopt(uint32_t depth) {
   std::unique_ptr<RulesVersion> next = exchange_.Take();
   if (next == nullptr) return;
+  ++replacements_;
   // In the name of those that held them back.
   TellHeldEvents();
   RulesVersion& version = *next;

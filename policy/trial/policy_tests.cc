@@ -69,6 +69,8 @@ class Runner {
     std::unique_ptr<SimulatedStore> store;
     absl::flat_hash_map<size_t, uint32_t> bindings;  // by function
     uint64_t calls = 0;
+    // By the event that enters it.
+    absl::flat_hash_map<const PlannedEvent*, uint32_t> probes;
   };
 
   void Fail(SourcePosition position, std::string message) {
@@ -83,6 +85,14 @@ class Runner {
       state.store = std::make_unique<SimulatedStore>(
           std::vector<std::shared_ptr<const Policy>>{policy_},
           test.stores[index], clock_, *states_);
+      // All at once, since rules are told anew which functions there are.
+      for (const PlannedEvent& event : test.events) {
+        if (!event.entered.has_value() || event.store != index) continue;
+        const PlannedEvent::Entry& entry = *event.entered;
+        state.probes.emplace(
+            &event, state.store->LinkProbe("module", {entry.name},
+                                           entry.func_index, entry.type));
+      }
       state.store->BeginCall();
     }
     return state;
@@ -107,7 +117,7 @@ class Runner {
         call.score->calls = std::max(call.score->total, state.calls);
       }
       const TrialDecision decision = event.function == PlannedEvent::kNone
-                                         ? Inside(event, *state.store)
+                                         ? Inside(event, state)
                                          : Call(event, call, *state.store);
       Count(decision);
       for (const PlannedExpectation& expect : test.expect) {
@@ -178,18 +188,28 @@ class Runner {
 
   // What happens inside the guest.
   static TrialDecision Inside(const PlannedEvent& event,
-                              SimulatedStore& store) {
-    if (!event.entered.empty()) {
-      return store.EnterFunction(event.entered, event.call.caller_index,
-                                 event.call.caller_name);
+                              TestStoreState& state) {
+    SimulatedStore& store = *state.store;
+    if (event.entered.has_value()) {
+      const PlannedEvent::Entry& entry = *event.entered;
+      SimulatedStore::FunctionCall call;
+      call.probe = state.probes.at(&event);
+      call.args = entry.args;
+      call.depth = entry.depth;
+      call.caller_index = event.call.caller_index;
+      call.caller_name = event.call.caller_name;
+      if (event.call.gauges) call.gauges = *event.call.gauges;
+      return store.EnterFunction(call);
     }
     // What the Store's limiter says, which holds the policies' budgets.
     GrowthEvent growth = event.growth;
     const bool is_memory = growth.kind == GrowthEvent::Kind::kMemory;
     const std::optional<uint64_t> max = store.hook().budgets().Max(
         is_memory ? Budget::kMemoryBytesTotal : Budget::kTableElementsTotal);
-    growth.allowed = !max || growth.desired <= *max;
-    if (is_memory) growth.store_bytes = growth.current;
+    const uint64_t after =
+        is_memory ? growth.store_bytes + (growth.desired - growth.current)
+                  : growth.desired;
+    growth.allowed = !max || after <= *max;
     return store.Grow(growth);
   }
 

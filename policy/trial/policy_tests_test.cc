@@ -511,6 +511,31 @@ INSTANTIATE_TEST_SUITE_P(
          "  - { name: a, events: [ { event: memory_grow, import: net.close, "
          "current: 1, desired: 2 } ] }\n",
          "does not go with a growth"},
+        {"no_function", "  - { name: a, events: [ { event: function } ] }\n",
+         "says no function to enter: neither `function` nor `index`"},
+        {"no_parameter",
+         "  - { name: a, events: [ { event: function, function: f, args: { "
+         "size: 1 } } ] }\n",
+         "is no parameter of a function: those are p0, p1"},
+        {"no_number",
+         "  - { name: a, events: [ { event: function, function: f, args: { "
+         "p0: x } } ] }\n",
+         "tests[0].events[0].args[\"p0\"]: \"x\" is no number"},
+        {"args_of_a_growth",
+         "  - { name: a, events: [ { event: memory_grow, args: { p0: 1 }, "
+         "desired: 1 } ] }\n",
+         "tests[0].events[0].args: does not go with a growth"},
+        {"index_of_a_call",
+         "  - { name: a, events: [ { import: net.close, index: 1 } ] }\n",
+         "tests[0].events[0].index: does not go with a call"},
+        {"less_than_what_grows",
+         "  - { name: a, events: [ { event: memory_grow, current: 5, desired: "
+         "6, memory_bytes: 4 } ] }\n",
+         "tests[0].events[0].memory_bytes: is less than `current`"},
+        {"more_than_there_is",
+         "  - { name: a, events: [ { import: net.close, memory_bytes: "
+         "18446744073709551615 } ] }\n",
+         "tests[0].events[0].memory_bytes: is more than 281474976710656"},
         {"shrinks",
          "  - { name: a, events: [ { event: memory_grow, current: 2, desired: "
          "2 "
@@ -518,6 +543,79 @@ INSTANTIATE_TEST_SUITE_P(
          "tests[0].events[0].desired: is not more than `current`"},
     }),
     [](const auto& row) { return row.param.name; });
+
+// What happens inside the guest: growths and functions, and what they cover.
+TEST(PolicyTestsTest, GrowthsAndFunctionsAreShownAndCovered) {
+  const LoadResult loaded = LoadPolicyYaml(R"(api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: sample }
+imports: [ { import: net.close, action: allow } ]
+rules:
+  - { id: pressure, event: memory_grow, when: 'store.memory_bytes > 1000 && grow.index == 1', action: deny }
+  - { id: burnt, when: 'store.fuel_used > 500 && store.memory_bytes == 70000 && call.depth == 4', action: deny }
+  - { id: tables, event: table_grow, when: 'store.fuel_used > 500', action: trap }
+  - { id: parse, event: function, function: 'parse_*', when: 'args.p0 > 100 && args.p1 < 0.5 && call.depth == 2', action: trap }
+  - { id: twelfth, event: function, function: '#12', when: 'store.memory_bytes > 9', action: log }
+exceptions:
+  - { rule: twelfth, name: spared, fields: [call.caller], comps: ['=='], values: [ { v: [friend] } ], reason: it may, expires: '2999-01-01' }
+tests:
+  - name: growths
+    events:
+      - { event: memory_grow, current: 0, desired: 500, index: 1, memory_bytes: 1001 }
+      - { event: memory_grow, current: 0, desired: 500, index: 0, memory_bytes: 1001 }
+      - { event: memory_grow, current: 0, desired: 500, index: 1 }
+      - { event: table_grow, current: 0, desired: 5, fuel_used: 501 }
+      - { import: net.close, fuel_used: 501, memory_bytes: 70000, depth: 4 }
+      - { import: net.close, fuel_used: 501, memory_bytes: 70000 }
+    expect:
+      - { event: 0, verdict: deny, rules: [pressure] }
+      - { event: 1, verdict: allow, no_rules: true }
+      - { event: 2, verdict: allow, no_rules: true }
+      - { event: 3, verdict: trap, rules: [tables] }
+      - { event: 4, verdict: deny, rules: [burnt] }
+      - { event: 5, verdict: allow, no_rules: true }
+  - name: functions
+    events:
+      - { event: function, function: parse_header, args: { p0: "101", p1: "-1.5" }, depth: 2 }
+      - { event: function, function: parse_header, args: { p0: "100", p1: "-1.5" }, depth: 2 }
+      - { event: function, function: main, args: { p0: "101" } }
+      - { event: function, index: 12, memory_bytes: 10 }
+      - { event: function, index: 12, memory_bytes: 10, caller: friend }
+      - { event: function, index: 13, memory_bytes: 10 }
+    expect:
+      - { event: 0, verdict: trap, rules: [parse] }
+      - { event: 1, verdict: allow, no_rules: true }
+      - { event: 2, verdict: allow, no_rules: true }
+      - { event: 3, verdict: log, rules: [twelfth] }
+      - { event: 4, verdict: allow, no_rules: true }
+      - { event: 5, verdict: allow, no_rules: true }
+)",
+                                           "sample.yaml");
+  ASSERT_TRUE(loaded.ok()) << loaded.problems[0].ToString();
+  const CompileResult compiled = CompilePolicy(*loaded.file);
+  ASSERT_TRUE(compiled.ok()) << compiled.problems[0].ToString();
+  const PolicyTestReport report =
+      RunPolicyTests(*loaded.file, compiled.policy, FakeCatalogue());
+  for (const Problem& problem : report.problems) {
+    ADD_FAILURE() << problem.ToString();
+  }
+  for (const Problem& failure : report.Failures("sample.yaml")) {
+    ADD_FAILURE() << failure.ToString();
+  }
+  std::vector<std::string> covered;
+  for (const RuleCoverage& rule : report.coverage) {
+    if (rule.was_true + rule.was_false == 0) continue;
+    covered.push_back(absl::StrCat(
+        rule.rule, " matched ", rule.matched, " true ", rule.was_true,
+        " false ", rule.was_false, " excepted ", rule.excepted));
+  }
+  EXPECT_THAT(covered, testing::UnorderedElementsAre(
+                           "pressure matched 1 true 1 false 2 excepted 0",
+                           "burnt matched 1 true 1 false 1 excepted 0",
+                           "tables matched 1 true 1 false 0 excepted 0",
+                           "parse matched 1 true 1 false 1 excepted 0",
+                           "twelfth matched 1 true 2 false 0 excepted 1"));
+}
 
 // What a test makes the policy judge that no module could bring.
 TEST(PolicyTestsTest, AnImportThatThePolicyCannotJudgeIsAProblem) {

@@ -21,6 +21,21 @@ uint64_t Unsigned(const FuncType& type, absl::Span<const RawValue> args,
                                              : args[index].u32();
 }
 
+// The wall time of the event that is being written down on this thread.
+thread_local const absl::Time* wall_of_event = nullptr;
+
+StoreGauges GaugesOf(CallContext& call) {
+  StoreGauges gauges;
+  gauges.store_bytes = call.StoreBytes();
+  const Fuel& fuel = call.fuel();
+  gauges.metered = fuel.metered();
+  gauges.fuel_used = std::min(fuel.used(), Fuel::kTankMax);
+  if (const std::optional<uint64_t> left = fuel.left()) {
+    gauges.fuel_left = std::min(*left, Fuel::kTankMax);
+  }
+  return gauges;
+}
+
 uint32_t LittleEndian(absl::Span<const uint8_t> bytes) {
   return uint32_t{bytes[0]} | uint32_t{bytes[1]} << 8 |
          uint32_t{bytes[2]} << 16 | uint32_t{bytes[3]} << 24;
@@ -39,6 +54,7 @@ absl::Status TraceRecorder::Start(std::shared_ptr<TraceSink> sink) {
   bytes_.clear();
   writer_ = std::make_unique<TraceWriter>(&bytes_);
   next_store_ = 0;
+  end_ = absl::OkStatus();
   const absl::Status status = sink_->Append(bytes_);
   bytes_.clear();
   if (!status.ok()) {
@@ -62,7 +78,9 @@ void TraceRecorder::Write(const TraceRecord& record) {
   absl::Status status = writer_->Write(record);
   if (status.ok()) status = sink_->Append(bytes_);
   // The sink stays until it is asked for, so that nobody else begins over it.
-  if (!status.ok()) recording_.store(0);
+  if (status.ok()) return;
+  end_ = std::move(status);
+  recording_.store(0);
 }
 
 // --- The hook ----------------------------------------------------------------
@@ -78,15 +96,45 @@ RecordingHook::~RecordingHook() {
   if (!recorder_.recording() || introduced_in_ == 0) return;
   const std::lock_guard<std::mutex> lock(recorder_.mu_);
   if (introduced_in_ != recorder_.recording_.load()) return;
-  recorder_.Write(NewRecord(TraceRecord::Kind::kStoreGone));
+  recorder_.Write(NewRecord(TraceRecord::Kind::kStoreGone, Now()));
 }
 
-void RecordingHook::Attach(
-    PolicyHook& hook, std::vector<std::string> policies,
-    absl::Span<const std::shared_ptr<const Policy>> sources) {
+// Around showing the hook an event that is written down: its clocks stand at
+// the record's time, and what it tells belongs to the record.
+class RecordingHook::Listening {
+ public:
+  Listening(RecordingHook& hook, const TrialClock& at) : hook_(hook) {
+    hook_.told_ = {};
+    hook_.event_time_ = &at;
+    wall_of_event = &at.wall;
+  }
+  ~Listening() {
+    hook_.event_time_ = nullptr;
+    wall_of_event = nullptr;
+  }
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
+
+ private:
+  RecordingHook& hook_;
+};
+
+MonotonicClock RecordingHook::clock() {
+  return [this] {
+    return event_time_ != nullptr ? event_time_->monotonic
+                                  : clocks_.monotonic();
+  };
+}
+
+absl::Time RecordingHook::WallClock() {
+  return wall_of_event != nullptr ? *wall_of_event : absl::Now();
+}
+
+void RecordingHook::Attach(PolicyHook& hook, Labels module_labels,
+                           NamesOf names_of) {
   hook_ = &hook;
-  policies_ = std::move(policies);
-  sources_.assign(sources.begin(), sources.end());
+  module_labels_ = std::move(module_labels);
+  names_of_ = std::move(names_of);
 }
 
 TransitionSet RecordingHook::OnLink(const FunctionIdentity& function) {
@@ -96,10 +144,16 @@ TransitionSet RecordingHook::OnLink(const FunctionIdentity& function) {
   seen_ = std::min<size_t>(seen_, function.binding);
   Linked& linked = linked_[function.binding];
   linked.function = &function;
+  DescribeArguments(&linked);
+  return TransitionSet::HostCalls();
+}
+
+void RecordingHook::DescribeArguments(Linked* linked) const {
+  const FunctionIdentity& function = *linked->function;
   const HostFunctionSpec* spec = function.spec;
-  linked.args.clear();
-  if (spec != nullptr) linked.args = spec->args;
-  for (const auto& policy : sources_) {
+  linked->args.clear();
+  if (spec != nullptr) linked->args = spec->args;
+  for (const auto& policy : hook_->policies()) {
     const ImportPolicy* import =
         policy->FindImport(function.module, function.name);
     if (import == nullptr) continue;
@@ -108,10 +162,10 @@ TransitionSet RecordingHook::OnLink(const FunctionIdentity& function) {
           ResolveArgument(rule, *function.type, spec, nullptr);
       if (!arg) continue;
       const auto same = std::find_if(
-          linked.args.begin(), linked.args.end(),
+          linked->args.begin(), linked->args.end(),
           [&](const ArgSpec& known) { return known.name == arg->name; });
-      if (same == linked.args.end()) {
-        linked.args.push_back(*std::move(arg));
+      if (same == linked->args.end()) {
+        linked->args.push_back(*std::move(arg));
       } else {
         // Hidden by anybody is hidden.
         arg->redact = arg->redact || same->redact;
@@ -120,7 +174,25 @@ TransitionSet RecordingHook::OnLink(const FunctionIdentity& function) {
       }
     }
   }
-  return TransitionSet::HostCalls();
+}
+
+void RecordingHook::NotePolicies(bool at_once, const TrialClock& at) {
+  const uint64_t replacements = hook_->replacements();
+  if (replacements_described_ != replacements) {
+    replacements_described_ = replacements;
+    for (Linked& linked : linked_) {
+      if (linked.function != nullptr) DescribeArguments(&linked);
+    }
+  }
+  if (replacements_written_ == replacements) return;
+  replacements_written_ = replacements;
+  TraceRecord record = NewRecord(TraceRecord::Kind::kPolicies, at);
+  record.at_once = at_once;
+  for (const auto& policy : hook_->policies()) {
+    record.policies.push_back(
+        absl::StrCat(policy->name(), "@", policy->short_version()));
+  }
+  recorder_.Write(record);
 }
 
 Disposition RecordingHook::OnTransition(CallContext& call) {
@@ -154,13 +226,19 @@ Disposition RecordingHook::OnTransition(CallContext& call) {
 }
 
 Disposition RecordingHook::Record(CallContext& call, uint64_t recording) {
-  Introduce(recording);
-  TraceRecord record = NewRecord(TraceRecord::Kind::kStore);
-  told_ = {};
-  listening_ = true;
-  const Disposition disposition = hook_->OnTransition(call);
-  listening_ = false;
+  const TrialClock at = Now();
+  Introduce(recording, at);
+  NotePolicies(/*at_once=*/true, at);
+  TraceRecord record = NewRecord(TraceRecord::Kind::kStore, at);
+  const StoreGauges gauges = GaugesOf(call);
+  Disposition disposition;
+  {
+    const Listening listening(*this, at);
+    disposition = hook_->OnTransition(call);
+  }
+  NotePolicies(/*at_once=*/false, at);
   told_.Finish(disposition, hook_->latched().get());
+  record.arming = hook_->arming();
   record.decision = std::move(told_);
   record.depth = call.depth();
   record.ending = call.ending();
@@ -178,6 +256,7 @@ Disposition RecordingHook::Record(CallContext& call, uint64_t recording) {
     case Transition::kReturningFromHost:
       if (linked == nullptr || linked->number == kNoIndex) return disposition;
       record.kind = TraceRecord::Kind::kLeaveHost;
+      record.gauges = gauges;
       record.binding = linked->number;
       record.results.assign(call.results().begin(), call.results().end());
       if (record.ending == Ending::kValue) {
@@ -193,6 +272,8 @@ Disposition RecordingHook::Record(CallContext& call, uint64_t recording) {
       SimulatedStore::HostCall& copy = record.call;
       copy.binding = linked->number;
       copy.depth = call.depth();
+      copy.gauges = gauges;
+      record.refused = disposition == Disposition::kRefuse;
       const CallerFrame caller = call.caller();
       copy.caller_index = caller.func_index;
       copy.caller_name = std::string(caller.func_name);
@@ -214,13 +295,16 @@ GrowthAnswer RecordingHook::OnGrowth(const GrowthEvent& event) {
   if (recording == 0) return hook_->OnGrowth(event);
   const std::lock_guard<std::mutex> lock(recorder_.mu_);
   if (recorder_.recording_.load() != recording) return hook_->OnGrowth(event);
-  Introduce(recording);
-  TraceRecord record = NewRecord(TraceRecord::Kind::kGrowth);
+  const TrialClock at = Now();
+  Introduce(recording, at);
+  NotePolicies(/*at_once=*/true, at);
+  TraceRecord record = NewRecord(TraceRecord::Kind::kGrowth, at);
   const bool ended = hook_->latched() != nullptr;
-  told_ = {};
-  listening_ = true;
-  GrowthAnswer answer = hook_->OnGrowth(event);
-  listening_ = false;
+  GrowthAnswer answer = true;
+  {
+    const Listening listening(*this, at);
+    answer = hook_->OnGrowth(event);
+  }
   told_.Finish(ended ? Disposition::kRefuse : Disposition::kProceed,
                hook_->latched().get());
   record.decision = std::move(told_);
@@ -229,51 +313,115 @@ GrowthAnswer RecordingHook::OnGrowth(const GrowthEvent& event) {
   return answer;
 }
 
+EntryAnswer RecordingHook::OnFunctionEnter(const FunctionEntry& entry) {
+  const uint64_t recording =
+      recorder_.recording_.load(std::memory_order_relaxed);
+  if (recording == 0) return hook_->OnFunctionEnter(entry);
+  const std::lock_guard<std::mutex> lock(recorder_.mu_);
+  if (recorder_.recording_.load() != recording) {
+    return hook_->OnFunctionEnter(entry);
+  }
+  const TrialClock at = Now();
+  Introduce(recording, at);
+  NotePolicies(/*at_once=*/true, at);
+  const uint32_t number = NumberOf(entry.function, at);
+  TraceRecord record = NewRecord(TraceRecord::Kind::kEnterFunction, at);
+  SimulatedStore::FunctionCall& call = record.entry;
+  call.probe = number;
+  call.args.assign(entry.args.begin(), entry.args.end());
+  call.depth = entry.depth;
+  const CallerFrame caller = entry.caller();
+  call.caller_index = caller.func_index;
+  call.caller_name = std::string(caller.func_name);
+  call.gauges.store_bytes = entry.store_bytes;
+  call.gauges.fuel_used = std::min(entry.fuel_used, Fuel::kTankMax);
+  EntryAnswer answer = nullptr;
+  {
+    const Listening listening(*this, at);
+    answer = hook_->OnFunctionEnter(entry);
+  }
+  told_.Finish(
+      answer.error != nullptr ? Disposition::kRefuse : Disposition::kProceed,
+      hook_->latched().get());
+  record.decision = std::move(told_);
+  recorder_.Write(record);
+  return answer;
+}
+
 void RecordingHook::OnDecision(const DecisionRecord& decision) {
-  if (listening_) told_.Add(decision);
+  if (event_time_ != nullptr) told_.Add(decision);
   sink_.OnDecision(decision);
 }
 
 // --- What is written ---------------------------------------------------------
 
-TraceRecord RecordingHook::NewRecord(TraceRecord::Kind kind) const {
+TraceRecord RecordingHook::NewRecord(TraceRecord::Kind kind,
+                                     const TrialClock& at) const {
   TraceRecord record;
   record.kind = kind;
   record.store = store_;
-  record.at = {clocks_.monotonic(), clocks_.wall()};
+  record.at = at;
   return record;
 }
 
-void RecordingHook::Introduce(uint64_t recording) {
+void RecordingHook::Introduce(uint64_t recording, const TrialClock& at) {
   if (introduced_in_ != recording) {
     introduced_in_ = recording;
     store_ = recorder_.next_store_++;
     functions_ = 0;
-    TraceRecord record = NewRecord(TraceRecord::Kind::kStore);
+    probes_.clear();
+    TraceRecord record = NewRecord(TraceRecord::Kind::kStore, at);
     record.facts = hook_->facts();
-    record.policies = policies_;
+    record.module_labels = module_labels_;
+    record.calls_before = hook_->calls_of_store();
+    for (const auto& policy : hook_->policies()) {
+      record.policies.push_back(
+          absl::StrCat(policy->name(), "@", policy->short_version()));
+    }
+    replacements_written_ = hook_->replacements();
     recorder_.Write(record);
     for (Linked& linked : linked_) linked.number = kNoIndex;
     seen_ = 0;
   }
   for (size_t b = seen_; b < linked_.size(); ++b) {
     if (linked_[b].function != nullptr && linked_[b].number == kNoIndex) {
-      WriteFunction(linked_[b]);
+      WriteFunction(linked_[b], at);
     }
   }
   seen_ = linked_.size();
 }
 
-void RecordingHook::WriteFunction(Linked& linked) {
+void RecordingHook::WriteFunction(Linked& linked, const TrialClock& at) {
   const FunctionIdentity& function = *linked.function;
   linked.number = functions_++;
-  TraceRecord record = NewRecord(TraceRecord::Kind::kFunction);
+  TraceRecord record = NewRecord(TraceRecord::Kind::kFunction, at);
   record.binding = linked.number;
   record.module = std::string(function.module);
   record.name = std::string(function.name);
   record.type = *function.type;
   if (function.spec != nullptr) record.spec = *function.spec;
   recorder_.Write(record);
+}
+
+uint32_t RecordingHook::NumberOf(const ProbedFunction& function,
+                                 const TrialClock& at) {
+  const auto [known, is_new] = probes_.try_emplace(
+      function.func_index, static_cast<uint32_t>(probes_.size()));
+  if (!is_new) return known->second;
+  TraceRecord record = NewRecord(TraceRecord::Kind::kProbe, at);
+  record.binding = known->second;
+  record.func_index = function.func_index;
+  record.module = std::string(function.module);
+  record.type = *function.type;
+  record.names.emplace_back(function.name);
+  if (names_of_) {
+    for (std::string& name : names_of_(function.func_index)) {
+      if (record.names.size() >= kTraceNamesMax) break;
+      if (name != record.names[0]) record.names.push_back(std::move(name));
+    }
+  }
+  recorder_.Write(record);
+  return known->second;
 }
 
 void RecordingHook::CopyArgument(const ArgSpec& arg, CallContext& call,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "policy/import_name.h"
 #include "policy/quote.h"
@@ -50,9 +51,16 @@ class Replayer {
   };
   struct State {
     std::unique_ptr<SimulatedStore> store;  // null: left out
-    StoreFacts facts;
+    // What judges it.
+    std::vector<std::shared_ptr<const Policy>> policies;
+    // Rules about anomalies among these, as "policy/rule": what is usual of a
+    // module is not in the trace.
+    absl::flat_hash_set<std::string> anomalies;
+    // What the trace says of it: kStore, then every kFunction and kProbe.
+    TraceRecord known;
+    std::vector<TraceRecord> functions;
+    std::vector<TraceRecord> probes;
     std::vector<std::string> names;  // of functions
-    std::vector<FuncType> types;
     std::vector<LiveCall> live;
     // Since some call has gone another way, what follows is guesswork.
     bool departed = false;
@@ -70,28 +78,35 @@ class Replayer {
     const auto found = stores_.find(record.store);
     if (found == stores_.end()) return Damaged("a Store is gone");
     State& state = found->second;
-    if (record.kind == TraceRecord::Kind::kStoreGone) {
-      stores_.erase(found);
-      return absl::OkStatus();
+    switch (record.kind) {
+      case TraceRecord::Kind::kStoreGone:
+        stores_.erase(found);
+        return absl::OkStatus();
+      case TraceRecord::Kind::kFunction:
+        state.names.push_back(FormatImportName(record.module, record.name));
+        state.functions.push_back(record);
+        if (state.store != nullptr) Link(record, *state.store);
+        return absl::OkStatus();
+      case TraceRecord::Kind::kProbe:
+        state.probes.push_back(record);
+        if (state.store != nullptr) Link(record, *state.store);
+        return absl::OkStatus();
+      case TraceRecord::Kind::kPolicies:
+        ChangePolicies(record, state);
+        return absl::OkStatus();
+      default:
+        break;
     }
-    if (record.kind == TraceRecord::Kind::kFunction) {
-      state.names.push_back(FormatImportName(record.module, record.name));
-      state.types.push_back(record.type);
-      if (state.store != nullptr) {
-        clock_ = record.at;
-        state.store->Link(record.module, record.name, record.type, record.spec);
-      }
-      return absl::OkStatus();
-    }
-    if (record.at.wall < options_.since) return Skip(record, state);
+    counts_ = record.at.wall >= options_.since;
     if (state.store == nullptr) {
-      ++report_.events_skipped;
-      return absl::OkStatus();
+      if (counts_) ++report_.events_skipped;
+      return Skip(record, state);
     }
     clock_ = record.at;
     switch (record.kind) {
       case TraceRecord::Kind::kBeginCall:
-        if (record.depth <= 1) state.store->BeginCall();
+        state.store->hook().ArmCall(record.arming);
+        state.store->BeginCall(record.depth);
         return absl::OkStatus();
       case TraceRecord::Kind::kEndCall:
         EndCall(record, state);
@@ -106,32 +121,106 @@ class Replayer {
                                                                  : "table_grow",
                 state.store->Grow(record.growth), false);
         return absl::OkStatus();
+      case TraceRecord::Kind::kEnterFunction:
+        Compare(record, state, NameOf(state.probes[record.entry.probe]),
+                state.store->EnterFunction(record.entry), false);
+        return absl::OkStatus();
       default:
         return Damaged("an unknown record");
     }
   }
 
+  static std::string NameOf(const TraceRecord& probe) {
+    return absl::StrCat("function ", probe.names[0].empty()
+                                         ? absl::StrCat("#", probe.func_index)
+                                         : probe.names[0]);
+  }
+
   void OpenStore(const TraceRecord& record) {
     State state;
-    state.facts = record.facts;
-    const ReplayedStore::Labels labels;
-    ReplayJudges judges =
-        options_.judges({record.facts, labels, record.policies});
-    clock_ = record.at;
+    state.known = record;
     ++report_.stores;
+    ReplayJudges judges = JudgesOf(state, record.policies);
     if (judges.policies.empty()) {
       ++report_.stores_skipped;
     } else {
-      state.departed = judges.incomplete;
-      state.store = std::make_unique<SimulatedStore>(
-          std::move(judges.policies), record.facts, clock_, states_);
+      // What its rules remember of the time before is not in the trace.
+      state.departed = judges.incomplete || record.calls_before > 0;
+      Make(record, std::move(judges.policies), &state);
     }
     stores_.insert_or_assign(record.store, std::move(state));
   }
 
-  // An event from before: only which calls are live matters.
+  ReplayJudges JudgesOf(const State& state,
+                        const std::vector<std::string>& before) const {
+    return options_.judges(
+        {state.known.facts, state.known.module_labels, before});
+  }
+
+  // A Store, from the moment of `record` on.
+  void Make(const TraceRecord& record,
+            std::vector<std::shared_ptr<const Policy>> policies, State* state) {
+    clock_ = record.at;
+    Remember(policies, state);
+    state->store = std::make_unique<SimulatedStore>(
+        std::move(policies), state->known.facts, clock_, states_,
+        state->known.calls_before);
+    for (const TraceRecord& function : state->functions) {
+      Link(function, *state->store);
+    }
+    for (const TraceRecord& probe : state->probes) Link(probe, *state->store);
+  }
+
+  static void Remember(std::vector<std::shared_ptr<const Policy>> policies,
+                       State* state) {
+    state->anomalies.clear();
+    for (const auto& policy : policies) {
+      for (const AnomalyRule& anomaly : policy->anomaly()) {
+        state->anomalies.insert(
+            absl::StrCat(policy->name(), "/", anomaly.rule.id));
+      }
+    }
+    state->policies = std::move(policies);
+  }
+
+  void Link(const TraceRecord& record, SimulatedStore& store) {
+    if (record.kind == TraceRecord::Kind::kProbe) {
+      store.LinkProbe(record.module, record.names, record.func_index,
+                      record.type);
+      return;
+    }
+    clock_ = record.at;
+    store.Link(record.module, record.name, record.type, record.spec);
+  }
+
+  void ChangePolicies(const TraceRecord& record, State& state) {
+    ReplayJudges judges = JudgesOf(state, record.policies);
+    if (judges.policies.empty()) {
+      if (state.store != nullptr) ++report_.stores_skipped;
+      state.store = nullptr;
+      return;
+    }
+    state.departed = state.departed || judges.incomplete;
+    if (state.store == nullptr) {
+      --report_.stores_skipped;
+      state.departed = true;
+      Make(record, std::move(judges.policies), &state);
+      return;
+    }
+    const auto is_same = [](const auto& a, const auto& b) {
+      return a->version() == b->version();
+    };
+    if (std::equal(judges.policies.begin(), judges.policies.end(),
+                   state.policies.begin(), state.policies.end(), is_same)) {
+      return;
+    }
+    clock_ = record.at;
+    Remember(judges.policies, &state);
+    state.store->Replace(std::move(judges.policies), record.at_once);
+  }
+
+  // An event that is not shown: only which calls are live matters.
   static absl::Status Skip(const TraceRecord& record, State& state) {
-    if (state.store == nullptr) return absl::OkStatus();
     if (record.kind == TraceRecord::Kind::kEnterHost && GoesOn(record)) {
       state.live.emplace_back();
     } else if (record.kind == TraceRecord::Kind::kLeaveHost) {
@@ -142,10 +231,7 @@ class Replayer {
   }
 
   // Whether the trace has a leave for this enter.
-  static bool GoesOn(const TraceRecord& record) {
-    return !record.decision.after_end &&
-           record.decision.verdict <= Verdict::kDeny;
-  }
+  static bool GoesOn(const TraceRecord& record) { return !record.refused; }
 
   absl::Status Enter(const TraceRecord& record, State& state) {
     TrialDecision decision = state.store->EnterHost(record.call);
@@ -171,7 +257,7 @@ class Replayer {
 
   static void LeaveWithZeros(const LiveCall& live, State& state) {
     std::vector<RawValue> zeros;
-    for (const ValType type : state.types[live.call.binding].results) {
+    for (const ValType type : state.functions[live.call.binding].type.results) {
       zeros.push_back(Value::Zero(type).raw());
     }
     state.store->LeaveHost(live.call, Ending::kValue, zeros, nullptr);
@@ -198,6 +284,7 @@ class Replayer {
       }
     }
     live.call.writes = record.writes;
+    live.call.gauges = record.gauges;
     const std::optional<Trap> trap = TrapOf(record);
     const TrialDecision decision = state.store->LeaveHost(
         live.call, record.ending, record.results, trap ? &*trap : nullptr);
@@ -206,11 +293,13 @@ class Replayer {
   }
 
   void EndCall(const TraceRecord& record, State& state) {
+    state.store->hook().ArmCall(record.arming);
     const std::optional<Trap> trap = TrapOf(record);
     const TrialDecision decision =
-        state.store->EndCall(trap ? &*trap : nullptr);
-    // Whether a trap was a budget's the trace does not say.
+        state.store->EndCall(trap ? &*trap : nullptr, record.depth);
     if (record.decision.matches.empty() && decision.matches.empty()) return;
+    // What a call uses is not in the trace: under other budgets it might have
+    // ended elsewhere.
     Compare(record, state, "the end of a call", decision, true);
   }
 
@@ -225,6 +314,7 @@ class Replayer {
 
   void Compare(const TraceRecord& record, State& state,
                absl::string_view subject, TrialDecision after, bool uncertain) {
+    if (!counts_) return;
     const uint64_t event = report_.events++;
     const TrialDecision& before = record.decision;
     ++report_.before[before.verdict];
@@ -232,7 +322,7 @@ class Replayer {
     if (before.SaysTheSame(after)) return;
     ++report_.changed;
     uncertain = uncertain || state.departed || after.read_hidden ||
-                after.read_unknown || after.read_store_bytes;
+                after.read_unknown || SpeaksOfAnomalies(before, state);
     report_.uncertain += uncertain ? 1 : 0;
     ++report_.moves[{before.verdict, after.verdict}];
     if (report_.changes.size() >= ReplayReport::kChangesMax) return;
@@ -240,8 +330,8 @@ class Replayer {
     change.trace = options_.trace;
     change.event = event - events_before_;
     change.wall = record.at.wall;
-    change.store_id = state.facts.store_id;
-    change.tenant = state.facts.tenant;
+    change.store_id = state.known.facts.store_id;
+    change.tenant = state.known.facts.tenant;
     change.subject = std::string(subject);
     change.before = before;
     change.after = std::move(after);
@@ -250,10 +340,21 @@ class Replayer {
     report_.changes.push_back(std::move(change));
   }
 
+  static bool SpeaksOfAnomalies(const TrialDecision& decision,
+                                const State& state) {
+    if (state.anomalies.empty()) return false;
+    return std::any_of(decision.matches.begin(), decision.matches.end(),
+                       [&](const TrialDecision::Match& match) {
+                         return state.anomalies.contains(
+                             absl::StrCat(match.policy, "/", match.rule));
+                       });
+  }
+
   TraceReader& trace_;
   const ReplayOptions& options_;
   ReplayReport& report_;
   const uint64_t events_before_;  // of other traces
+  bool counts_ = true;
   TrialClock clock_;
   RuleStates states_{TrialStates()};  // outlives stores_
   absl::flat_hash_map<uint32_t, State> stores_;

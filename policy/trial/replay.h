@@ -7,8 +7,14 @@
 // results; it is taken to have ended with zeros, and what follows from that is
 // the policies' word about a run that never was. Bytes that are hidden by a
 // redaction, or that were not written down, read as zeros; a verdict that read
-// such is marked. Budgets of fuel, time and bytes are not replayed, since what
-// a call uses is not in the trace.
+// such is marked, and so is what changes about a Store that had made calls
+// before the trace began to see it, and about verdicts of rules on anomalies,
+// whose profiles are not in a trace. Functions of the guest's own are shown as
+// far as some rule had them probed then. Budgets of fuel, time and bytes end
+// calls where they ended then, or not at all.
+//
+// Where the policies of a Store changed while the trace was recorded, whoever
+// chooses its policies is asked again.
 
 #ifndef CALLGATE_POLICY_TRIAL_REPLAY_H_
 #define CALLGATE_POLICY_TRIAL_REPLAY_H_
@@ -78,7 +84,7 @@ struct ReplayedStore {
 
   const StoreFacts& facts;
   const Labels& module_labels;
-  // What judged it then: "name@version".
+  // What judged it then, or from then on: "name@version".
   const std::vector<std::string>& before;
 };
 
@@ -94,7 +100,8 @@ struct ReplayJudges {
 struct ReplayOptions {
   // What changes name as their trace; may be empty.
   std::string trace;
-  // Events before are not replayed.
+  // Events before are shown, so that rules remember them, but neither compared
+  // nor counted.
   absl::Time since = absl::InfinitePast();
   std::function<ReplayJudges(const ReplayedStore& store)> judges;
   // Asked now and then; false gives up. May be empty.

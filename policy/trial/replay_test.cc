@@ -88,16 +88,19 @@ class RecordedStore {
  public:
   RecordedStore(TraceRecorder& recorder, std::shared_ptr<const Policy> policy,
                 std::string id)
-      : recording_(recorder, sink_, &handles_,
-                   {[this] { return now_; }, absl::Now}) {
+      : recording_(
+            recorder, sink_, &handles_,
+            {[this] { return now_ += absl::Nanoseconds(1); }, absl::Now}) {
     PolicyHook::Options options;
     options.handles = &handles_;
+    options.wall_clock = RecordingHook::WallClock;
     hook_ = std::make_unique<PolicyHook>(
         std::vector<std::shared_ptr<const Policy>>{policy},
-        StoreFacts{std::move(id), "acme", "sha256:00", "m"},
-        [this] { return now_; }, recording_, options);
-    recording_.Attach(*hook_, {absl::StrCat("web@", policy->version())},
-                      {policy});
+        StoreFacts{std::move(id), "acme", "sha256:00", "m"}, recording_.clock(),
+        recording_, options);
+    recording_.Attach(*hook_, {{"class", "web"}}, [](uint32_t) {
+      return std::vector<std::string>{"parse_header", "exported"};
+    });
     send_type_.params = {ValType::kI32, ValType::kI32};
     send_type_.results = {ValType::kI32};
     send_spec_.errno_result = true;
@@ -133,6 +136,40 @@ class RecordedStore {
     Call(1, {RawValue::I32(3), RawValue::I32(8), RawValue::I32(Size(path))},
          &memory, "main");
   }
+  void EndCall(std::optional<TrapCode> code = std::nullopt) {
+    FakeCall call(Transition::kReturningFromWasm, export_);
+    std::optional<Trap> trap;
+    if (code) call.WithTrap(trap.emplace(*code, std::vector<Frame>()));
+    recording_.OnTransition(call);
+  }
+  GrowthAnswer Grow(uint64_t from, uint64_t to, uint64_t store_bytes) {
+    GrowthEvent event;
+    event.current = from;
+    event.desired = to;
+    event.allowed = true;
+    event.store_bytes = store_bytes;
+    event.fuel_used = fuel_used_;
+    return recording_.OnGrowth(event);
+  }
+  // A function that is parse_header, and exported under another name.
+  EntryAnswer Parse(int32_t size) {
+    parse_.name = "parse_header";
+    parse_.func_index = 5;
+    parse_.type = &parse_type_;
+    const std::vector<RawValue> args = {
+        RawValue::I32(static_cast<uint32_t>(size))};
+    const auto caller = [] { return CallerFrame{9, "main", "m"}; };
+    return recording_.OnFunctionEnter(
+        FunctionEntry{parse_, args, 1, caller, fuel_used_, 65536});
+  }
+  void Replace(std::shared_ptr<const Policy> policy) {
+    hook_->Replace({std::move(policy)});
+  }
+  void TakeOver() { hook_->TakeOver(); }
+  void SetFuel(uint64_t used, std::optional<uint64_t> left = std::nullopt) {
+    fuel_used_ = used;
+    fuel_left_ = left;
+  }
   void Wait(absl::Duration duration) { now_ += duration; }
   const NoSink& sink() const { return sink_; }
 
@@ -154,6 +191,7 @@ class RecordedStore {
     now_ += absl::Milliseconds(1);
     FakeCall enter(Transition::kCallingHost, functions_[binding], args);
     enter.WithMemory(memory).WithCaller(std::move(caller));
+    Fill(enter);
     const Disposition disposition = recording_.OnTransition(enter);
     if (disposition == Disposition::kRefuse) return;
     const std::vector<RawValue> results =
@@ -164,7 +202,13 @@ class RecordedStore {
     leave.WithResults(results, disposition == Disposition::kAnswer
                                    ? Ending::kAnswered
                                    : Ending::kValue);
+    fuel_used_ += 10;
+    Fill(leave);
     recording_.OnTransition(leave);
+  }
+  void Fill(FakeCall& call) {
+    EXPECT_TRUE(call.fuel().Consume(fuel_used_).ok());
+    EXPECT_TRUE(call.fuel().Set(fuel_left_).ok());
   }
 
   absl::Time now_ = absl::UnixEpoch() + absl::Seconds(1000);
@@ -175,6 +219,10 @@ class RecordedStore {
   FuncType open_type_;
   HostFunctionSpec open_spec_;
   FunctionIdentity export_;
+  uint64_t fuel_used_ = 0;
+  std::optional<uint64_t> fuel_left_;
+  FuncType parse_type_ = {{ValType::kI32}, {}};
+  ProbedFunction parse_;
   std::deque<FunctionIdentity> functions_;
   std::unique_ptr<PolicyHook> hook_;
   RecordingHook recording_;
@@ -324,6 +372,250 @@ TEST(ReplayTest, GivesUpWhenAsked) {
             absl::StatusCode::kCancelled);
 }
 
+// --- What happens inside, and policies that change ---------------------------
+
+constexpr char kInner[] = R"(api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: web }
+budgets: { memory_bytes_total: 1000000, fuel_per_call: 5000 }
+imports:
+  - { import: net.send, action: allow }
+  - { import: fs.open, action: allow }
+  - { id: burnt, import: net.send, action: deny, when: 'store.fuel_used > 1000' }
+  - { id: grown, import: fs.open, action: log, when: 'store.memory_bytes > 65535 && store.calls > 2' }
+  - { id: after, import: fs.open, action: alert, when: 'result.errno == 0 && store.fuel_used > 1300' }
+rules:
+  - { id: pressure, event: memory_grow, when: 'store.memory_bytes > 400 || store.fuel_used == 1234', action: throttle, throttle: { base_delay: 10ms, factor: 2, max_delay: 1s, cool_down: 1s } }
+  - { id: large, event: memory_grow, when: 'grow.requested > 5000', action: deny }
+  - { id: parse, event: function, function: 'parse_*', when: 'args.p0 > 100 && call.caller == "main"', action: log }
+  - { id: huge, event: function, function: 'parse_*', when: 'args.p0 > 1000', action: trap }
+)";
+
+std::string InnerRun() {
+  TraceRecorder recorder;
+  auto sink = std::make_shared<MemorySink>();
+  EXPECT_TRUE(recorder.Start(sink).ok());
+  {
+    RecordedStore store(recorder, Compile(kInner), "s1");
+    store.BeginCall();
+    store.Send("a");
+    for (int i = 0; i < 4; ++i) store.Open("a");
+    EXPECT_GT(store.Grow(0, 100, 500).delay, absl::ZeroDuration());
+    EXPECT_GT(store.Grow(100, 200, 600).delay, absl::Milliseconds(10));
+    store.Wait(absl::Seconds(5));
+    store.SetFuel(1234);
+    EXPECT_GT(store.Grow(0, 1, 1).delay, absl::ZeroDuration());
+    EXPECT_FALSE(store.Grow(0, 6000, 1).allow);
+    EXPECT_FALSE(store.Grow(0, 2000, 999'000).allow);
+    store.Send("burnt");
+    store.SetFuel(1295);
+    store.Open("a");
+    EXPECT_EQ(store.Parse(5).error, nullptr);
+    EXPECT_EQ(store.Parse(500).error, nullptr);
+    EXPECT_NE(store.Parse(5000).error, nullptr);
+    store.EndCall(TrapCode::kOutOfFuel);
+  }
+  recorder.Stop();
+  return sink->bytes();
+}
+
+TEST(ReplayTest, GrowthsFunctionsAndFuelGiveTheSameVerdictsByteForByte) {
+  const std::string trace = InnerRun();
+  const ReplayReport first = ReplayOf(trace, Compile(kInner));
+  EXPECT_EQ(first.changed, 0u) << first.ToString();
+  EXPECT_EQ(first.before.at(Verdict::kThrottle), 3u);
+  EXPECT_EQ(first.before.at(Verdict::kDeny), 3u);   // burnt at one end
+  EXPECT_EQ(first.before.at(Verdict::kAlert), 1u);  // after
+  EXPECT_EQ(first.before.at(Verdict::kTrap), 2u);   // huge, and the fuel
+  EXPECT_EQ(first.before, first.after);
+  EXPECT_EQ(ReplayOf(trace, Compile(kInner)).ToString(), first.ToString());
+
+  // By the name under which it is exported, too.
+  const ReplayReport other = ReplayOf(
+      trace, Compile(absl::StrReplaceAll(
+                 kInner, {{"function: 'parse_*', when: 'args.p0 > 1000'",
+                           "function: 'exp*', when: 'args.p0 > 3'"},
+                          {"grow.requested > 5000", "grow.requested > 50"}})));
+  std::vector<std::string> lines;
+  for (const ReplayChange& change : other.changes) {
+    lines.push_back(change.ToString());
+  }
+  EXPECT_THAT(lines, testing::Contains(HasSubstr(
+                         "function parse_header: was allow, would be trap by "
+                         "web/huge")));
+  EXPECT_THAT(lines, testing::Contains(HasSubstr(
+                         "function parse_header: was log by web/parse, would "
+                         "be trap by web/huge")));
+  EXPECT_THAT(lines, testing::Contains(HasSubstr(
+                         "memory_grow: was throttle(10ms) by web/pressure, "
+                         "would be deny(0) by web/large")));
+}
+
+TEST(ReplayTest, AReloadInTheMiddleGivesTheSameVerdictsByteForByte) {
+  const auto first = Compile(kPolicy);
+  // Runs after the call, redacts, and has the rate limit as it was.
+  const auto second = Compile(absl::StrReplaceAll(
+      kPolicy, {{"when: 'args.path == \"/config/a\"'",
+                 "when: 'result.errno == 0 && args.path == \"/config/b\"'"},
+                {"redact: false", "redact: true"}}));
+  TraceRecorder recorder;
+  auto sink = std::make_shared<MemorySink>();
+  ASSERT_TRUE(recorder.Start(sink).ok());
+  {
+    RecordedStore one(recorder, first, "s1");
+    RecordedStore two(recorder, first, "s2");
+    for (RecordedStore* store : {&one, &two}) {
+      store->BeginCall();
+      store->Send("VISIBLE");
+      store->Send("VISIBLE");
+      store->Open("a");
+    }
+    // At its next host call, and between two calls.
+    one.Replace(second);
+    two.Replace(second);
+    two.EndCall();
+    two.TakeOver();
+    two.BeginCall();
+    for (RecordedStore* store : {&one, &two}) {
+      store->Open("a");
+      store->Open("b");
+      store->Send("SECRET");
+      store->Send("SECRET");
+    }
+    one.Replace(first);
+    one.Open("a");
+  }
+  recorder.Stop();
+  const std::string trace = sink->bytes();
+  EXPECT_TRUE(absl::StrContains(trace, "VISIBLE"));
+  EXPECT_FALSE(absl::StrContains(trace, "SECRET"));
+
+  TraceReader reader(trace);
+  ReplayOptions options;
+  std::vector<std::string> asked;
+  options.judges = [&](const ReplayedStore& store) {
+    EXPECT_EQ(store.module_labels.at("class"), "web");
+    asked.push_back(store.facts.store_id);
+    EXPECT_EQ(store.before.size(), 1u);
+    const bool is_second =
+        store.before[0] == absl::StrCat("web@", second->short_version());
+    return ReplayJudges{{is_second ? second : first}, false};
+  };
+  ReplayReport report;
+  ASSERT_TRUE(Replay(reader, options, &report).ok());
+  EXPECT_EQ(report.changed, 0u) << report.ToString();
+  EXPECT_EQ(report.before.at(Verdict::kLog), 5u);  // 3 of a, 2 of b
+  // One send of each is over the rate, which went on.
+  EXPECT_EQ(report.before.at(Verdict::kDeny), 2u) << report.ToString();
+  EXPECT_THAT(asked,
+              testing::UnorderedElementsAre("s1", "s2", "s1", "s2", "s1"));
+  // With the first alone, all opens of b after it are allowed.
+  EXPECT_EQ(ReplayOf(trace, first).changed, 4u)
+      << ReplayOf(trace, first).ToString();
+}
+
+TEST(ReplayTest, AStoreMayComeAndGoWithItsPolicies) {
+  const auto policy = Compile(kPolicy);
+  TraceRecorder recorder;
+  auto sink = std::make_shared<MemorySink>();
+  ASSERT_TRUE(recorder.Start(sink).ok());
+  {
+    RecordedStore store(recorder, policy, "s");
+    store.BeginCall();
+    store.Open("a");
+    store.Replace(
+        Compile(absl::StrReplaceAll(kPolicy, {{"name: web", "name: other"}})));
+    store.Open("a");
+    store.Replace(policy);
+    store.Open("a");
+  }
+  recorder.Stop();
+  TraceReader reader(sink->bytes());
+  ReplayOptions options;
+  options.judges = [&](const ReplayedStore& store) -> ReplayJudges {
+    if (!absl::StartsWith(store.before[0], "web@")) return {};
+    return {{policy}, false};
+  };
+  ReplayReport report;
+  ASSERT_TRUE(Replay(reader, options, &report).ok());
+  EXPECT_EQ(report.changed, 0u) << report.ToString();
+  EXPECT_EQ(report.events, 4u);
+  EXPECT_EQ(report.events_skipped, 2u);
+  EXPECT_EQ(report.stores, 1u);
+  EXPECT_EQ(report.stores_skipped, 0u);
+}
+
+// A call that the hook refuses without a verdict has no leave either.
+TEST(ReplayTest, CallsThatCannotBePaidAreReplayed) {
+  const std::string priced = absl::StrReplaceAll(
+      kInner, {{"fuel_per_call: 5000",
+                "fuel_per_call: 5000, host_call_price: [ { import: fs.open, "
+                "base: 100 } ]"}});
+  TraceRecorder recorder;
+  auto sink = std::make_shared<MemorySink>();
+  ASSERT_TRUE(recorder.Start(sink).ok());
+  const size_t calls = kTraceDepthMax + 10;
+  {
+    RecordedStore store(recorder, Compile(priced), "s");
+    for (size_t i = 0; i < calls; ++i) {
+      store.BeginCall();
+      store.SetFuel(0, 150);
+      store.Open("a");
+      store.SetFuel(0, 99);
+      store.Open("a");
+      store.EndCall(TrapCode::kOutOfFuel);
+    }
+  }
+  recorder.Stop();
+  const ReplayReport report = ReplayOf(sink->bytes(), Compile(priced));
+  EXPECT_EQ(report.changed, 0u) << report.ToString();
+  EXPECT_EQ(report.before.at(Verdict::kTrap), calls);
+  const ReplayReport free = ReplayOf(sink->bytes(), Compile(kInner));
+  EXPECT_EQ(free.changed, calls);
+  EXPECT_THAT(free.changes[0].ToString(),
+              HasSubstr("fs.open: was allow, stopped for want of fuel, would "
+                        "be allow"));
+}
+
+TEST(ReplayTest, WhatAStoreDidBeforeIsNotKnown) {
+  TraceRecorder recorder;
+  const auto policy = Compile(kPolicy);
+  RecordedStore store(recorder, policy, "s");
+  store.BeginCall();
+  for (int i = 0; i < 3; ++i) store.Send("a");
+  auto sink = std::make_shared<MemorySink>();
+  ASSERT_TRUE(recorder.Start(sink).ok());
+  store.Send("over the rate");
+  recorder.Stop();
+  const ReplayReport report = ReplayOf(sink->bytes(), policy);
+  ASSERT_EQ(report.changed, 1u) << report.ToString();
+  EXPECT_TRUE(report.changes[0].uncertain);
+  // How many calls there were is.
+  const auto counting = Compile(absl::StrReplaceAll(
+      kPolicy, {{"call.caller == \"evil\"", "store.calls == 3"}}));
+  EXPECT_EQ(ReplayOf(sink->bytes(), counting).after.count(Verdict::kKillStore),
+            1u);
+}
+
+TEST(ReplayTest, RulesRememberWhatWasBeforeTheTimeThatCounts) {
+  TraceRecorder recorder;
+  auto sink = std::make_shared<MemorySink>();
+  ASSERT_TRUE(recorder.Start(sink).ok());
+  absl::Time since;
+  {
+    RecordedStore store(recorder, Compile(kPolicy), "s");
+    store.BeginCall();
+    for (int i = 0; i < 3; ++i) store.Send("a");
+    since = absl::Now();
+    store.Send("over the rate");
+  }
+  recorder.Stop();
+  const ReplayReport report = ReplayOf(sink->bytes(), Compile(kPolicy), since);
+  EXPECT_EQ(report.events, 2u);
+  EXPECT_EQ(report.changed, 0u) << report.ToString();
+  EXPECT_EQ(report.before.at(Verdict::kDeny), 1u);
+}
+
 // --- The recorder ------------------------------------------------------------
 
 TEST(RecordingHookTest, BeginsInTheMiddleOfAStoresLife) {
@@ -360,6 +652,7 @@ TEST(RecordingHookTest, AFullSinkEndsTheRecordingAndNotTheGuest) {
   RecordedStore store(recorder, Compile(kPolicy), "s");
   for (int i = 0; i < 100; ++i) store.Open("a");
   EXPECT_FALSE(recorder.recording());
+  EXPECT_EQ(recorder.end().message(), "full");
   EXPECT_EQ(store.sink().decisions, 100);
   const ReplayReport report = ReplayOf(sink->bytes(), Compile(kPolicy));
   EXPECT_GT(report.events, 2u);

@@ -26,12 +26,14 @@ class ClockScope {
   const TrialClock* const before_;
 };
 
-PolicyHook::Options OptionsWith(HandleNames* handles, RuleStates& states) {
+PolicyHook::Options OptionsWith(HandleNames* handles, RuleStates& states,
+                                uint64_t calls_before) {
   PolicyHook::Options options;
   options.handles = handles;
   options.states = &states;
   options.keep_answers = true;
   options.wall_clock = WallOfThread;
+  options.calls_before = calls_before;
   return options;
 }
 
@@ -49,12 +51,19 @@ class SimulatedStore::Context final : public CallContext {
  public:
   Context(Transition transition, const FunctionIdentity& function,
           uint32_t depth, const HostCall* call, TrialDecision* told)
-      : call_(call), told_(*told) {
+      : own_fuel_(call == nullptr || !call->gauges || call->gauges->metered),
+        call_(call),
+        told_(*told) {
     transition_ = transition;
     function_ = &function;
     depth_ = depth;
     fuel_ = &own_fuel_;
-    if (call != nullptr) args_ = call->args;
+    if (call == nullptr) return;
+    args_ = call->args;
+    if (!call->gauges || !call->gauges->metered) return;
+    // Both are within a tank's bound, so neither can fail.
+    own_fuel_.Consume(call->gauges->fuel_used).IgnoreError();
+    own_fuel_.Set(call->gauges->fuel_left).IgnoreError();
   }
 
   void EndsWith(Ending ending, absl::Span<const RawValue> results,
@@ -64,16 +73,17 @@ class SimulatedStore::Context final : public CallContext {
     trap_ = trap;
   }
   const std::vector<RawValue>& answer() const { return answer_; }
+  void Relink() override { relinks_ = true; }
+  bool relinks() const { return relinks_; }
 
   CallerFrame caller() override {
     if (call_ == nullptr) return {};
     return {call_->caller_index, call_->caller_name, ""};
   }
   uint32_t caller_index() override { return caller().func_index; }
-  // Not recorded; the memory of the caller is the most of it.
   uint64_t StoreBytes() override {
-    told_.read_store_bytes = true;
-    return MemoryBytes();
+    return call_ != nullptr && call_->gauges ? call_->gauges->store_bytes
+                                             : MemoryBytes();
   }
   std::vector<Frame> Backtrace(size_t) override { return {}; }
   uint64_t MemoryBytes() override {
@@ -122,24 +132,25 @@ class SimulatedStore::Context final : public CallContext {
   }
 
  private:
-  Fuel own_fuel_{/*metered=*/true};
+  Fuel own_fuel_;
   const HostCall* const call_;
   TrialDecision& told_;
   std::deque<std::vector<uint8_t>> copies_;
   uint64_t captured_bytes_ = 0;
+  bool relinks_ = false;
 };
 
 // --- The Store ---------------------------------------------------------------
 
 SimulatedStore::SimulatedStore(
     std::vector<std::shared_ptr<const Policy>> policies, StoreFacts facts,
-    const TrialClock& clock, RuleStates& states)
+    const TrialClock& clock, RuleStates& states, uint64_t calls_before)
     : clock_(clock) {
   const ClockScope scope(clock_);
   hook_ = std::make_unique<PolicyHook>(
       std::move(policies), std::move(facts),
       [this] { return clock_.monotonic; }, static_cast<DecisionSink&>(*this),
-      OptionsWith(this, states));
+      OptionsWith(this, states, calls_before));
   export_.kind = FunctionIdentity::Kind::kGuestExport;
   export_.name = "_start";
   export_.type = &export_type_;
@@ -171,18 +182,37 @@ uint32_t SimulatedStore::Link(std::string module, std::string name,
   return number;
 }
 
-void SimulatedStore::BeginCall() {
+Disposition SimulatedStore::Offer(Context& context) {
+  const Disposition disposition = hook_->OnTransition(context);
+  if (context.relinks()) {
+    for (Binding& binding : bindings_) {
+      binding.wanted = hook_->OnLink(binding.identity);
+    }
+  }
+  return disposition;
+}
+
+void SimulatedStore::Replace(
+    std::vector<std::shared_ptr<const Policy>> policies, bool at_once) {
   const ClockScope scope(clock_);
-  Context context(Transition::kCallingWasm, export_, 1, nullptr, &told_);
-  hook_->OnTransition(context);
+  selected_.clear();  // filters belong to policies
+  hook_->Replace(std::move(policies));
+  if (at_once) hook_->TakeOver();
+}
+
+void SimulatedStore::BeginCall(uint32_t depth) {
+  const ClockScope scope(clock_);
+  Context context(Transition::kCallingWasm, export_, depth, nullptr, &told_);
+  Offer(context);
   told_ = {};
 }
 
-TrialDecision SimulatedStore::EndCall(const Trap* trap) {
+TrialDecision SimulatedStore::EndCall(const Trap* trap, uint32_t depth) {
   const ClockScope scope(clock_);
-  Context context(Transition::kReturningFromWasm, export_, 1, nullptr, &told_);
+  Context context(Transition::kReturningFromWasm, export_, depth, nullptr,
+                  &told_);
   context.EndsWith(trap == nullptr ? Ending::kValue : Ending::kTrap, {}, trap);
-  return Take(hook_->OnTransition(context));
+  return Take(Offer(context));
 }
 
 TrialDecision SimulatedStore::EnterHost(const HostCall& call) {
@@ -200,7 +230,7 @@ TrialDecision SimulatedStore::EnterHost(const HostCall& call) {
   if (call.engine_fails) hook_->FailNextCall();
   Context context(Transition::kCallingHost, binding.identity, call.depth, &call,
                   &told_);
-  const Disposition disposition = hook_->OnTransition(context);
+  const Disposition disposition = Offer(context);
   entered_ = disposition != Disposition::kRefuse;
   if (disposition == Disposition::kAnswer) {
     answered_ = true;
@@ -226,7 +256,7 @@ TrialDecision SimulatedStore::LeaveHost(const HostCall& call, Ending ending,
   } else {
     context.EndsWith(ending, results, trap);
   }
-  return Take(hook_->OnTransition(context));
+  return Take(Offer(context));
 }
 
 TrialDecision SimulatedStore::Grow(GrowthEvent event) {
@@ -236,34 +266,66 @@ TrialDecision SimulatedStore::Grow(GrowthEvent event) {
   return Take(ended ? Disposition::kRefuse : Disposition::kProceed);
 }
 
-TrialDecision SimulatedStore::EnterFunction(absl::string_view name,
-                                            uint32_t caller_index,
-                                            absl::string_view caller_name) {
+uint32_t SimulatedStore::LinkProbe(std::string module,
+                                   std::vector<std::string> names,
+                                   uint32_t func_index, FuncType type) {
+  const auto number = static_cast<uint32_t>(probes_.size());
+  Probe& probe = probes_.emplace_back();
+  probe.module = std::move(module);
+  probe.names = std::move(names);
+  probe.type = std::move(type);
+  ProbedFunction& function = probe.function;
+  function.module = probe.module;
+  if (!probe.names.empty()) function.name = probe.names[0];
+  function.func_index = func_index;
+  function.type = &probe.type;
+  function.probe = number;
+  new_probes_ = true;
+  return number;
+}
+
+std::vector<uint32_t> SimulatedStore::Select(const FunctionFilter& filter) {
+  Selected& selected = selected_[&filter];
+  std::vector<uint32_t>& indexes = selected.indexes;
+  for (; selected.seen < probes_.size(); ++selected.seen) {
+    const Probe& probe = probes_[selected.seen];
+    const bool fits = filter.HasIndex(probe.function.func_index) ||
+                      std::any_of(probe.names.begin(), probe.names.end(),
+                                  [&](const std::string& name) {
+                                    return filter.HasName(name);
+                                  });
+    if (fits) indexes.push_back(probe.function.func_index);
+  }
+  std::sort(indexes.begin(), indexes.end());
+  return indexes;
+}
+
+TrialDecision SimulatedStore::EnterFunction(const FunctionCall& call) {
+  CALLGATE_CHECK(call.probe < probes_.size(), "it is linked");
   const ClockScope scope(clock_);
-  auto known = std::find_if(
-      probed_.begin(), probed_.end(),
-      [&](const ProbedFunction& function) { return function.name == name; });
-  if (known == probed_.end()) {
-    const auto number = static_cast<uint32_t>(probed_.size());
-    ProbedFunction& function = probed_.emplace_back();
-    function.name = probed_names_.emplace_back(name);
-    function.func_index = number;
-    function.type = &export_type_;
-    function.probe = number;
-    known = std::prev(probed_.end());
+  // Which functions a rule is about is asked once for all that are known.
+  if (std::exchange(new_probes_, false)) {
+    hook_->SelectFunctions(
+        [this](const FunctionFilter& filter) { return Select(filter); });
   }
+  const ProbedFunction& function = probes_[call.probe].function;
+  CALLGATE_CHECK(call.args.size() == function.type->params.size(),
+                 "a call has its function's parameters");
   const auto caller = [&] {
-    return CallerFrame{caller_index, caller_name, ""};
+    return CallerFrame{call.caller_index, call.caller_name, ""};
   };
-  const FunctionEntry entry{*known, {}, 1, caller, 0, 0};
+  const FunctionEntry entry{function,
+                            call.args,
+                            call.depth,
+                            caller,
+                            call.gauges.fuel_used,
+                            call.gauges.store_bytes};
   const EntryAnswer answer = hook_->OnFunctionEnter(entry);
-  if (answer.error == nullptr) {
-    FunctionExit exit{*known};
-    exit.depth = 1;
-    hook_->OnFunctionLeave(exit);
-    return Take(Disposition::kProceed);
-  }
-  return Take(Disposition::kRefuse);
+  if (answer.error != nullptr) return Take(Disposition::kRefuse);
+  FunctionExit exit{function};
+  exit.depth = call.depth;
+  hook_->OnFunctionLeave(exit);
+  return Take(Disposition::kProceed);
 }
 
 TrialDecision SimulatedStore::Take(Disposition disposition) {

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -29,6 +30,7 @@
 #include "policy/trial/sparse_memory.h"
 #include "policy/trial/trial_decision.h"
 #include "runtime/call_hook.h"
+#include "runtime/function_filter.h"
 
 namespace callgate::policy::trial {
 
@@ -41,11 +43,22 @@ struct TrialClock {
   absl::Time wall = absl::UnixEpoch();
 };
 
+// What a Store's engine counts.
+struct StoreGauges {
+  uint64_t store_bytes = 0;  // of all memories and tables
+  uint64_t fuel_used = 0;
+  // Nothing: without a bound.
+  std::optional<uint64_t> fuel_left;
+  bool metered = true;
+};
+
 class SimulatedStore final : private DecisionSink, private HandleNames {
  public:
-  // `states`: what rules remember of all Stores together.
+  // `states`: what rules remember of all Stores together. `calls_before`: host
+  // calls that the Store has made before.
   SimulatedStore(std::vector<std::shared_ptr<const Policy>> policies,
-                 StoreFacts facts, const TrialClock& clock, RuleStates& states);
+                 StoreFacts facts, const TrialClock& clock, RuleStates& states,
+                 uint64_t calls_before = 0);
   ~SimulatedStore() override;
   SimulatedStore(const SimulatedStore&) = delete;
   SimulatedStore& operator=(const SimulatedStore&) = delete;
@@ -57,9 +70,14 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
   uint32_t Link(std::string module, std::string name, FuncType type,
                 std::optional<HostFunctionSpec> spec);
 
-  // The host calls the guest, and that call ends.
-  void BeginCall();
-  TrialDecision EndCall(const Trap* trap);
+  // The host calls the guest, and that call ends. `depth` is 1 unless the host
+  // was called by the guest.
+  void BeginCall(uint32_t depth = 1);
+  TrialDecision EndCall(const Trap* trap, uint32_t depth = 1);
+
+  // Other policies judge from the next host call on, or from now.
+  void Replace(std::vector<std::shared_ptr<const Policy>> policies,
+               bool at_once);
 
   // The guest calls a function. Views are borrowed until LeaveHost, or until
   // the next call.
@@ -78,6 +96,9 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
     std::optional<anomaly::Score> score;
     // The policy engine fails at it.
     bool engine_fails = false;
+    // At the end that is shown. Nothing: the memory is all there is, and no
+    // fuel was used.
+    std::optional<StoreGauges> gauges;
   };
   TrialDecision EnterHost(const HostCall& call);
   // Whether the call of the last EnterHost goes on: the function runs, or the
@@ -91,10 +112,20 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
 
   TrialDecision Grow(GrowthEvent event);
 
-  // A function of the guest's own, by name, is entered and left again. It takes
-  // no arguments.
-  TrialDecision EnterFunction(absl::string_view name, uint32_t caller_index,
-                              absl::string_view caller_name);
+  // A function of the guest's own that is probed, with every name that rules
+  // may know it by; under the next number. The first name is what rules see.
+  uint32_t LinkProbe(std::string module, std::vector<std::string> names,
+                     uint32_t func_index, FuncType type);
+  // It is entered and left again.
+  struct FunctionCall {
+    uint32_t probe = 0;
+    std::vector<RawValue> args;
+    uint32_t depth = 1;
+    uint32_t caller_index = kNoIndex;
+    std::string caller_name;
+    StoreGauges gauges;
+  };
+  TrialDecision EnterFunction(const FunctionCall& call);
 
   // The first fault of the engine that no call asked for; empty if there was
   // none.
@@ -111,6 +142,18 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
     TransitionSet wanted;
   };
 
+  struct Probe {
+    std::string module;
+    std::vector<std::string> names;
+    FuncType type;
+    ProbedFunction function;
+  };
+
+  // The functions that `filter` means, of those that are known.
+  std::vector<uint32_t> Select(const FunctionFilter& filter);
+
+  // Shows it to the hook, and asks about functions again if that wants it.
+  Disposition Offer(Context& context);
   // What was told since the last Take, as one decision.
   TrialDecision Take(Disposition disposition);
 
@@ -124,8 +167,14 @@ class SimulatedStore final : private DecisionSink, private HandleNames {
   const TrialClock& clock_;
   std::unique_ptr<PolicyHook> hook_;
   std::deque<Binding> bindings_;  // identities are lent out
-  std::deque<std::string> probed_names_;
-  std::deque<ProbedFunction> probed_;
+  std::deque<Probe> probes_;
+  bool new_probes_ = false;
+  // What a filter of the policies means among the first `seen` probes.
+  struct Selected {
+    size_t seen = 0;
+    std::vector<uint32_t> indexes;  // increasing
+  };
+  absl::flat_hash_map<const FunctionFilter*, Selected> selected_;
   FunctionIdentity export_;
   FuncType export_type_;
 

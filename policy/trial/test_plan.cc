@@ -10,6 +10,7 @@
 #include "policy/anomaly/shape.h"
 #include "policy/anomaly_rule.h"
 #include "policy/argument.h"
+#include "policy/event_facts.h"
 #include "policy/file/nearest_name.h"
 #include "policy/import_name.h"
 #include "policy/quote.h"
@@ -23,6 +24,8 @@ constexpr char kDefaultStore[] = "store";
 constexpr char kDefaultStart[] = "2026-01-01T00:00:00Z";
 // What WebAssembly allows a function.
 constexpr uint32_t kParametersMax = 1000;
+// More than any Store has, and no sum of two of these wraps.
+constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 48;
 
 absl::Duration DurationOf(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) +
@@ -247,9 +250,22 @@ class Reader {
         is_memory ? GrowthEvent::Kind::kMemory : GrowthEvent::Kind::kTable;
     out->growth.current = event.current();
     out->growth.desired = event.desired();
+    out->growth.index = event.index();
     if (event.desired() <= event.current()) {
       Report(path + ".desired", "is not more than `current`");
     }
+    // The memory that grows is all there is.
+    if (is_memory) out->growth.store_bytes = event.current();
+    ReadGauges(event, path, out->growth.store_bytes, out);
+    if (out->call.gauges) {
+      out->growth.store_bytes = out->call.gauges->store_bytes;
+      out->growth.fuel_used = out->call.gauges->fuel_used;
+    }
+    if (is_memory && out->growth.store_bytes < event.current()) {
+      Report(path + ".memory_bytes", "is less than `current`");
+    }
+    NotGiven(!event.args().empty(), path, "args", "a growth");
+    NotGiven(event.has_depth(), path, "depth", "a growth");
     NothingOfACall(event, path, "a growth");
     NotGiven(event.has_site(), path, "site", "a growth");
     NotGiven(!event.caller().empty(), path, "caller", "a growth");
@@ -258,14 +274,78 @@ class Reader {
 
   void ReadFunction(const v1::TestEvent& event, const std::string& path,
                     PlannedEvent* out) {
-    out->subject = absl::StrCat("function ", event.function());
-    out->entered = event.function();
-    if (event.function().empty()) Report(path, "says no function to enter");
+    out->subject =
+        absl::StrCat("function ", event.function().empty() && event.has_index()
+                                      ? absl::StrCat("#", event.index())
+                                      : event.function());
+    PlannedEvent::Entry& entry = out->entered.emplace();
+    entry.name = event.function();
+    entry.func_index = IndexOf(event);
+    if (event.function().empty() && !event.has_index()) {
+      Report(path, "says no function to enter: neither `function` nor `index`");
+    }
+    if (event.has_depth()) entry.depth = event.depth();
+    ReadParameters(event, path, &entry);
+    ReadGauges(event, path, 0, out);
     if (event.has_site()) out->call.caller_index = event.site();
     out->call.caller_name = event.caller();
     NothingOfACall(event, path, "a function");
     NotGiven(event.current() != 0, path, "current", "a function");
     NotGiven(event.desired() != 0, path, "desired", "a function");
+  }
+
+  // The function's index; where none is given one that no module has, and each
+  // name another.
+  uint32_t IndexOf(const v1::TestEvent& event) {
+    constexpr uint32_t kFunctionsMax = 1'000'000;
+    if (event.has_index()) return event.index();
+    const auto next = static_cast<uint32_t>(kFunctionsMax + entered_.size());
+    return entered_.emplace(event.function(), next).first->second;
+  }
+
+  // What the Store has; nothing if the event does not say.
+  void ReadGauges(const v1::TestEvent& event, const std::string& path,
+                  uint64_t memory_bytes, PlannedEvent* out) {
+    if (!event.has_memory_bytes() && !event.has_fuel_used()) return;
+    StoreGauges& gauges = out->call.gauges.emplace();
+    gauges.store_bytes =
+        event.has_memory_bytes() ? event.memory_bytes() : memory_bytes;
+    gauges.fuel_used = event.fuel_used();
+    if (gauges.fuel_used > Fuel::kTankMax) {
+      Report(path + ".fuel_used",
+             absl::StrCat("is more than ", Fuel::kTankMax));
+    }
+    if (gauges.store_bytes > kMemoryBytesMax) {
+      Report(path + ".memory_bytes",
+             absl::StrCat("is more than ", kMemoryBytesMax));
+    }
+  }
+
+  void ReadParameters(const v1::TestEvent& event, const std::string& path,
+                      PlannedEvent::Entry* entry) {
+    for (const auto& [name, text] : event.args()) {
+      const std::string at = absl::StrCat(path, ".args[", Quote(name), "]");
+      const std::optional<uint32_t> number =
+          ParameterOf(absl::StrCat("args.", name));
+      if (!number || *number >= kParametersMax) {
+        Report(at, "is no parameter of a function: those are p0, p1, …");
+        continue;
+      }
+      if (entry->args.size() <= *number) {
+        entry->args.resize(*number + 1, RawValue::I64(0));
+        entry->type.params.resize(*number + 1, ValType::kI64);
+      }
+      int64_t whole = 0;
+      double real = 0;
+      if (absl::SimpleAtoi(text, &whole)) {
+        entry->args[*number] = RawValue::I64(static_cast<uint64_t>(whole));
+      } else if (absl::SimpleAtod(text, &real)) {
+        entry->args[*number] = RawValue::F64(real);
+        entry->type.params[*number] = ValType::kF64;
+      } else {
+        Report(at, absl::StrCat(Quote(text), " is no number"));
+      }
+    }
   }
 
   void NotGiven(bool given, const std::string& path, absl::string_view field,
@@ -279,7 +359,6 @@ class Reader {
   void NothingOfACall(const v1::TestEvent& event, const std::string& path,
                       absl::string_view of) {
     NotGiven(!event.import().empty(), path, "import", of);
-    NotGiven(!event.args().empty(), path, "args", of);
     NotGiven(!event.sizes().empty(), path, "sizes", of);
     NotGiven(event.outside_size() > 0, path, "outside", of);
     NotGiven(!event.results().empty(), path, "results", of);
@@ -343,6 +422,7 @@ class Reader {
              "goes with `event: memory_grow` or `table_grow` only");
     }
     NotGiven(!event.function().empty(), path, "function", "a call");
+    NotGiven(event.has_index(), path, "index", "a call");
     out->subject = event.import();
     if (event.import().empty()) {
       Report(path, "says no import to call");
@@ -366,6 +446,8 @@ class Reader {
     }
     if (event.has_site()) out->call.caller_index = event.site();
     out->call.caller_name = event.caller();
+    if (event.has_depth()) out->call.depth = event.depth();
+    ReadGauges(event, path, out->call.memory.size(), out);
     ReadResult(event, path, function, out);
     if (event.has_score()) ReadScore(event.score(), path + ".score", out);
     out->call.engine_fails = event.engine_error();
@@ -570,6 +652,7 @@ class Reader {
   std::vector<Problem>& problems_;
   std::vector<std::string> rule_ids_;
   absl::flat_hash_map<ImportName, size_t> by_import_;
+  absl::flat_hash_map<std::string, uint32_t> entered_;  // by name
   uint64_t events_ = 0;
   uint64_t bytes_ = 0;
   uint64_t bytes_held_ = 0;

@@ -44,7 +44,7 @@ struct PlannedEvent {
   uint32_t repeat = 1;
   absl::Duration every;
   bool new_call = false;
-  // Of a call; else kNone, and `growth` counts, or `entered`.
+  // Of a call; else kNone, and `growth` counts, or `entered` if it is set.
   static constexpr size_t kNone = ~size_t{0};
   size_t function = kNone;
   SimulatedStore::HostCall call;
@@ -53,8 +53,16 @@ struct PlannedEvent {
   Ending ending = Ending::kValue;
   std::vector<RawValue> results;
   GrowthEvent growth;
-  // A function of the guest's own.
-  std::string entered;
+  // A function of the guest's own. Its caller and what the Store has are those
+  // of `call`.
+  struct Entry {
+    std::string name;
+    uint32_t func_index = 0;
+    FuncType type;
+    std::vector<RawValue> args;
+    uint32_t depth = 1;
+  };
+  std::optional<Entry> entered;
 };
 
 struct PlannedExpectation {

@@ -2,7 +2,7 @@
 // they said to it. Enough to show the same to other rules.
 //
 // The format
-//   magic      the 8 bytes "cgtrace" and the version, 1
+//   magic      the 8 bytes "cgtrace" and the version, 2
 //   records    each: length (varint), kind (1 byte), payload, checksum (4
 //   bytes)
 //
@@ -13,7 +13,11 @@
 // come up. Times are differences to the record before. Files are written
 // front to back and may end anywhere: a reader takes what is whole.
 //
-// What is redacted is not in a trace: its length is, and that it is hidden.
+// What is redacted is not in a trace: its length is, and that it is hidden. Of
+// inner functions the parameters are in it, since nothing says what they mean.
+//
+// Version 1 had no functions of the guest's own, no changes of policies, no
+// fuel, and of memory only the caller's. It is not read any more.
 
 #ifndef CALLGATE_POLICY_TRIAL_TRACE_H_
 #define CALLGATE_POLICY_TRIAL_TRACE_H_
@@ -25,15 +29,17 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "policy/hook/decision.h"
+#include "policy/hook/policy_hook.h"
 #include "policy/trial/simulated_store.h"
 #include "runtime/call_hook.h"
 
 namespace callgate::policy::trial {
 
-inline constexpr char kTraceMagic[] = "cgtrace\x01";
+inline constexpr char kTraceMagic[] = "cgtrace\x02";
 inline constexpr size_t kTraceMagicBytes = 8;
 
 // What a reader takes, and a writer keeps to.
@@ -43,8 +49,11 @@ inline constexpr size_t kTraceStringsMax = 1 << 20;
 inline constexpr size_t kTraceStringsBytesMax = 64 << 20;
 inline constexpr size_t kTraceStoresMax = 1 << 20;
 inline constexpr size_t kTraceStoresAtOnceMax = 4096;
-inline constexpr size_t kTraceFunctionsMax = 1 << 20;   // of all Stores at once
-inline constexpr size_t kTraceRangesMax = 4096;         // of one call
+// Of all Stores at once, imported ones and probed ones together.
+inline constexpr size_t kTraceFunctionsMax = 1 << 20;
+inline constexpr size_t kTraceNamesMax = 16;     // of one probed function
+inline constexpr size_t kTraceLabelsMax = 64;    // of one module
+inline constexpr size_t kTraceRangesMax = 4096;  // of one call
 inline constexpr size_t kTraceRangeBytesMax = 1 << 20;  // of one call
 inline constexpr size_t kTracePathsMax = 64;            // of one call
 inline constexpr size_t kTraceMatchesMax = 1024;        // of one decision
@@ -61,7 +70,10 @@ struct TraceRecord {
     kLeaveHost,   // and that is over, of the last that was entered and has not
                   // left; not for one that was refused
     kGrowth,
-    kStoreGone,  // nothing of this Store follows
+    kStoreGone,      // nothing of this Store follows
+    kProbe,          // a function of the guest's own that will be entered
+    kEnterFunction,  // and is
+    kPolicies,       // other policies judge the Store from here on
   };
 
   Kind kind = Kind::kStore;
@@ -71,19 +83,40 @@ struct TraceRecord {
 
   // kStore.
   StoreFacts facts;
-  std::vector<std::string> policies;  // "name@version", in force
+  absl::flat_hash_map<std::string, std::string> module_labels;
+  // Host calls that it had made when the trace began to see it. If there were
+  // any, what its rules remember of them is not in the trace.
+  uint64_t calls_before = 0;
+  // kStore, kPolicies: "name@version", in force.
+  std::vector<std::string> policies;
+  // kPolicies: they came between two calls from outside; else with the host
+  // call that follows.
+  bool at_once = false;
 
-  // kFunction. Bindings of a Store are numbered from 0 likewise.
+  // kFunction. Bindings of a Store are numbered from 0 likewise. kProbe,
+  // kEnterFunction: so are probed functions, on their own.
   uint32_t binding = 0;
   std::string module;
   std::string name;
   FuncType type;
   std::optional<HostFunctionSpec> spec;
+  // kProbe, beside `module` and `type`: every name that it has, the one that
+  // rules see first; there is one at least.
+  std::vector<std::string> names;
+  uint32_t func_index = 0;
+  // kEnterFunction.
+  SimulatedStore::FunctionCall entry;
 
   // kBeginCall, kEndCall, kEnterHost.
   uint32_t depth = 0;
+  // kBeginCall, kEndCall: whose limits it runs under.
+  PolicyHook::Arming arming;
   // kEnterHost. `binding` is the call's.
   SimulatedStore::HostCall call;
+  // The hook has refused it, so that it has no leave.
+  bool refused = false;
+  // kLeaveHost; of an enter those of `call`, and of a function of `entry`.
+  StoreGauges gauges;
   // Some parameter is hidden, and 0 here.
   bool hides_parameters = false;
 
@@ -96,7 +129,8 @@ struct TraceRecord {
 
   GrowthEvent growth;
 
-  // Of all kinds from kBeginCall to kGrowth: what the hook said.
+  // Of all kinds from kBeginCall to kGrowth, and of kEnterFunction: what the
+  // hook said.
   TrialDecision decision;
 };
 

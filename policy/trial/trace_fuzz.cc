@@ -26,6 +26,9 @@ rules:
   - { id: path, when: 'has(args.path) && args.path.startsWith("/a")', action: deny }
   - { id: data, when: 'has(args.data) && size(args.data) > 3', action: alert }
   - { id: fd, when: 'has(args.fd.path) && args.fd.path == "/b"', action: trap, mode: audit }
+  - { id: grown, event: memory_grow, when: 'store.memory_bytes + store.fuel_used > 9', action: deny }
+  - { id: inner, event: function, function: 'par*', when: 'args.p0 > 2', action: log }
+  - { id: rich, when: 'store.fuel_used > 5', action: log }
   - { id: site, when: 'call.site == 7 || call.caller == "main"', action: log }
 )",
                                                           "nosy")

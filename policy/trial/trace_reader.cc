@@ -122,7 +122,8 @@ absl::StatusOr<bool> TraceReader::Next(TraceRecord* record) {
     if (found != magic) {
       return absl::InvalidArgumentError(absl::StrCat(
           "this is a trace of version ", static_cast<uint8_t>(found[7]),
-          "; version ", static_cast<uint8_t>(magic[7]), " can be read"));
+          "; version ", static_cast<uint8_t>(magic[7]),
+          " can be read, so record it anew"));
     }
     at_ = kTraceMagicBytes;
     offset_ = kTraceMagicBytes;
@@ -170,6 +171,7 @@ bool TraceReader::Payload(TraceRecord* record) {
     case TraceRecord::Kind::kEndCall:
       if (!Number(kU32Max, &depth)) return false;
       record->depth = static_cast<uint32_t>(depth);
+      if (!Arming(&record->arming)) return false;
       if (record->kind == TraceRecord::Kind::kEndCall && !Trap(record)) {
         return false;
       }
@@ -183,12 +185,100 @@ bool TraceReader::Payload(TraceRecord* record) {
     case TraceRecord::Kind::kStoreGone:
       gone_[store] = true;
       --stores_at_once_;
-      functions_ -= stores_[store].size();
+      functions_ -= stores_[store].size() + probes_[store].size();
       stores_[store] = {};
+      probes_[store] = {};
       return true;
+    case TraceRecord::Kind::kProbe:
+      return Probe(record);
+    case TraceRecord::Kind::kEnterFunction:
+      return Entry(record);
+    case TraceRecord::Kind::kPolicies: {
+      uint64_t at_once = 0;
+      if (!Number(1, &at_once)) return false;
+      record->at_once = at_once != 0;
+      return Policies(&record->policies);
+    }
     default:
       return false;
   }
+}
+
+bool TraceReader::Policies(std::vector<std::string>* policies) {
+  uint64_t count = 0;
+  if (!Number(kPoliciesMax, &count)) return false;
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!String(&policies->emplace_back())) return false;
+  }
+  return true;
+}
+
+bool TraceReader::Gauges(StoreGauges* gauges) {
+  uint64_t flags = 0;
+  if (!Number(kU64Max, &gauges->store_bytes) || !Number(3, &flags) ||
+      !Number(Fuel::kTankMax, &gauges->fuel_used)) {
+    return false;
+  }
+  gauges->metered = (flags & 1) != 0;
+  return (flags & 2) == 0 ||
+         Number(Fuel::kTankMax, &gauges->fuel_left.emplace());
+}
+
+bool TraceReader::Arming(PolicyHook::Arming* arming) {
+  uint64_t fuel = 0;
+  uint64_t flags = 0;
+  if (!Number(static_cast<uint64_t>(PolicyHook::Arming::Fuel::kOther), &fuel) ||
+      !Number(7, &flags)) {
+    return false;
+  }
+  arming->fuel = static_cast<PolicyHook::Arming::Fuel>(fuel);
+  arming->wall_is_budget = (flags & 1) != 0;
+  arming->cpu_is_budget = (flags & 2) != 0;
+  arming->stack = (flags & 4) != 0 ? Budget::kStackBytes : Budget::kCallDepth;
+  return true;
+}
+
+bool TraceReader::Probe(TraceRecord* record) {
+  std::vector<Function>& probes = probes_[record->store];
+  uint64_t number = 0;
+  uint64_t index = 0;
+  uint64_t count = 0;
+  if (++functions_ > kTraceFunctionsMax || !Number(kU32Max, &number) ||
+      number != probes.size() || !Number(kU32Max, &index) ||
+      !String(&record->module) || !Number(kTraceNamesMax, &count) ||
+      count == 0) {
+    return false;
+  }
+  record->binding = static_cast<uint32_t>(number);
+  record->func_index = static_cast<uint32_t>(index);
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!String(&record->names.emplace_back())) return false;
+  }
+  if (!Types(&record->type.params) || !Types(&record->type.results)) {
+    return false;
+  }
+  probes.push_back({record->type});
+  return true;
+}
+
+bool TraceReader::Entry(TraceRecord* record) {
+  SimulatedStore::FunctionCall& entry = record->entry;
+  const std::vector<Function>& probes = probes_[record->store];
+  uint64_t number = 0;
+  uint64_t depth = 0;
+  uint64_t caller = 0;
+  if (!Number(kU32Max, &number) || number >= probes.size() ||
+      !Number(kU32Max, &depth) || !Number(uint64_t{1} << 32, &caller) ||
+      !String(&entry.caller_name)) {
+    return false;
+  }
+  entry.probe = static_cast<uint32_t>(number);
+  entry.depth = static_cast<uint32_t>(depth);
+  entry.caller_index = IndexOf(caller);
+  for (const ValType type : probes[entry.probe].type.params) {
+    if (!Value(type, &entry.args.emplace_back())) return false;
+  }
+  return Gauges(&entry.gauges) && Decision(&record->decision);
 }
 
 bool TraceReader::Store(TraceRecord* record) {
@@ -196,14 +286,20 @@ bool TraceReader::Store(TraceRecord* record) {
   if (record->store != stores_.size() || stores_.size() >= kTraceStoresMax ||
       !String(&record->facts.store_id) || !String(&record->facts.tenant) ||
       !String(&record->facts.module_digest) ||
-      !String(&record->facts.module_name) || !Number(kPoliciesMax, &count)) {
+      !String(&record->facts.module_name) || !Number(kTraceLabelsMax, &count)) {
     return false;
   }
   for (uint64_t i = 0; i < count; ++i) {
-    if (!String(&record->policies.emplace_back())) return false;
+    std::string name;
+    if (!String(&name) || !String(&record->module_labels[name])) return false;
+  }
+  if (!Number(kU64Max / 2, &record->calls_before) ||
+      !Policies(&record->policies)) {
+    return false;
   }
   if (++stores_at_once_ > kTraceStoresAtOnceMax) return false;
   stores_.emplace_back();
+  probes_.emplace_back();
   live_calls_.push_back(0);
   gone_.push_back(false);
   return true;
@@ -303,12 +399,13 @@ bool TraceReader::Call(TraceRecord* record) {
     auto& [handle, path] = call.paths.emplace_back();
     if (!Number(kU64Max, &handle) || !String(&path)) return false;
   }
-  if (!Decision(&record->decision)) return false;
-  // One that the hook refused has no leave.
-  const bool refused =
-      record->decision.after_end || record->decision.verdict > Verdict::kDeny;
-  if (!refused && ++live_calls_[record->store] > kTraceDepthMax) return false;
-  return true;
+  uint64_t refused = 0;
+  if (!Gauges(&call.gauges.emplace()) || !Number(1, &refused) ||
+      !Decision(&record->decision)) {
+    return false;
+  }
+  record->refused = refused != 0;
+  return record->refused || ++live_calls_[record->store] <= kTraceDepthMax;
 }
 
 bool TraceReader::Leave(TraceRecord* record) {
@@ -343,7 +440,7 @@ bool TraceReader::Leave(TraceRecord* record) {
     }
     room -= bytes.size();
   }
-  return Decision(&record->decision);
+  return Gauges(&record->gauges) && Decision(&record->decision);
 }
 
 bool TraceReader::Growth(TraceRecord* record) {
@@ -353,7 +450,8 @@ bool TraceReader::Growth(TraceRecord* record) {
   uint64_t allowed = 0;
   if (!Number(1, &kind) || !Number(kU32Max, &index) ||
       !Number(kU64Max, &growth.current) || !Number(kU64Max, &growth.desired) ||
-      !Number(1, &allowed) || !Number(kU64Max, &growth.store_bytes)) {
+      !Number(1, &allowed) || !Number(kU64Max, &growth.store_bytes) ||
+      !Number(kU64Max, &growth.fuel_used)) {
     return false;
   }
   growth.kind = static_cast<GrowthEvent::Kind>(kind);
@@ -378,19 +476,20 @@ bool TraceReader::Decision(TrialDecision* decision) {
   }
   if (verdict == 0) return true;
   uint64_t would_be = 0;
-  uint64_t after_end = 0;
+  uint64_t flags = 0;
   uint64_t guest_errno = 0;
   int64_t delay = 0;
   uint64_t count = 0;
   if (!Number(static_cast<uint64_t>(Verdict::kQuarantineModule), &would_be) ||
-      would_be == 0 || !Number(1, &after_end) || !String(&decision->policy) ||
+      would_be == 0 || !Number(3, &flags) || !String(&decision->policy) ||
       !String(&decision->rule) || !Number(kU32Max, &guest_errno) ||
       !Signed(&delay) || !Number(kTraceMatchesMax, &count)) {
     return false;
   }
   decision->verdict = static_cast<Verdict>(verdict);
   decision->would_be = static_cast<Verdict>(would_be);
-  decision->after_end = after_end != 0;
+  decision->after_end = (flags & 1) != 0;
+  decision->unpaid = (flags & 2) != 0;
   decision->guest_errno = static_cast<uint32_t>(guest_errno);
   decision->delay = absl::Nanoseconds(delay);
   for (uint64_t i = 0; i < count; ++i) {

@@ -51,7 +51,12 @@ class TraceReader {
   bool Decision(TrialDecision* decision);
   bool Value(ValType type, RawValue* value);
   bool Types(std::vector<ValType>* types);
+  bool Gauges(StoreGauges* gauges);
+  bool Arming(PolicyHook::Arming* arming);
+  bool Policies(std::vector<std::string>* policies);
   bool Store(TraceRecord* record);
+  bool Probe(TraceRecord* record);
+  bool Entry(TraceRecord* record);
   bool ReadFunction(TraceRecord* record);
   bool Call(TraceRecord* record);
   bool Leave(TraceRecord* record);
@@ -76,8 +81,9 @@ class TraceReader {
   std::vector<std::string> strings_;
   size_t string_bytes_ = 0;
   std::vector<std::vector<Function>> stores_;
-  std::vector<uint32_t> live_calls_;  // by Store
-  std::vector<bool> gone_;            // by Store
+  std::vector<std::vector<Function>> probes_;  // by Store, likewise
+  std::vector<uint32_t> live_calls_;           // by Store
+  std::vector<bool> gone_;                     // by Store
   size_t stores_at_once_ = 0;
   size_t functions_ = 0;
   TrialClock before_;

@@ -23,6 +23,8 @@ TraceRecord StoreRecord() {
   record.at = At(0);
   record.facts = {"s1", "acme", "sha256:aa", "mod\xff"};
   record.policies = {"web@1", "base@2"};
+  record.module_labels = {{"class", "connector"}};
+  record.calls_before = 77;
   return record;
 }
 
@@ -65,6 +67,7 @@ TraceRecord EnterRecord() {
   record.call.memory.Add(100, "hello");
   record.call.memory.Add(200, std::string(3, '\0'), /*hidden=*/true);
   record.call.paths = {{3, "/config"}};
+  record.call.gauges = StoreGauges{131072, 500, 44, true};
   record.hides_parameters = true;
   record.decision.verdict = Verdict::kDeny;
   record.decision.would_be = Verdict::kTrap;
@@ -82,6 +85,7 @@ TraceRecord LeaveRecord() {
   record.at = At(1);  // clocks of several processors may step back
   record.ending = Ending::kAnswered;
   record.results = {RawValue::I32(76)};
+  record.gauges = StoreGauges{131073, 0, std::nullopt, false};
   return record;
 }
 
@@ -95,6 +99,7 @@ TraceRecord GrowthRecord() {
   record.growth.desired = uint64_t{1} << 40;
   record.growth.allowed = true;
   record.growth.store_bytes = 12;
+  record.growth.fuel_used = 13;
   return record;
 }
 
@@ -104,6 +109,9 @@ TraceRecord EndRecord() {
   record.at = At(4);
   record.depth = 1;
   record.trap = TrapCode::kOutOfFuel;
+  record.arming.fuel = PolicyHook::Arming::Fuel::kOther;
+  record.arming.cpu_is_budget = false;
+  record.arming.stack = Budget::kStackBytes;
   record.decision.delay = absl::Milliseconds(5);
   record.decision.rule = "slow";
   record.decision.policy = "web";
@@ -111,6 +119,39 @@ TraceRecord EndRecord() {
   record.decision.would_be = Verdict::kThrottle;
   record.decision.matches = {
       {"web", "slow", Verdict::kThrottle, Mode::kEnforce}};
+  return record;
+}
+
+TraceRecord ProbeRecord() {
+  TraceRecord record;
+  record.kind = Kind::kProbe;
+  record.at = At(3);
+  record.module = "m";
+  record.names = {"parse", "exported"};
+  record.func_index = 9;
+  record.type.params = {ValType::kI32, ValType::kFuncRef};
+  return record;
+}
+
+TraceRecord EntryRecord() {
+  TraceRecord record;
+  record.kind = Kind::kEnterFunction;
+  record.at = At(3);
+  record.entry.args = {RawValue::I32(5), RawValue::I64(0x7fff12345678)};
+  record.entry.depth = 3;
+  record.entry.caller_index = 8;
+  record.entry.caller_name = "main";
+  record.entry.gauges = StoreGauges{1, 2, std::nullopt, true};
+  record.decision.unpaid = true;
+  return record;
+}
+
+TraceRecord PoliciesRecord() {
+  TraceRecord record;
+  record.kind = Kind::kPolicies;
+  record.at = At(3);
+  record.at_once = true;
+  record.policies = {"web@2"};
   return record;
 }
 
@@ -132,7 +173,8 @@ std::vector<TraceRecord> Sample() {
   gone.kind = Kind::kStoreGone;
   gone.at = At(5);
   return {StoreRecord(), FunctionRecord(), begin,       EnterRecord(),
-          LeaveRecord(), GrowthRecord(),   EndRecord(), gone};
+          LeaveRecord(), GrowthRecord(),   EndRecord(), ProbeRecord(),
+          EntryRecord(), PoliciesRecord(), gone};
 }
 
 TEST(TraceTest, ReadsBackWhatIsWritten) {
@@ -146,10 +188,12 @@ TEST(TraceTest, ReadsBackWhatIsWritten) {
   }
   read.pop_back();
   EXPECT_FALSE(reader.cut_off());
-  ASSERT_EQ(read.size(), 8u);
+  ASSERT_EQ(read.size(), 11u);
   EXPECT_EQ(read[0].facts.module_name, "mod\xff");
   EXPECT_THAT(read[0].policies, testing::ElementsAre("web@1", "base@2"));
   EXPECT_EQ(read[0].at.wall, At(0).wall);
+  EXPECT_EQ(read[0].module_labels, StoreRecord().module_labels);
+  EXPECT_EQ(read[0].calls_before, 77u);
   EXPECT_EQ(read[1].type, FunctionRecord().type);
   ASSERT_TRUE(read[1].spec.has_value());
   EXPECT_TRUE(read[1].spec->errno_result);
@@ -166,6 +210,12 @@ TEST(TraceTest, ReadsBackWhatIsWritten) {
   EXPECT_EQ(enter.call.caller_name, "main");
   EXPECT_EQ(enter.call.depth, 4u);
   EXPECT_EQ(enter.call.paths, wanted.call.paths);
+  ASSERT_TRUE(enter.call.gauges.has_value());
+  EXPECT_EQ(enter.call.gauges->store_bytes, 131072u);
+  EXPECT_EQ(enter.call.gauges->fuel_used, 500u);
+  EXPECT_EQ(enter.call.gauges->fuel_left, 44u);
+  EXPECT_TRUE(enter.call.gauges->metered);
+  EXPECT_FALSE(enter.refused);
   EXPECT_TRUE(enter.hides_parameters);
   EXPECT_TRUE(enter.decision.SaysTheSame(wanted.decision));
   EXPECT_EQ(enter.at.monotonic, At(2).monotonic);
@@ -179,11 +229,33 @@ TEST(TraceTest, ReadsBackWhatIsWritten) {
   EXPECT_EQ(read[4].ending, Ending::kAnswered);
   EXPECT_EQ(read[4].results[0].u32(), 76u);
   EXPECT_EQ(read[4].at.monotonic, At(1).monotonic);
+  EXPECT_EQ(read[4].gauges.store_bytes, 131073u);
+  EXPECT_EQ(read[4].gauges.fuel_left, std::nullopt);
+  EXPECT_FALSE(read[4].gauges.metered);
+  EXPECT_EQ(read[5].growth.fuel_used, 13u);
   EXPECT_EQ(read[5].growth.desired, uint64_t{1} << 40);
   EXPECT_EQ(read[5].growth.kind, GrowthEvent::Kind::kTable);
   EXPECT_EQ(read[6].trap, TrapCode::kOutOfFuel);
   EXPECT_TRUE(read[6].decision.SaysTheSame(EndRecord().decision));
-  EXPECT_EQ(read[7].kind, Kind::kStoreGone);
+  EXPECT_EQ(read[6].arming.fuel, PolicyHook::Arming::Fuel::kOther);
+  EXPECT_TRUE(read[6].arming.wall_is_budget);
+  EXPECT_FALSE(read[6].arming.cpu_is_budget);
+  EXPECT_EQ(read[6].arming.stack, Budget::kStackBytes);
+  EXPECT_EQ(read[7].names, ProbeRecord().names);
+  EXPECT_EQ(read[7].func_index, 9u);
+  EXPECT_EQ(read[7].module, "m");
+  EXPECT_EQ(read[7].type, ProbeRecord().type);
+  EXPECT_EQ(read[8].entry.args[0].u32(), 5u);
+  // No reference leaves the process.
+  EXPECT_EQ(read[8].entry.args[1].u64(), 0u);
+  EXPECT_EQ(read[8].entry.depth, 3u);
+  EXPECT_EQ(read[8].entry.caller_index, 8u);
+  EXPECT_EQ(read[8].entry.caller_name, "main");
+  EXPECT_EQ(read[8].entry.gauges.fuel_used, 2u);
+  EXPECT_TRUE(read[8].decision.unpaid);
+  EXPECT_TRUE(read[9].at_once);
+  EXPECT_THAT(read[9].policies, testing::ElementsAre("web@2"));
+  EXPECT_EQ(read[10].kind, Kind::kStoreGone);
 }
 
 TEST(TraceTest, NamesAreWrittenOnce) {
@@ -214,7 +286,7 @@ TEST(TraceTest, ATraceMayEndAnywhere) {
     EXPECT_GE(records, most);
     most = records;
   }
-  EXPECT_EQ(most, 8u);
+  EXPECT_EQ(most, 11u);
 }
 
 absl::Status StatusOf(absl::string_view bytes) {
@@ -246,9 +318,13 @@ TEST(TraceTest, OtherFilesAndVersionsAreRefusedByName) {
                      "ELF....")
                 .message(),
             "this is not a trace");
-  EXPECT_THAT(std::string(StatusOf("cgtrace\x02").message()),
-              HasSubstr("a trace of version 2; version 1 can be read"));
-  EXPECT_TRUE(StatusOf("cgtrace\x01").ok());
+  EXPECT_THAT(
+      std::string(StatusOf("cgtrace\x01").message()),
+      HasSubstr("a trace of version 1; version 2 can be read, so record "
+                "it anew"));
+  EXPECT_THAT(std::string(StatusOf("cgtrace\x03").message()),
+              HasSubstr("a trace of version 3; version 2 can be read"));
+  EXPECT_TRUE(StatusOf("cgtrace\x02").ok());
 }
 
 // Each of these has a good checksum and is wrong inside.
@@ -284,6 +360,15 @@ TEST(TraceTest, RecordsThatCannotBeAreRefused) {
   TraceRecord store = StoreRecord();
   store.at.wall = absl::UnixEpoch() - absl::Seconds(1);
   EXPECT_TRUE(refused({store}));
+  // More than a tank holds.
+  TraceRecord rich = EnterRecord();
+  rich.call.gauges->fuel_used = Fuel::kTankMax + 1;
+  EXPECT_TRUE(refused({StoreRecord(), FunctionRecord(), rich}));
+  // A leave of what was refused.
+  TraceRecord stopped = EnterRecord();
+  stopped.refused = true;
+  EXPECT_TRUE(
+      refused({StoreRecord(), FunctionRecord(), stopped, LeaveRecord()}));
   // A memory that shrinks.
   TraceRecord growth = GrowthRecord();
   growth.growth.desired = 1;

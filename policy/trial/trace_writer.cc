@@ -51,22 +51,43 @@ absl::Status TraceWriter::Write(const TraceRecord& record) {
       too_large_ = types_.size() >= kTraceStoresMax ||
                    ++stores_at_once_ > kTraceStoresAtOnceMax;
       types_.emplace_back();
+      probes_.emplace_back();
       String(record.facts.store_id);
       String(record.facts.tenant);
       String(record.facts.module_digest);
       String(record.facts.module_name);
+      if (record.module_labels.size() > kTraceLabelsMax) too_large_ = true;
+      Number(record.module_labels.size());
+      for (const auto& [name, value] : record.module_labels) {
+        String(name);
+        String(value);
+      }
+      Number(record.calls_before);
       Number(record.policies.size());
       for (const std::string& policy : record.policies) String(policy);
+      break;
+    case TraceRecord::Kind::kPolicies:
+      Number(record.at_once ? 1u : 0u);
+      Number(record.policies.size());
+      for (const std::string& policy : record.policies) String(policy);
+      break;
+    case TraceRecord::Kind::kProbe:
+      Probe(record);
+      break;
+    case TraceRecord::Kind::kEnterFunction:
+      Entry(record);
       break;
     case TraceRecord::Kind::kFunction:
       Function(record);
       break;
     case TraceRecord::Kind::kBeginCall:
       Number(record.depth);
+      Arming(record.arming);
       Decision(record.decision);
       break;
     case TraceRecord::Kind::kEndCall:
       Number(record.depth);
+      Arming(record.arming);
       Number(record.trap ? static_cast<uint64_t>(*record.trap) + 1 : 0);
       Decision(record.decision);
       break;
@@ -87,6 +108,7 @@ absl::Status TraceWriter::Write(const TraceRecord& record) {
         Number(address);
         Bytes(bytes);
       }
+      Gauges(record.gauges);
       Decision(record.decision);
       break;
     }
@@ -95,14 +117,16 @@ absl::Status TraceWriter::Write(const TraceRecord& record) {
       Number(record.growth.index);
       Number(record.growth.current);
       Number(record.growth.desired);
-      Number(record.growth.allowed ? 1 : 0);
+      Number(record.growth.allowed ? 1u : 0u);
       Number(record.growth.store_bytes);
+      Number(record.growth.fuel_used);
       Decision(record.decision);
       break;
     case TraceRecord::Kind::kStoreGone:
       --stores_at_once_;
-      functions_ -= types_[record.store].size();
+      functions_ -= types_[record.store].size() + probes_[record.store].size();
       types_[record.store] = {};
+      probes_[record.store] = {};
       break;
   }
   if (too_large_ || record_.size() + 1 > kTraceRecordBytesMax) {
@@ -168,13 +192,13 @@ void TraceWriter::Time(const TrialClock& at) {
 
 void TraceWriter::Decision(const TrialDecision& decision) {
   // Nothing to say is the usual thing.
-  if (decision.matches.empty() && !decision.after_end) {
+  if (decision.matches.empty() && !decision.after_end && !decision.unpaid) {
     Number(0);
     return;
   }
   Number(static_cast<uint64_t>(decision.verdict));
   Number(static_cast<uint64_t>(decision.would_be));
-  Number(decision.after_end ? 1 : 0);
+  Number((decision.after_end ? 1u : 0u) + (decision.unpaid ? 2u : 0u));
   String(decision.policy);
   String(decision.rule);
   Number(decision.guest_errno);
@@ -197,7 +221,65 @@ void TraceWriter::Value(ValType type, RawValue value) {
     }
     return;
   }
-  Number(value.u64());
+  // What a reference is nobody can say later.
+  Number(type == ValType::kFuncRef || type == ValType::kExternRef
+             ? 0
+             : value.u64());
+}
+
+void TraceWriter::Gauges(const StoreGauges& gauges) {
+  Number(gauges.store_bytes);
+  Number((gauges.metered ? 1u : 0u) + (gauges.fuel_left.has_value() ? 2u : 0u));
+  Number(gauges.fuel_used);
+  if (gauges.fuel_left.has_value()) Number(*gauges.fuel_left);
+}
+
+void TraceWriter::Arming(const PolicyHook::Arming& arming) {
+  Number(static_cast<uint64_t>(arming.fuel));
+  Number((arming.wall_is_budget ? 1u : 0u) + (arming.cpu_is_budget ? 2u : 0u) +
+         (arming.stack == Budget::kStackBytes ? 4u : 0u));
+}
+
+void TraceWriter::Types(const FuncType& type) {
+  for (const auto* list : {&type.params, &type.results}) {
+    Number(list->size());
+    for (const ValType each : *list) {
+      record_.push_back(static_cast<char>(each));
+    }
+  }
+}
+
+void TraceWriter::Probe(const TraceRecord& record) {
+  std::vector<FuncType>& types = probes_[record.store];
+  CALLGATE_CHECK(record.binding == types.size(), "numbers come in order");
+  CALLGATE_CHECK(!record.names.empty(), "there is a name, if an empty one");
+  types.push_back(record.type);
+  if (++functions_ > kTraceFunctionsMax ||
+      record.names.size() > kTraceNamesMax) {
+    too_large_ = true;
+  }
+  Number(record.binding);
+  Number(record.func_index);
+  String(record.module);
+  Number(record.names.size());
+  for (const std::string& name : record.names) String(name);
+  Types(record.type);
+}
+
+void TraceWriter::Entry(const TraceRecord& record) {
+  const SimulatedStore::FunctionCall& entry = record.entry;
+  const FuncType& type = probes_[record.store][entry.probe];
+  CALLGATE_CHECK(entry.args.size() == type.params.size(),
+                 "a call has its function's parameters");
+  Number(entry.probe);
+  Number(entry.depth);
+  Number(entry.caller_index == kNoIndex ? 0 : uint64_t{entry.caller_index} + 1);
+  String(entry.caller_name);
+  for (size_t i = 0; i < entry.args.size(); ++i) {
+    Value(type.params[i], entry.args[i]);
+  }
+  Gauges(entry.gauges);
+  Decision(record.decision);
 }
 
 void TraceWriter::Function(const TraceRecord& record) {
@@ -208,15 +290,10 @@ void TraceWriter::Function(const TraceRecord& record) {
   Number(record.binding);
   String(record.module);
   String(record.name);
-  for (const auto* list : {&record.type.params, &record.type.results}) {
-    Number(list->size());
-    for (const ValType type : *list) {
-      record_.push_back(static_cast<char>(type));
-    }
-  }
-  Number(record.spec ? 1 : 0);
+  Types(record.type);
+  Number(record.spec ? 1u : 0u);
   if (!record.spec) return;
-  Number(record.spec->errno_result ? 1 : 0);
+  Number(record.spec->errno_result ? 1u : 0u);
   Number(record.spec->args.size());
   for (const ArgSpec& arg : record.spec->args) {
     String(arg.name);
@@ -225,7 +302,7 @@ void TraceWriter::Function(const TraceRecord& record) {
     Number(arg.len_index == kNoIndex ? 0 : uint64_t{arg.len_index} + 1);
     Number(arg.dir_index == kNoIndex ? 0 : uint64_t{arg.dir_index} + 1);
     Number(arg.max_bytes);
-    Number(arg.redact ? 1 : 0);
+    Number(arg.redact ? 1u : 0u);
   }
 }
 
@@ -238,7 +315,7 @@ void TraceWriter::Call(const TraceRecord& record) {
   Number(call.depth);
   Number(call.caller_index == kNoIndex ? 0 : uint64_t{call.caller_index} + 1);
   String(call.caller_name);
-  Number(record.hides_parameters ? 1 : 0);
+  Number(record.hides_parameters ? 1u : 0u);
   for (size_t i = 0; i < call.args.size(); ++i) {
     Value(type.params[i], call.args[i]);
   }
@@ -251,7 +328,7 @@ void TraceWriter::Call(const TraceRecord& record) {
   }
   for (const SparseMemory::Range& range : call.memory.ranges()) {
     Number(range.address);
-    Number(range.hidden ? 1 : 0);
+    Number(range.hidden ? 1u : 0u);
     if (range.hidden) {
       Number(range.bytes.size());
     } else {
@@ -263,6 +340,8 @@ void TraceWriter::Call(const TraceRecord& record) {
     Number(handle);
     String(path);
   }
+  Gauges(call.gauges.value_or(StoreGauges()));
+  Number(record.refused ? 1u : 0u);
   Decision(record.decision);
 }
 

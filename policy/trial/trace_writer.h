@@ -38,15 +38,21 @@ class TraceWriter {
   void Time(const TrialClock& at);
   void Decision(const TrialDecision& decision);
   void Value(ValType type, RawValue value);
+  void Gauges(const StoreGauges& gauges);
+  void Arming(const PolicyHook::Arming& arming);
+  void Types(const FuncType& type);
   void Call(const TraceRecord& record);
   void Function(const TraceRecord& record);
+  void Probe(const TraceRecord& record);
+  void Entry(const TraceRecord& record);
   // Frames `payload` and appends it to out_.
   void Frame(TraceRecord::Kind kind, absl::string_view payload);
 
   std::string* const out_;
   absl::flat_hash_map<std::string, uint32_t> strings_;
   size_t string_bytes_ = 0;
-  std::vector<std::vector<FuncType>> types_;  // by Store and binding
+  std::vector<std::vector<FuncType>> types_;   // by Store and binding
+  std::vector<std::vector<FuncType>> probes_;  // by Store and number
   size_t functions_ = 0;
   size_t stores_at_once_ = 0;
   TrialClock before_;

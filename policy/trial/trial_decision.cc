@@ -23,6 +23,7 @@ std::string TrialDecision::ToString() const {
     absl::StrAppend(&text, ", under audit ", VerdictName(would_be));
   }
   if (!rule.empty()) absl::StrAppend(&text, " by ", policy, "/", rule);
+  if (unpaid) absl::StrAppend(&text, ", stopped for want of fuel");
   return text;
 }
 
@@ -30,7 +31,8 @@ bool TrialDecision::SaysTheSame(const TrialDecision& other) const {
   return verdict == other.verdict && would_be == other.would_be &&
          policy == other.policy && rule == other.rule &&
          guest_errno == other.guest_errno && delay == other.delay &&
-         after_end == other.after_end && matches == other.matches;
+         after_end == other.after_end && unpaid == other.unpaid &&
+         matches == other.matches;
 }
 
 void TrialDecision::Add(const DecisionRecord& record) {
@@ -63,6 +65,8 @@ void TrialDecision::Finish(Disposition disposition,
     rule = end.rule;
     message = end.reason;
     after_end = true;
+  } else if (disposition == Disposition::kRefuse && matches.empty()) {
+    unpaid = true;
   }
   std::sort(matches.begin(), matches.end(), [](const Match& a, const Match& b) {
     return std::tie(a.policy, a.rule, a.verdict, a.mode) <

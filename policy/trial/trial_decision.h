@@ -44,13 +44,12 @@ struct TrialDecision {
   std::vector<Match> matches;
   // The Store had been ended before; the verdict is the one that did it.
   bool after_end = false;
+  // It was refused without a verdict: its price in fuel could not be paid.
+  bool unpaid = false;
   // The hook copied bytes that are not the guest's: hidden by a redaction, or
   // not known at all.
   bool read_hidden = false;
   bool read_unknown = false;
-  // The hook asked for the bytes of all memories, which nobody recorded, and
-  // was told those of the caller's.
-  bool read_store_bytes = false;
   // What conditions said; views into the policies.
   std::vector<ConditionAnswer> answers;
 

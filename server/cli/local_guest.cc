@@ -4,11 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/compiler/policy_compiler.h"
+#include "policy/file/policy_file.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
 #include "server/cli/quoted.h"
 #include "server/cli/run_request.h"
 #include "server/cli/values.h"
+#include "server/tested_policies.h"
 
 namespace callgate::cli {
 
@@ -22,9 +24,18 @@ std::vector<StubImport> StubsOf(const std::vector<StubOption>& options) {
 
 OrFailure<std::shared_ptr<const policy::Policy>> CompilePolicyOf(
     const PolicyText& text) {
-  policy::CompileResult compiled =
-      policy::CompilePolicyText(text.text, text.filename);
-  if (!compiled.ok()) {
+  policy::LoadResult loaded = policy::LoadPolicy(text.text, text.filename);
+  policy::CompileResult compiled;
+  if (loaded.ok()) {
+    compiled = policy::CompilePolicy(*loaded.file);
+  } else {
+    compiled.problems = std::move(loaded.problems);
+  }
+  // As a daemon would have it.
+  if (compiled.ok()) {
+    compiled.problems = TryPolicy(*loaded.file, compiled.policy);
+  }
+  if (!compiled.problems.empty()) {
     Failure failure;
     failure.exit_code = kExitPolicyRefused;
     failure.message =

@@ -180,10 +180,13 @@ int TraceLs(const Arguments& arguments) {
       {"NAME", "BEGUN", "ENDED", "BYTES", "STATE"}};
   for (const v1::Trace& trace : response.traces()) {
     absl::StrAppend(&lines, MessageJson(trace), "\n");
-    rows.push_back({EscapeText(BareName(trace.name())),
-                    TimeText(trace.start_time()), TimeText(trace.end_time()),
-                    absl::StrCat(trace.size_bytes()),
-                    trace.recording() ? "recording" : "complete"});
+    rows.push_back(
+        {EscapeText(BareName(trace.name())), TimeText(trace.start_time()),
+         TimeText(trace.end_time()), absl::StrCat(trace.size_bytes()),
+         trace.recording() ? "recording"
+         : trace.end_reason().empty()
+             ? "complete"
+             : EscapeText(absl::StrCat("ended: ", trace.end_reason()))});
   }
   return Print(arguments.Has("json") ? lines : TextTable(rows));
 }
@@ -193,6 +196,7 @@ int TraceRm(const Arguments& arguments) {
   if (!connection.ok()) return Report(connection.failure());
   const std::unique_ptr<v1::TrialService::Stub> stub =
       v1::TrialService::NewStub(connection->channel());
+  int exit_code = kExitOk;
   for (const std::string& name : arguments.operands()) {
     grpc::ClientContext context;
     SetCallDeadline(context);
@@ -200,9 +204,12 @@ int TraceRm(const Arguments& arguments) {
     request.set_name(absl::StrCat("traces/", BareName(name)));
     v1::DeleteTraceResponse response;
     const grpc::Status status = stub->DeleteTrace(&context, request, &response);
-    if (!status.ok()) return Report(connection->Explain(status));
+    if (status.ok()) continue;
+    // The others go all the same.
+    exit_code = Report(connection->Explain(status));
+    if (exit_code == kExitNoDaemon) break;
   }
-  return kExitOk;
+  return exit_code;
 }
 
 int PolicyReplay(const Arguments& arguments) {
@@ -235,6 +242,16 @@ int PolicyReplay(const Arguments& arguments) {
   if (!status.ok()) return Report(connection->Explain(status));
   for (const std::string& warning : response.warnings()) {
     Say(absl::StrCat("warning: ", warning));
+  }
+  if (response.events() == 0) {
+    Say(response.stores_left_out() > 0
+            ? "the replay shows nothing: no Store of what was recorded is one "
+              "that the policy is for; --alone judges every Store by it"
+        : response.stores() > 0
+            ? "the replay shows nothing: in that time the Stores that were "
+              "recorded did nothing"
+            : "the replay shows nothing: no Store did anything while it was "
+              "recorded");
   }
   return Print(arguments.Has("json") ? absl::StrCat(MessageJson(response), "\n")
                                      : ReplayText(response));

@@ -21,6 +21,7 @@
 #include "server/policy_rollout.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
+#include "server/tested_policies.h"
 #include "server/timer.h"
 #include "server/traces/trace_library.h"
 #include "server/worker_pool.h"
@@ -42,6 +43,7 @@ struct ServiceParts {
   policy::RuleStates& rule_states;
   events::EventLog& events;
   Explanations& explanations;
+  TestedPolicies& tested_policies;
   // Null: the operator wants no traces.
   traces::TraceLibrary* traces;
   metrics::Metrics& metrics;

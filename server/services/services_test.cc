@@ -42,9 +42,9 @@ std::string Scratch() {
 
 Config TestConfig() {
   Config config;
-  config.compiler = absl::StrCat(getenv("TEST_SRCDIR"), "/",
-                                 getenv("TEST_WORKSPACE"),
-                                 "/server/callgate-compile");
+  config.compiler =
+      absl::StrCat(getenv("TEST_SRCDIR"), "/", getenv("TEST_WORKSPACE"),
+                   "/server/callgate-compile");
   config.listen = "127.0.0.1:0";
   config.metrics = "127.0.0.1:0";
   config.data = Scratch() + "/data";
@@ -684,8 +684,7 @@ TEST_F(ServicesTest, ACancelledCallInterruptsTheGuest) {
     v1::GetStoreRequest request;
     request.set_name(store);
     ASSERT_TRUE(client().stores().GetStore(&get, request, &seen).ok());
-  } while (seen.state() != v1::STORE_STATE_RUNNING &&
-           absl::Now() < patience);
+  } while (seen.state() != v1::STORE_STATE_RUNNING && absl::Now() < patience);
   EXPECT_EQ(seen.state(), v1::STORE_STATE_RUNNING);
   context.TryCancel();
   caller.join();
@@ -707,8 +706,7 @@ TEST_F(ServicesTest, KillReachesAGuestThatRuns) {
     v1::GetStoreRequest request;
     request.set_name(store);
     ASSERT_TRUE(client().stores().GetStore(&get, request, &seen).ok());
-  } while (seen.state() != v1::STORE_STATE_RUNNING &&
-           absl::Now() < patience);
+  } while (seen.state() != v1::STORE_STATE_RUNNING && absl::Now() < patience);
   EXPECT_EQ(seen.state(), v1::STORE_STATE_RUNNING);
   v1::Store killed;
   ASSERT_TRUE(client().Kill(store, &killed).ok());
@@ -792,6 +790,33 @@ TEST_F(ServicesTest, AnInlinePolicyTightens) {
   EXPECT_EQ(event.call().import_name(), "random_get");
   EXPECT_EQ(event.module_digest(), store.module_digest());
   EXPECT_FALSE(event.decision_id().empty());
+}
+
+TEST_F(ServicesTest, AnInlinePolicyHasToPassItsTests) {
+  v1::CreateStoreRequest request = StoreOf(client().Push(kGuest));
+  const auto policy = [](const std::string& verdict) {
+    return absl::StrCat(
+        "api_version: callgate.policy/v1\nkind: Policy\n"
+        "metadata: { name: tested }\n"
+        "imports: [{ id: no-random, import: "
+        "wasi_snapshot_preview1.random_get, action: deny }]\n"
+        "tests:\n"
+        "  - name: dice are out\n"
+        "    events: [ { import: wasi_snapshot_preview1.random_get } ]\n"
+        "    expect: [ { event: 0, verdict: ",
+        verdict, " } ]\n");
+  };
+  request.mutable_config()->set_inline_policy(policy("allow"));
+  request.mutable_config()->set_inline_policy_file_name("mine.yaml");
+  v1::Store store;
+  const grpc::Status failed = client().Create(request, &store);
+  EXPECT_EQ(Show(failed), "3 POLICY_INVALID");
+  EXPECT_THAT(failed.error_message(),
+              testing::AllOf(HasSubstr("mine.yaml:8:"),
+                             HasSubstr("expected allow; it was deny")));
+  request.mutable_config()->set_inline_policy(policy("deny"));
+  const grpc::Status passed = client().Create(request, &store);
+  EXPECT_TRUE(passed.ok()) << passed.error_message();
 }
 
 TEST_F(ServicesTest, QuarantineEndsEveryStoreOfTheModule) {
@@ -1253,8 +1278,7 @@ TEST(DaemonTest, BoundsAreHeldAndSecondDaemonsRefused) {
     v1::GetStoreRequest wanted;
     wanted.set_name(store.name());
     ASSERT_TRUE(client.stores().GetStore(&get, wanted, &seen).ok());
-  } while (seen.state() != v1::STORE_STATE_RUNNING &&
-           absl::Now() < patience);
+  } while (seen.state() != v1::STORE_STATE_RUNNING && absl::Now() < patience);
   EXPECT_EQ(seen.state(), v1::STORE_STATE_RUNNING);
   v1::InvokeResponse response;
   EXPECT_EQ(Show(client.Invoke(store.name(), "add", {1, 2}, &response)),

@@ -72,11 +72,22 @@ absl::Status CheckQuarantine(const ServiceParts& parts,
                    events::EscapeText(record.reason, 512)));
 }
 
+// As for a policy that is applied: it has to pass its own tests, too.
 absl::StatusOr<std::shared_ptr<const policy::Policy>> CompileInline(
-    absl::string_view text, absl::string_view file_name) {
-  policy::CompileResult compiled = policy::CompilePolicyText(
-      text, file_name.empty() ? "inline policy" : file_name);
-  if (compiled.ok()) return std::move(compiled.policy);
+    TestedPolicies& tested, absl::string_view text,
+    absl::string_view file_name) {
+  policy::LoadResult loaded =
+      policy::LoadPolicy(text, file_name.empty() ? "inline policy" : file_name);
+  policy::CompileResult compiled;
+  if (loaded.ok()) {
+    compiled = policy::CompilePolicy(*loaded.file);
+  } else {
+    compiled.problems = std::move(loaded.problems);
+  }
+  if (compiled.ok()) {
+    compiled.problems = tested.Test(*loaded.file, compiled.policy);
+  }
+  if (compiled.problems.empty()) return std::move(compiled.policy);
   std::vector<std::pair<std::string, std::string>> violations;
   for (const policy::Problem& problem : compiled.problems) {
     violations.emplace_back(
@@ -92,11 +103,12 @@ absl::StatusOr<std::shared_ptr<const policy::Policy>> CompileInline(
       violations);
 }
 
-absl::StatusOr<PolicyChoice> ChoiceOf(const v1::StoreConfig& config) {
+absl::StatusOr<PolicyChoice> ChoiceOf(const ServiceParts& parts,
+                                      const v1::StoreConfig& config) {
   PolicyChoice choice;
   if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
-    auto compiled =
-        CompileInline(config.inline_policy(), config.inline_policy_file_name());
+    auto compiled = CompileInline(parts.tested_policies, config.inline_policy(),
+                                  config.inline_policy_file_name());
     if (!compiled.ok()) return compiled.status();
     choice.inline_policy = *std::move(compiled);
   } else if (!config.policy().empty()) {
@@ -183,7 +195,7 @@ absl::StatusOr<PolicyList> SelectPolicies(
     const ServiceParts& parts, const std::string& tenant,
     const std::map<std::string, std::string>& module_labels,
     const v1::StoreConfig& config) {
-  const absl::StatusOr<PolicyChoice> choice = ChoiceOf(config);
+  const absl::StatusOr<PolicyChoice> choice = ChoiceOf(parts, config);
   if (!choice.ok()) return choice.status();
   return SelectPolicies(*parts.policies.current(), tenant, module_labels,
                         *choice);
@@ -225,9 +237,10 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
   status = CheckQuarantine(parts, tenant, *digest);
   if (!status.ok()) return status;
   absl::StatusOr<PolicyChoice> choice = absl::UnavailableError("");
-  const auto choose = [&] { choice = ChoiceOf(config); };
+  const auto choose = [&] { choice = ChoiceOf(parts, config); };
   if (config.policy_choice_case() == v1::StoreConfig::kInlinePolicy) {
-    // Compiling one computes, for long, and lets nobody else run meanwhile.
+    // Compiling and testing one computes, for long, and lets nobody else run
+    // meanwhile.
     RunAside(parts.asides, choose);
   } else {
     choose();

@@ -43,6 +43,7 @@ v1::Trace TraceToProto(const traces::TraceInfo& trace) {
   *message.mutable_end_time() = ToProto(trace.end);
   message.set_size_bytes(trace.bytes);
   message.set_recording(trace.recording);
+  message.set_end_reason(trace.end_reason);
   return message;
 }
 
@@ -160,6 +161,9 @@ grpc::ServerUnaryReactor* TrialService::StopTrace(
         const absl::StatusOr<traces::TraceLibrary*> traces = Traces();
         if (!traces.ok()) return traces.status();
         const absl::StatusOr<traces::TraceInfo> trace = (*traces)->Stop();
+        if (!trace.ok() && !absl::IsFailedPrecondition(trace.status())) {
+          return trace.status();
+        }
         if (!trace.ok()) {
           return WithReason(absl::NotFoundError(trace.status().message()),
                             reason::kTraceNotFound);

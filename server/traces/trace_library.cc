@@ -91,6 +91,7 @@ class TraceLibrary::File final : public policy::trial::TraceSink {
       return absl::ResourceExhaustedError("the trace has had its time");
     }
     const absl::MutexLock lock(&mu_);
+    if (!failed_.ok()) return failed_;
     while (size_ + bytes.size() + others_ > bytes_max_) {
       const uint64_t before = others_;
       if (before > 0) others_ = make_room_();
@@ -103,24 +104,25 @@ class TraceLibrary::File final : public policy::trial::TraceSink {
     return buffer_.size() < kBufferBytes ? absl::OkStatus() : Write();
   }
 
-  // To the disk, or at least to the system.
-  void Flush() {
+  // To the disk, or at least to the system. After a failure nothing more is
+  // written: what would follow belongs behind what is missing.
+  absl::Status Flush() {
     const absl::MutexLock lock(&mu_);
-    Write().IgnoreError();
+    return failed_.ok() ? Write() : failed_;
   }
 
   TraceInfo info() const {
     const absl::MutexLock lock(&mu_);
-    return {name_, begin_, until_, size_, true};
+    return {name_, begin_, until_, size_, true, ""};
   }
   const std::string& name() const { return name_; }
   absl::Time until() const { return until_; }
 
  private:
   absl::Status Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    const absl::Status status = WriteWhole(fd_, buffer_);
+    failed_ = WriteWhole(fd_, buffer_);
     buffer_.clear();
-    return status;
+    return failed_;
   }
 
   const std::string name_;
@@ -132,6 +134,7 @@ class TraceLibrary::File final : public policy::trial::TraceSink {
 
   mutable absl::Mutex mu_;
   std::string buffer_ ABSL_GUARDED_BY(mu_);
+  absl::Status failed_ ABSL_GUARDED_BY(mu_);
   uint64_t size_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t others_ ABSL_GUARDED_BY(mu_) = 0;  // bytes of all other traces
 };
@@ -159,7 +162,19 @@ absl::StatusOr<std::unique_ptr<TraceLibrary>> TraceLibrary::Open(
 
 TraceLibrary::~TraceLibrary() {
   const absl::MutexLock lock(&mu_);
-  End();
+  End().IgnoreError();
+}
+
+void TraceLibrary::Tell(const Ended& ended) const {
+  if (ended.has_value() && options_.on_end) options_.on_end(*ended);
+}
+
+absl::Status TraceLibrary::NoTrace(absl::string_view name) const {
+  return absl::NotFoundError(absl::StrCat(
+      "there is no trace ", events::EscapeText(name, 80),
+      "; `callgate trace ls` lists those there are, and one goes when it is "
+      "older than ",
+      absl::FormatDuration(options_.age_max), " or another needs its room"));
 }
 
 std::string TraceLibrary::PathOf(absl::string_view name) const {
@@ -182,9 +197,11 @@ std::vector<TraceInfo> TraceLibrary::Look() const {
     if (file_ != nullptr && file_->name() == name) {
       traces.push_back(file_->info());
     } else {
+      const auto why = ends_.find(name);
       traces.push_back({std::string(name), BeginOf(name),
                         absl::TimeFromTimespec(facts.st_mtim),
-                        static_cast<uint64_t>(facts.st_size), false});
+                        static_cast<uint64_t>(facts.st_size), false,
+                        why == ends_.end() ? "" : why->second});
     }
   }
   closedir(directory);
@@ -192,21 +209,32 @@ std::vector<TraceInfo> TraceLibrary::Look() const {
   return traces;
 }
 
-void TraceLibrary::End() {
-  if (file_ == nullptr) return;
+absl::Status TraceLibrary::End() {
+  if (file_ == nullptr) return absl::OkStatus();
   recorder_.Stop();
-  file_->Flush();
+  absl::Status status = file_->Flush();
   file_ = nullptr;
+  return status;
 }
 
-void TraceLibrary::Settle(absl::Time now) {
-  if (file_ != nullptr && (!recorder_.recording() || now > file_->until())) {
-    End();
-  }
+TraceLibrary::Ended TraceLibrary::Settle(absl::Time now) {
+  if (file_ == nullptr) return std::nullopt;
+  const bool is_over = now > file_->until();
+  if (recorder_.recording() && !is_over) return std::nullopt;
+  const absl::Status why = recorder_.end();
+  TraceInfo info = file_->info();
+  const absl::Status written = End();
+  info.recording = false;
+  info.end = std::min(info.end, now);
+  info.end_reason = std::string(!written.ok() ? written.message()
+                                : !why.ok()   ? why.message()
+                                              : "the trace has had its time");
+  ends_[info.name] = info.end_reason;
+  return info;
 }
 
-void TraceLibrary::SweepLocked(absl::Time now) {
-  Settle(now);
+TraceLibrary::Ended TraceLibrary::SweepLocked(absl::Time now) {
+  Ended ended = Settle(now);
   std::vector<TraceInfo> traces = Look();
   uint64_t bytes = 0;
   for (const TraceInfo& trace : traces) bytes += trace.bytes;
@@ -222,17 +250,27 @@ void TraceLibrary::SweepLocked(absl::Time now) {
       --count;
     }
   }
+  for (auto why = ends_.begin(); why != ends_.end();) {
+    const bool is_there =
+        access(PathOf(why->first).c_str(), F_OK) == 0 || errno != ENOENT;
+    why = is_there ? std::next(why) : ends_.erase(why);
+  }
+  return ended;
 }
 
 void TraceLibrary::Sweep(absl::Time now) {
-  const absl::MutexLock lock(&mu_);
-  SweepLocked(now);
+  Ended ended;
+  {
+    const absl::MutexLock lock(&mu_);
+    ended = SweepLocked(now);
+  }
+  Tell(ended);
 }
 
 absl::StatusOr<TraceInfo> TraceLibrary::Start(absl::Duration duration) {
-  const absl::MutexLock lock(&mu_);
   const absl::Time now = absl::Now();
-  SweepLocked(now);
+  Sweep(now);
+  const absl::MutexLock lock(&mu_);
   if (file_ != nullptr) {
     return absl::FailedPreconditionError(
         absl::StrCat("trace ", file_->name(), " is being recorded until ",
@@ -277,7 +315,8 @@ absl::StatusOr<TraceInfo> TraceLibrary::Start(absl::Duration duration) {
                                BeginOf(other),
                                {},
                                static_cast<uint64_t>(facts.st_size),
-                               false};
+                               false,
+                               ""};
       rest += trace.bytes;
       if (oldest.name.empty() || IsOlder(trace, oldest)) oldest = trace;
     }
@@ -290,7 +329,12 @@ absl::StatusOr<TraceInfo> TraceLibrary::Start(absl::Duration duration) {
   auto file = std::make_shared<File>(name, fd,
                                      now + std::min(duration, options_.age_max),
                                      options_.bytes_max, others, make_room);
-  const absl::Status status = recorder_.Start(file);
+  absl::Status status = recorder_.Start(file);
+  if (status.ok()) {
+    // A disk that takes nothing is found now, and not when a buffer is full.
+    status = file->Flush();
+    if (!status.ok()) recorder_.Stop();
+  }
   if (!status.ok()) {
     unlink(PathOf(name).c_str());
     return status;
@@ -307,37 +351,38 @@ absl::StatusOr<TraceInfo> TraceLibrary::Stop() {
   TraceInfo info = file_->info();
   info.recording = false;
   info.end = std::min(info.end, absl::Now());
-  End();
-  return info;
+  const absl::Status written = End();
+  if (written.ok()) return info;
+  ends_[info.name] = std::string(written.message());
+  return absl::Status(
+      written.code(),
+      absl::StrCat("trace ", info.name,
+                   " has ended, and its end is missing: ", written.message()));
 }
 
 std::vector<TraceInfo> TraceLibrary::List() {
+  Sweep(absl::Now());
   const absl::MutexLock lock(&mu_);
-  SweepLocked(absl::Now());
   return Look();
 }
 
 absl::Status TraceLibrary::Remove(absl::string_view name) {
   const absl::MutexLock lock(&mu_);
-  if (file_ != nullptr && file_->name() == name) End();
-  if (!IsName(name) || unlink(PathOf(name).c_str()) != 0) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no trace ", events::EscapeText(name, 80)));
-  }
+  // Of what goes nothing has to be written.
+  if (file_ != nullptr && file_->name() == name) End().IgnoreError();
+  if (!IsName(name) || unlink(PathOf(name).c_str()) != 0) return NoTrace(name);
   return absl::OkStatus();
 }
 
 absl::StatusOr<policy::trial::TraceReader::Source> TraceLibrary::Read(
     absl::string_view name) {
   const absl::MutexLock lock(&mu_);
-  if (file_ != nullptr && file_->name() == name) file_->Flush();
+  // What is there can be read, whatever the disk says of the rest.
+  if (file_ != nullptr && file_->name() == name) file_->Flush().IgnoreError();
   const int fd = IsName(name) ? open(PathOf(name).c_str(),
                                      O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
                               : -1;
-  if (fd < 0) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no trace ", events::EscapeText(name, 80)));
-  }
+  if (fd < 0) return NoTrace(name);
   // Functions are copied: the last copy closes it.
   const std::shared_ptr<const int> held(new int(fd), [](const int* p) {
     close(*p);

@@ -3,8 +3,10 @@
 //
 // All traces together have at most `bytes_max`: where the one that is being
 // recorded needs room the oldest go, and when it alone is that large it ends. A
-// trace ends at its time, too; one that is older than `age_max` goes. A daemon
-// that was killed leaves a trace that ends early and can be read.
+// trace ends at its time, too, and where the disk takes no more; why it did is
+// told, and kept as long as the library lives. One that is older than `age_max`
+// goes. A daemon that was killed leaves a trace that ends early and can be
+// read.
 //
 // Any thread. Calls wait for the disk; a guest waits for it where a buffer's
 // worth of its trace is written.
@@ -13,7 +15,10 @@
 #define CALLGATE_SERVER_TRACES_TRACE_LIBRARY_H_
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +40,8 @@ struct TraceInfo {
   absl::Time end;
   uint64_t bytes = 0;
   bool recording = false;
+  // Why it ended by itself, if it did and that is known.
+  std::string end_reason;
 };
 
 class TraceLibrary {
@@ -43,6 +50,9 @@ class TraceLibrary {
     std::string directory;  // made where it is missing
     uint64_t bytes_max = 0;
     absl::Duration age_max;
+    // Told of a trace that has ended by itself, soon after, with nothing
+    // locked. May be empty.
+    std::function<void(const TraceInfo& trace)> on_end = nullptr;
   };
   static constexpr size_t kTracesMax = 1'000;
 
@@ -58,9 +68,11 @@ class TraceLibrary {
   // What Stores write to; lives as long as this.
   policy::trial::TraceRecorder& recorder() { return recorder_; }
 
-  // FailedPrecondition: one is being recorded.
+  // FailedPrecondition: one is being recorded. Unavailable: it cannot be
+  // written.
   absl::StatusOr<TraceInfo> Start(absl::Duration duration);
-  // FailedPrecondition: none is being recorded.
+  // FailedPrecondition: none is being recorded. Unavailable: it has ended, and
+  // the last of it could not be written.
   absl::StatusOr<TraceInfo> Stop();
   // Oldest first.
   std::vector<TraceInfo> List();
@@ -78,13 +90,18 @@ class TraceLibrary {
 
   explicit TraceLibrary(const Options& options) : options_(options) {}
 
+  // A trace that ended by itself, to be told once nothing is locked.
+  using Ended = std::optional<TraceInfo>;
+  void Tell(const Ended& ended) const;
+  absl::Status NoTrace(absl::string_view name) const;
   std::string PathOf(absl::string_view name) const;
   // Those on disk, oldest first; the one that is recorded as its File has it.
   std::vector<TraceInfo> Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends what has ended by itself.
-  void Settle(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void SweepLocked(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Ended Settle(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of the disk.
+  absl::Status End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Ended SweepLocked(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   policy::trial::TraceRecorder recorder_;
@@ -93,6 +110,8 @@ class TraceLibrary {
   // Being recorded, or null.
   std::shared_ptr<File> file_ ABSL_GUARDED_BY(mu_);
   uint64_t started_ ABSL_GUARDED_BY(mu_) = 0;
+  // TraceInfo::end_reason, by name; of traces that are there.
+  std::map<std::string, std::string, std::less<>> ends_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace callgate::traces

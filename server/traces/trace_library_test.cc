@@ -1,16 +1,24 @@
 #include "server/traces/trace_library.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <utime.h>
 
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 namespace callgate::traces {
 namespace {
+
+std::string Magic() {
+  return std::string(policy::trial::kTraceMagic,
+                     policy::trial::kTraceMagicBytes);
+}
 
 class TraceLibraryTest : public testing::Test {
  protected:
@@ -66,7 +74,7 @@ TEST_F(TraceLibraryTest, RecordsOneAtATime) {
   EXPECT_EQ(library_->Start(absl::Minutes(1)).status().code(),
             absl::StatusCode::kFailedPrecondition);
   // What is there can be read while it goes on.
-  EXPECT_EQ(Contents(trace->name), std::string("cgtrace\x01", 8));
+  EXPECT_EQ(Contents(trace->name), Magic());
   const auto stopped = library_->Stop();
   ASSERT_TRUE(stopped.ok());
   EXPECT_FALSE(stopped->recording);
@@ -144,6 +152,96 @@ TEST_F(TraceLibraryTest, TheOldestMakeRoomAndThenTheTraceEnds) {
   EXPECT_LE(bytes, options_.bytes_max);
 }
 
+// No file of this process grows over `bytes` meanwhile, as on a full disk.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) {
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit = {bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_ = {};
+};
+
+TEST_F(TraceLibraryTest, AFullDiskEndsTheTraceAndIsTold) {
+  std::vector<std::string> ends;
+  options_.on_end = [&](const TraceInfo& trace) {
+    ends.push_back(absl::StrCat(trace.name, ": ", trace.end_reason));
+  };
+  options_.bytes_max = 8 << 20;
+  Open();
+  {
+    const FullDisk full(0);
+    EXPECT_EQ(library_->Start(absl::Minutes(1)).status().code(),
+              absl::StatusCode::kUnavailable);
+  }
+  EXPECT_TRUE(Names().empty());
+  const auto trace = library_->Start(absl::Minutes(1));
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  const auto sink = library_->recorder().Stop();
+  absl::Status first;
+  absl::Status second;
+  {
+    const FullDisk full(300'000);
+    const std::string chunk(400'000, 'y');
+    first = sink->Append(chunk);
+    second = sink->Append("what would come behind a gap");
+  }
+  EXPECT_EQ(first.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(second, first);
+  const std::vector<TraceInfo> traces = library_->List();
+  ASSERT_EQ(traces.size(), 1u);
+  EXPECT_FALSE(traces[0].recording);
+  EXPECT_EQ(traces[0].bytes, 300'000u);
+  EXPECT_EQ(traces[0].end_reason, first.message());
+  ASSERT_EQ(ends.size(), 1u);
+  EXPECT_EQ(ends[0], absl::StrCat(trace->name, ": ", first.message()));
+  // What could be written can be read, and another trace begun.
+  EXPECT_EQ(Contents(trace->name).substr(0, Magic().size()), Magic());
+  EXPECT_TRUE(library_->Start(absl::Minutes(1)).ok());
+  EXPECT_TRUE(library_->Remove(trace->name).ok());
+}
+
+TEST_F(TraceLibraryTest, AStopSaysThatTheEndIsMissing) {
+  const auto trace = library_->Start(absl::Minutes(1));
+  ASSERT_TRUE(trace.ok());
+  const auto sink = library_->recorder().Stop();
+  ASSERT_TRUE(sink->Append("in the buffer").ok());
+  absl::Status stopped;
+  {
+    const FullDisk full(10);
+    stopped = library_->Stop().status();
+  }
+  EXPECT_EQ(stopped.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(std::string(stopped.message()).find(trace->name),
+            std::string::npos);
+  EXPECT_TRUE(library_->Start(absl::Minutes(1)).ok());
+}
+
+TEST_F(TraceLibraryTest, ATraceThatHasHadItsTimeIsTold) {
+  std::vector<std::string> ends;
+  options_.on_end = [&](const TraceInfo& trace) {
+    ends.push_back(trace.end_reason);
+  };
+  Open();
+  ASSERT_TRUE(library_->Start(absl::Minutes(1)).ok());
+  library_->Sweep(absl::Now() + absl::Seconds(59));
+  EXPECT_TRUE(ends.empty());
+  library_->Sweep(absl::Now() + absl::Seconds(61));
+  EXPECT_EQ(ends, std::vector<std::string>{"the trace has had its time"});
+  // One that somebody stops does not end by itself.
+  ASSERT_TRUE(library_->Start(absl::Minutes(1)).ok());
+  ASSERT_TRUE(library_->Stop().ok());
+  library_->Sweep(absl::Now() + absl::Seconds(61));
+  EXPECT_EQ(ends.size(), 1u);
+}
+
 TEST_F(TraceLibraryTest, AnOpenTraceOutlivesItsName) {
   const auto trace = library_->Start(absl::Minutes(10));
   ASSERT_TRUE(trace.ok());
@@ -152,7 +250,7 @@ TEST_F(TraceLibraryTest, AnOpenTraceOutlivesItsName) {
   // Removing the one that is recorded ends it.
   EXPECT_TRUE(library_->Remove(trace->name).ok());
   EXPECT_FALSE(library_->recorder().recording());
-  EXPECT_EQ(*(*source)(100), std::string("cgtrace\x01", 8));
+  EXPECT_EQ(*(*source)(100), Magic());
 }
 
 }  // namespace

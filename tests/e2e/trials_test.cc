@@ -257,5 +257,158 @@ rules:
               HasSubstr("there is no decision s-0-1"));
 }
 
+// --- Inside the guest --------------------------------------------------------
+
+// step(): enters parse, grows its memory by a page, asks for random bytes.
+std::string Grows() {
+  return Assemble(R"((module
+  (import "wasi_snapshot_preview1" "random_get"
+    (func $random_get (param i32 i32) (result i32)))
+  (memory (export "memory") 1 100)
+  (func $parse (export "parse_header") (param i32) (result i32)
+    (memory.grow (local.get 0)))
+  (func (export "step") (result i32)
+    (drop (call $parse (i32.const 1)))
+    (call $random_get (i32.const 0) (i32.const 8)))))");
+}
+
+std::string Inner(absl::string_view more = "") {
+  return absl::StrCat(R"yaml(
+api_version: callgate.policy/v1
+kind: Policy
+metadata: { name: inner }
+include: [wasi-preview1-base]
+rules:
+  - { id: grows, event: memory_grow, when: 'store.memory_bytes >= 65536 * 2', action: alert }
+  - { id: parses, event: function, function: 'parse_*', when: 'args.p0 == 1', action: log }
+  - { id: large, when: 'store.memory_bytes > 65536 * 2', action: log }
+)yaml",
+                      more);
+}
+
+TEST_F(TrialsTest, WhatHappensInsideIsRecordedReplayedAndExplained) {
+  ASSERT_THAT(Apply("inner.yaml", Inner()), EndsWithCode(0));
+  const std::string name(
+      absl::StripSuffix(Client({"trace", "record"}).out, "\n"));
+  const Finished made =
+      Client({"store", "create", ModuleFile(Grows()), "--policy", "inner"});
+  ASSERT_THAT(made, EndsWithCode(0));
+  const std::string id(absl::StripSuffix(made.out, "\n"));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(Client({"store", "call", id, "step"}), EndsWithCode(0));
+  }
+  // Other policies while it is recorded: from here on parsing is an alert, too.
+  const std::string changed = absl::StrCat(
+      Inner(
+          "  - { id: new, event: function, function: 'parse_*', when: 'true', "
+          "action: alert }\n"),
+      "exceptions: []\n");
+  ASSERT_THAT(Apply("changed.yaml", changed), EndsWithCode(0));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(Client({"store", "call", id, "step"}), EndsWithCode(0));
+  }
+  EXPECT_THAT(Client({"trace", "stop"}), EndsWithCode(0));
+
+  // What was given under either says so.
+  const Finished first =
+      Client({"policy", "replay", scratch_.Write("first.yaml", Inner()),
+              "--trace", name});
+  ASSERT_THAT(first, EndsWithCode(0));
+  EXPECT_THAT(first.out, HasSubstr(", 2 changed, 0 of them uncertain"));
+  EXPECT_THAT(first.out,
+              HasSubstr("function parse_header: was alert by inner/new, would "
+                        "be log by inner/parses"));
+  const Finished second =
+      Client({"policy", "replay", scratch_.Write("second.yaml", changed),
+              "--trace", name});
+  EXPECT_THAT(second.out, HasSubstr(", 3 changed, 0 of them uncertain"));
+  EXPECT_THAT(second.out,
+              HasSubstr("function parse_header: was log by inner/parses, would "
+                        "be alert by inner/new"));
+  EXPECT_EQ(Client({"policy", "replay", scratch_.Path("second.yaml"), "--trace",
+                    name})
+                .out,
+            second.out);
+  // Rules about growths and about what a Store has are held to the trace, too.
+  std::string harder = changed;
+  harder.replace(harder.find("65536 * 2', action: alert"), 25,
+                 "65536 * 3', action: deny");
+  const Finished other =
+      Client({"policy", "replay", scratch_.Write("other.yaml", harder),
+              "--trace", name});
+  EXPECT_THAT(other.out, HasSubstr("memory_grow: was alert by inner/grows, "
+                                   "would be allow"));
+  EXPECT_THAT(other.out, HasSubstr("would be deny(0) by inner/grows"));
+
+  // Why.
+  const std::string events = Client({"events", "--output", "json"}).out;
+  const auto explain = [&](absl::string_view rule) {
+    std::string id;
+    for (const absl::string_view line : absl::StrSplit(events, '\n')) {
+      if (!absl::StrContains(line, absl::StrCat("\"", rule, "\""))) continue;
+      const size_t at = line.find("\"decision_id\":\"");
+      if (at == absl::string_view::npos) continue;
+      const absl::string_view rest = line.substr(at + 15);
+      id = std::string(rest.substr(0, rest.find('"')));
+    }
+    return Client({"policy", "explain", id}).out;
+  };
+  const std::string growth = explain("grows");
+  EXPECT_THAT(growth, HasSubstr("memory_grow: alert, by inner/grows: "));
+  EXPECT_THAT(growth, HasSubstr("grow.requested"));
+  EXPECT_THAT(growth, HasSubstr("store.memory_bytes"));
+  EXPECT_THAT(growth, HasSubstr("inner/grows   true"));
+  const std::string parse = explain("new");
+  EXPECT_THAT(parse,
+              HasSubstr("function \"parse_header\": alert, by inner/new"));
+  EXPECT_THAT(parse, HasSubstr("args.p0"));
+  EXPECT_THAT(parse, HasSubstr("inner/parses  true"));
+}
+
+TEST_F(TrialsTest, APolicyThatComesWithARunHasToPassItsTests) {
+  const std::string module = ModuleFile(ExitsWithErrnoOfRandomGet());
+  const std::string bad = scratch_.Write("inline.yaml", Tested("deny"));
+  for (const std::vector<std::string>& how :
+       {std::vector<std::string>{"run", module, "--policy", bad},
+        std::vector<std::string>{"run", "--local", module, "--policy", bad}}) {
+    const Finished failed = Client(how);
+    EXPECT_THAT(failed, EndsWithCode(78));
+    EXPECT_THAT(failed.err, HasSubstr("expected deny; it was allow"));
+  }
+  const std::string good = scratch_.Write("inline2.yaml", Tested("allow"));
+  EXPECT_THAT(Client({"run", module, "--policy", good}), EndsWithCode(0));
+  EXPECT_THAT(Client({"run", "--local", module, "--policy", good}),
+              EndsWithCode(0));
+}
+
+TEST_F(TrialsTest, WhatShowsNothingSaysSo) {
+  const std::string policy = scratch_.Write("p.yaml", kNoRandomPolicy);
+  EXPECT_THAT(Client({"policy", "replay", policy, "--since", "1h"}).err,
+              HasSubstr("no Store did anything while it was recorded"));
+  const std::string name(
+      absl::StripSuffix(Client({"trace", "record"}).out, "\n"));
+  Client({"trace", "stop"});
+  EXPECT_THAT(Client({"policy", "replay", policy, "--trace", name}).err,
+              HasSubstr("no Store did anything while it was recorded"));
+  // One that is not there keeps none of the others from going.
+  const Finished removed = Client({"trace", "rm", "20200101T000000-1", name});
+  EXPECT_THAT(removed, EndsWithCode(1));
+  EXPECT_THAT(removed.err, HasSubstr("there is no trace 20200101T000000-1; "
+                                     "`callgate trace ls` lists"));
+  EXPECT_THAT(Client({"trace", "ls"}).out, Not(HasSubstr(name)));
+  // A trace of another version, and something else.
+  for (const auto& [bytes, what] :
+       {std::pair<std::string, std::string>{std::string("cgtrace\x01", 8),
+                                            "a trace of version 1"},
+        {"nonsense of some length", "this is not a trace"}}) {
+    scratch_.Write("data/traces/20270101T000000-1.cgtrace", bytes);
+    const Finished damaged =
+        Client({"policy", "replay", policy, "--trace", "20270101T000000-1"});
+    EXPECT_THAT(damaged, EndsWithCode(1));
+    EXPECT_THAT(damaged.err, HasSubstr("trace 20270101T000000-1: "));
+    EXPECT_THAT(damaged.err, HasSubstr(what));
+  }
+}
+
 }  // namespace
 }  // namespace callgate::e2e
