@@ -235,16 +235,31 @@ struct Probes {
   uint32_t first = 0;
 };
 
+// A leaf function of which the Store's hook wants events; the runtime's.
+class WatchedLeaf {
+ public:
+  // The call with its events: `values` are as LeafFunction::Body has them. It
+  // has been counted (Host::CountLeafCall), and the guest's fuel is settled.
+  // False: the guest stops, and TakeStop says why.
+  virtual bool Call(GuestFrames& frames, RawValue* values) = 0;
+  virtual Stop TakeStop() = 0;
+
+ protected:
+  ~WatchedLeaf() = default;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
 
   virtual uint32_t NewHostFunc(const FuncType& type, uint32_t binding) = 0;
-  // Until it is told otherwise the engine may call `leaf` where a guest calls
-  // the host function, in place of Host::CallHost, if Host::CountLeafCall
-  // agrees: no event of it is wanted. Null: it may not. Calls in progress go
-  // on as they began. Outlives the store.
-  virtual void SetLeaf(uint32_t /*func*/, const LeafFunction* /*leaf*/) {}
+  // Until it is told otherwise the engine may call `leaf` or `watched` where a
+  // guest calls the host function, in place of Host::CallHost, if
+  // Host::CountLeafCall agrees: `leaf` where no event of it is wanted,
+  // `watched` where some is. Both null: it may not. Calls in progress go on as
+  // they began. What is given outlives the store.
+  virtual void SetLeaf(uint32_t /*func*/, const LeafFunction* /*leaf*/,
+                       WatchedLeaf* /*watched*/) {}
   // ResourceExhausted when the host has no room for it.
   virtual absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) = 0;
   virtual uint32_t NewTable(const TableType& type) = 0;

@@ -13,7 +13,9 @@
 #include "absl/time/clock.h"
 #include "runtime/check.h"
 #include "runtime/extern_type.h"
+#include "runtime/hook_call.h"
 #include "runtime/module.h"
+#include "runtime/watched_leaf.h"
 
 namespace callgate {
 namespace {
@@ -87,105 +89,6 @@ class ThreadCheck {
   [[maybe_unused]] StoreImpl& store_;
 };
 
-// The hook's view of one transition.
-class HookCall final : public CallContext {
- public:
-  HookCall(StoreImpl& store, const StoreImpl::Question& question)
-      : store_(store), host_call_(question.host_call) {
-    transition_ = question.transition;
-    ending_ = question.ending;
-    depth_ = store.depth_;
-    function_ = question.identity;
-    args_ = question.args;
-    trap_ = question.trap;
-    fuel_ = &store.fuel_;
-    if (ending_ == Ending::kValue || ending_ == Ending::kAnswered) {
-      results_ = question.results;
-    }
-  }
-  ~HookCall() override = default;
-
-  CallerFrame caller() override {
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return {};
-    return store_.CallerAt(host_call_->frames->Newest());
-  }
-  uint32_t caller_index() override {
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return kNoIndex;
-    return host_call_->frames->Newest().func_index;
-  }
-
-  std::vector<Frame> Backtrace(size_t max_frames) override {
-    return store_.FramesBelow(max_frames);
-  }
-
-  size_t CallChain(absl::Span<uint64_t> words) override {
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
-    return host_call_->frames->CallChain(words);
-  }
-  size_t ChainFunctions(absl::Span<const uint64_t> words,
-                        absl::Span<uint32_t> functions) override {
-    if (host_call_ == nullptr || host_call_->frames == nullptr) return 0;
-    return host_call_->frames->ChainFunctions(words, functions);
-  }
-  void Relink() override { store_.Relink(); }
-
-  uint64_t MemoryBytes() override {
-    return host_call_ == nullptr ? 0 : store_.CallerMemory(*host_call_).size();
-  }
-  uint64_t StoreBytes() override { return store_.bytes_used_; }
-
-  absl::StatusOr<absl::Span<const uint8_t>> Capture(uint64_t address,
-                                                    uint64_t length) override {
-    if (transition_ != Transition::kCallingHost) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "arguments can be captured at calling_host only, not at ",
-          TransitionName(transition_)));
-    }
-    const absl::Span<uint8_t> memory = store_.CallerMemory(*host_call_);
-    if (!Inside(address, length, memory.size())) {
-      return absl::OutOfRangeError(absl::StrCat(
-          "bytes [", address, ", +", length, ") are outside the memory of ",
-          memory.size(), " bytes"));
-    }
-    CapturedArguments& captured = store_.CapturesOf(*host_call_);
-    if (length > kCapturedBytesMax - captured.bytes()) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "capturing ", length, " bytes more than the ", captured.bytes(),
-          " captured already is over the limit of ", kCapturedBytesMax,
-          " bytes for one host call"));
-    }
-    return captured.Add(address, memory.subspan(static_cast<size_t>(address),
-                                                static_cast<size_t>(length)));
-  }
-
-  absl::Status ReadBack(uint64_t address, absl::Span<uint8_t> out) override {
-    if (transition_ != Transition::kReturningFromHost ||
-        host_call_ == nullptr) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "memory is read back at returning_from_host only, not at ",
-          TransitionName(transition_)));
-    }
-    const absl::Span<uint8_t> memory = store_.CallerMemory(*host_call_);
-    if (!Inside(address, out.size(), memory.size())) {
-      return absl::OutOfRangeError(absl::StrCat(
-          "bytes [", address, ", +", out.size(), ") are outside the memory of ",
-          memory.size(), " bytes"));
-    }
-    std::copy_n(memory.begin() + static_cast<std::ptrdiff_t>(address),
-                out.size(), out.begin());
-    return absl::OkStatus();
-  }
-
-  // The hook's answer, for the Store.
-  absl::Duration delay() const { return delay_; }
-  const std::vector<RawValue>& answer() const { return answer_; }
-  ErrorRef TakeError() { return std::move(error_); }
-
- private:
-  StoreImpl& store_;
-  StoreImpl::HostCallState* const host_call_;
-};
-
 // The host function's view of the guest.
 class HostCaller final : public Caller {
  public:
@@ -246,7 +149,7 @@ class HostCaller final : public Caller {
   }
 
   std::vector<Frame> Backtrace(size_t max_frames) override {
-    return store_.FramesBelow(max_frames);
+    return store_.FramesBelow(store_.host_call_, max_frames);
   }
   Fuel& fuel() override { return store_.fuel_; }
 
@@ -308,68 +211,80 @@ StoreImpl::~StoreImpl() {
 
 // ---------------------------------------------------------------- the hook
 
-StoreImpl::Reply StoreImpl::Ask(const Question& question, backend::Stop& stop) {
-  HookCall call(*this, question);
+Disposition StoreImpl::Offer(HookCall& event) {
   in_hook_ = true;
-  const Disposition disposition = hook_->OnTransition(call);
+  const Disposition said = hook_->OnTransition(event);
   in_hook_ = false;
-  if (disposition == Disposition::kProceed) return Reply::kProceed;
+  return said;
+}
+
+StoreImpl::Reply StoreImpl::Follow(Disposition said, HookCall& event,
+                                   absl::Span<RawValue> results,
+                                   std::optional<backend::Stop>& stop) {
   const auto fails = [&stop](std::string message) {
-    stop = {TrapCode::kRefused, MakeError(std::move(message))};
+    stop = backend::Stop{TrapCode::kRefused, MakeError(std::move(message))};
     return Reply::kFailed;
   };
-  if (disposition == Disposition::kRefuse) {
-    ErrorRef error = call.TakeError();
+  const FunctionIdentity& function = event.function();
+  if (said == Disposition::kProceed) return Reply::kProceed;
+  if (said == Disposition::kRefuse) {
+    ErrorRef error = event.TakeError();
     if (error == nullptr) error = MakeError("refused without a reason");
-    stop = {TrapCode::kRefused, std::move(error)};
+    stop = backend::Stop{TrapCode::kRefused, std::move(error)};
     return Reply::kRefused;
   }
   // The other two make sense before a host function only; a hook that answers
   // them elsewhere is wrong, and what cannot be understood does not proceed.
-  if (question.transition != Transition::kCallingHost) {
+  if (event.transition() != Transition::kCallingHost) {
     return fails(absl::StrCat(
         "the call hook may delay or answer at calling_host only, not at ",
-        TransitionName(question.transition)));
+        TransitionName(event.transition())));
   }
-  if (disposition == Disposition::kDelay) {
-    if (Wait(-1, absl::Now() + call.delay()) == WakeReason::kInterrupted) {
-      stop = {InterruptCode(), nullptr};
+  if (said == Disposition::kDelay) {
+    if (Wait(-1, absl::Now() + event.TakeDelay()) == WakeReason::kInterrupted) {
+      stop = backend::Stop{InterruptCode(), nullptr};
       return Reply::kFailed;
     }
     return Reply::kProceed;
   }
-  if (question.identity->kind == FunctionIdentity::Kind::kRuntimeCall) {
+  if (function.kind == FunctionIdentity::Kind::kRuntimeCall) {
     return fails(absl::StrCat("the call hook may not answer in place of ",
-                              question.identity->name));
+                              function.name));
   }
-  const FuncType& type = *question.identity->type;
-  if (call.answer().size() != type.results.size()) {
-    return fails(absl::StrCat("the call hook answered with ",
-                              call.answer().size(), " results for a ",
-                              type.ToString()));
+  const absl::Status answered =
+      TakeAnswer(*function.type, event.answer(), results);
+  event.ForgetAnswer();
+  if (!answered.ok()) return fails(std::string(answered.message()));
+  return Reply::kAnswered;
+}
+
+absl::Status StoreImpl::TakeAnswer(const FuncType& type,
+                                   absl::Span<const RawValue> answer,
+                                   absl::Span<RawValue> results) const {
+  if (answer.size() != type.results.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the call hook answered with ", answer.size(),
+                     " results for a ", type.ToString()));
   }
   for (size_t i = 0; i < type.results.size(); ++i) {
-    const absl::Status fits =
-        CheckValue(Value(type.results[i], call.answer()[i]));
+    const absl::Status fits = CheckValue(Value(type.results[i], answer[i]));
     if (!fits.ok()) {
-      return fails(absl::StrCat("the call hook's answer: ",
-                                std::string(fits.message())));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the call hook's answer: ", std::string(fits.message())));
     }
-    question.results[i] = call.answer()[i];
+    results[i] = answer[i];
   }
-  return Reply::kAnswered;
+  return absl::OkStatus();
 }
 
 // The arguments come along since just now they are in registers: reading both
 // halves of a span back at once waits for the two writes.
-inline std::optional<backend::Stop> StoreImpl::RunBody(
-    const Binding& binding, HostCallState& state,
-    absl::Span<const RawValue> args, RawValue* results) {
+inline ErrorRef StoreImpl::RunBody(const Binding& binding, HostCallState& state,
+                                   absl::Span<const RawValue> args,
+                                   RawValue* results) {
   HostCaller caller(*this, state);
-  ErrorRef error = binding.definition->body(
-      caller, args, absl::MakeSpan(results, binding.results));
-  if (error == nullptr) return std::nullopt;
-  return backend::Stop{TrapCode::kHostError, std::move(error)};
+  return binding.definition->body(caller, args,
+                                  absl::MakeSpan(results, binding.results));
 }
 
 // Inlined into CallHost, for the same reason as its results are a pointer.
@@ -388,9 +303,16 @@ StoreImpl::RunHost(const Binding& binding, TransitionSet wanted,
   state.frames = frames;
   state.args = args;
   host_call_ = &state;
-  std::optional<backend::Stop> stop =
-      IsWatched(wanted) ? RunWatched(binding, wanted, state, results)
-                        : RunBody(binding, state, args, results);
+  std::optional<backend::Stop> stop;
+  // What the hook itself runs is not its business.
+  if (IsWatched(wanted) && HasHook() && !in_hook_) {
+    stop = RunWatched(binding, wanted, state, args, results);
+  } else {
+    ErrorRef error = RunBody(binding, state, args, results);
+    if (error != nullptr) {
+      stop = backend::Stop{TrapCode::kHostError, std::move(error)};
+    }
+  }
   host_call_ = state.outer;
   --depth_;
   return stop;
@@ -405,49 +327,28 @@ std::optional<backend::Stop> StoreImpl::CallHost(
   return RunHost(bound, bound.wanted, &frames, args, results);
 }
 
-std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
-                                                   TransitionSet wanted,
-                                                   HostCallState& state,
-                                                   RawValue* results) {
-  Question question;
-  question.identity = &binding.identity;
-  question.host_call = &state;
-  question.args = state.args;
-  question.results = absl::MakeSpan(results, binding.results);
-
-  CallRing* const ring = in_hook_ ? nullptr : hook_options_.call_ring;
-  uint64_t noted = 0;
-  if (ring != nullptr) {
-    noted = ring->Begin(
-        binding.identity,
-        state.frames == nullptr ? kNoIndex : state.frames->Newest().func_index);
-  }
-
+__attribute__((always_inline)) inline std::optional<backend::Stop>
+StoreImpl::RunRest(Disposition said, HookCall& event, const Binding& binding,
+                   TransitionSet wanted, HostCallState& state,
+                   absl::Span<const RawValue> args, RawValue* results,
+                   CallRing* ring, uint64_t noted) {
   std::optional<backend::Stop> stop;
   bool answered = false;
-  if (Wants(wanted, Transition::kCallingHost)) {
-    question.transition = Transition::kCallingHost;
-    backend::Stop said;
-    switch (Ask(question, said)) {
-      case Reply::kProceed:
-        break;
-      case Reply::kAnswered:
-        answered = true;
-        break;
-      case Reply::kRefused:
-        if (ring != nullptr) ring->End(noted, CallRing::Outcome::kRefused, 0);
-        GiveBack(state);
-        return said;
-      case Reply::kFailed:
-        stop = std::move(said);
-        break;
+  if (said != Disposition::kProceed) {
+    const Reply reply =
+        Follow(said, event, absl::MakeSpan(results, binding.results), stop);
+    if (reply == Reply::kRefused) {
+      if (ring != nullptr) ring->End(noted, CallRing::Outcome::kRefused, 0);
+      GiveBack(state);
+      return stop;
     }
-    // The hook may have changed its mind about this very call; later calls
-    // inside of it must not.
-    wanted = binding.wanted;
+    answered = reply == Reply::kAnswered;
   }
   if (!answered && !stop.has_value()) {
-    stop = RunBody(binding, state, state.args, results);
+    ErrorRef error = RunBody(binding, state, args, results);
+    if (error != nullptr) {
+      stop = backend::Stop{TrapCode::kHostError, std::move(error)};
+    }
   }
   if (ring != nullptr) {
     if (stop.has_value()) {
@@ -459,13 +360,49 @@ std::optional<backend::Stop> StoreImpl::RunWatched(const Binding& binding,
                 binding.gives_i32 ? results[0].u32() : 0);
     }
   }
-  if (Wants(wanted, Transition::kReturningFromHost) &&
-      (!stop.has_value() || !IsWasmi())) {
-    stop = LeaveHost(question, answered, std::move(stop));
+  if (wanted.Contains(Transition::kReturningFromHost)) {
+    if (stop.has_value()) {
+      if (!IsWasmi()) LeaveHostStopped(binding.identity, state, args, &stop);
+    } else {
+      event_->ReturningFromHost(binding.identity, state, depth_, args,
+                                answered ? Ending::kAnswered : Ending::kValue,
+                                results, binding.results);
+      said = Offer(*event_);
+      if (said != Disposition::kProceed) Follow(said, *event_, {}, stop);
+    }
   }
   // The hook may have looked at them to the end.
   GiveBack(state);
   return stop;
+}
+
+std::optional<backend::Stop> StoreImpl::RunWatched(
+    const Binding& binding, TransitionSet wanted, HostCallState& state,
+    absl::Span<const RawValue> args, RawValue* results) {
+  CallRing* const ring = hook_options_.call_ring;
+  uint64_t noted = 0;
+  if (ring != nullptr) {
+    noted = ring->Begin(
+        binding.identity,
+        state.frames == nullptr ? kNoIndex : state.frames->Newest().func_index);
+  }
+  Disposition said = Disposition::kProceed;
+  if (wanted.Contains(Transition::kCallingHost)) {
+    event_->CallingHost(binding.identity, state, depth_, args);
+    said = Offer(*event_);
+    // The hook may have changed its mind about this very call; later calls
+    // inside of it must not.
+    wanted = binding.wanted;
+  }
+  return RunRest(said, *event_, binding, wanted, state, args, results, ring,
+                 noted);
+}
+
+std::optional<backend::Stop> StoreImpl::RunRestOfLeaf(
+    Disposition said, HookCall& event, const Binding& binding,
+    HostCallState& state, absl::Span<const RawValue> args, RawValue* results) {
+  return RunRest(said, event, binding, binding.wanted, state, args, results,
+                 nullptr, 0);
 }
 
 CapturedArguments& StoreImpl::CapturesOf(HostCallState& state) {
@@ -480,26 +417,23 @@ CapturedArguments& StoreImpl::CapturesOf(HostCallState& state) {
   return *state.captured;
 }
 
-void StoreImpl::GiveBack(HostCallState& state) {
-  if (state.captured == nullptr) return;
+void StoreImpl::GiveBackCopies(HostCallState& state) {
   state.captured->Clear();
   captures_.emplace_back(state.captured);
   state.captured = nullptr;
 }
 
-std::optional<backend::Stop> StoreImpl::LeaveHost(
-    Question& question, bool answered, std::optional<backend::Stop> stop) {
-  question.transition = Transition::kReturningFromHost;
-  question.ending = answered ? Ending::kAnswered : Ending::kValue;
-  std::optional<Trap> trap;
-  if (stop.has_value()) {
-    trap = ToTrap(*stop, {});
-    question.ending = EndingOf(*stop);
-    question.trap = &*trap;
-  }
-  backend::Stop replacement;
-  if (Ask(question, replacement) != Reply::kProceed) return replacement;
-  return stop;
+void StoreImpl::LeaveHostStopped(const FunctionIdentity& function,
+                                 HostCallState& state,
+                                 absl::Span<const RawValue> args,
+                                 std::optional<backend::Stop>* stop) {
+  const Trap trap = ToTrap(**stop, {});
+  event_->ReturningFromHost(function, state, depth_, args, EndingOf(**stop),
+                            nullptr, 0);
+  event_->SetTrap(&trap);
+  std::optional<backend::Stop> replacement;
+  Follow(Offer(*event_), *event_, {}, replacement);
+  if (replacement.has_value()) *stop = std::move(replacement);
 }
 
 namespace {
@@ -543,24 +477,23 @@ std::optional<backend::Stop> StoreImpl::RunRuntimeCall(
   state.frames = &frames;
   state.args = args;
   host_call_ = &state;
-  Question question;
-  question.identity = &callgate::IdentityOf(call);
-  question.host_call = &state;
-  question.args = args;
-  question.results = results;
+  const FunctionIdentity& function = callgate::IdentityOf(call);
 
   std::optional<backend::Stop> stop;
   bool refused = false;
   if (Wants(wanted, Transition::kCallingHost)) {
-    question.transition = Transition::kCallingHost;
-    backend::Stop said;
-    const Reply reply = Ask(question, said);
-    refused = reply == Reply::kRefused;
-    if (reply != Reply::kProceed) stop = std::move(said);
+    event_->CallingHost(function, state, depth_, args);
+    refused = Follow(Offer(*event_), *event_, results, stop) == Reply::kRefused;
   }
   if (!stop.has_value()) stop = work();
   if (!refused && Wants(wanted, Transition::kReturningFromHost)) {
-    stop = LeaveHost(question, /*answered=*/false, std::move(stop));
+    if (stop.has_value()) {
+      LeaveHostStopped(function, state, args, &stop);
+    } else {
+      event_->ReturningFromHost(function, state, depth_, args, Ending::kValue,
+                                results.data(), results.size());
+      Follow(Offer(*event_), *event_, {}, stop);
+    }
   }
   GiveBack(state);
   host_call_ = state.outer;
@@ -577,10 +510,6 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   }
   ++depth_;
   const size_t open_before = open_functions_.size();
-  Question question;
-  question.identity = &identity;
-  question.args = args;
-  question.results = results;
   std::optional<backend::Stop> stop;
   const std::optional<uint32_t> binding = backend_->BindingOf(func);
   // Wasmi's embedder reaches host functions past the hook.
@@ -588,14 +517,12 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
   const TransitionSet wanted =
       unwatched ? TransitionSet::None() : hook_options_.transitions;
   if (Wants(wanted, Transition::kCallingWasm)) {
-    question.transition = Transition::kCallingWasm;
-    backend::Stop said;
-    const Reply reply = Ask(question, said);
+    event_->CallingWasm(identity, depth_, args);
+    const Reply reply = Follow(Offer(*event_), *event_, {}, stop);
     if (reply == Reply::kRefused) {
       --depth_;
-      return ToTrap(said, {});
+      return ToTrap(*stop, {});
     }
-    if (reply == Reply::kFailed) stop = std::move(said);
   }
 
   std::vector<Frame> backtrace;
@@ -621,13 +548,16 @@ std::optional<Trap> StoreImpl::RunGuest(uint32_t func,
 
   if (Wants(wanted, Transition::kReturningFromWasm) &&
       (!stop.has_value() || hook_options_.profile != HookProfile::kWasmi1)) {
-    question.transition = Transition::kReturningFromWasm;
-    question.ending = stop.has_value() ? EndingOf(*stop) : Ending::kValue;
-    question.trap = trap.has_value() ? &*trap : nullptr;
-    backend::Stop replacement;
-    if (Ask(question, replacement) != Reply::kProceed) {
-      trap = ToTrap(replacement, {});
+    if (stop.has_value()) {
+      event_->ReturningFromWasm(identity, depth_, args, EndingOf(*stop), {});
+      event_->SetTrap(&*trap);
+    } else {
+      event_->ReturningFromWasm(identity, depth_, args, Ending::kValue,
+                                results);
     }
+    std::optional<backend::Stop> replacement;
+    Follow(Offer(*event_), *event_, {}, replacement);
+    if (replacement.has_value()) trap = ToTrap(*replacement, {});
   }
   --depth_;
   return trap;
@@ -646,7 +576,22 @@ void StoreImpl::LinkToHook(Binding& binding) {
   }
   const LeafFunction& leaf = binding.definition->leaf;
   if (leaf.body == nullptr) return;
-  backend_->SetLeaf(binding.func, binding.wanted.empty() ? &leaf : nullptr);
+  if (binding.watched != nullptr) binding.watched->SetWanted(binding.wanted);
+  if (!IsWatched(binding.wanted)) {
+    backend_->SetLeaf(binding.func, &leaf, nullptr);
+    return;
+  }
+  // A ring wants to know who called; and where the hook may call guests, a host
+  // call is as others are while it is judged.
+  if (hook_options_.call_ring != nullptr || hook_options_.allow_reentry) {
+    backend_->SetLeaf(binding.func, nullptr, nullptr);
+    return;
+  }
+  if (binding.watched == nullptr) {
+    binding.watched = std::make_unique<WatchedLeaf>(*this, binding);
+    binding.watched->SetWanted(binding.wanted);
+  }
+  backend_->SetLeaf(binding.func, nullptr, binding.watched.get());
 }
 
 void StoreImpl::Relink() {
@@ -1297,9 +1242,10 @@ std::vector<Frame> StoreImpl::Name(
   return frames;
 }
 
-std::vector<Frame> StoreImpl::FramesBelow(size_t max_frames) const {
+std::vector<Frame> StoreImpl::FramesBelow(const HostCallState* innermost,
+                                          size_t max_frames) const {
   std::vector<Frame> frames;
-  for (const HostCallState* call = host_call_;
+  for (const HostCallState* call = innermost;
        call != nullptr && frames.size() < max_frames; call = call->outer) {
     if (call->frames == nullptr) continue;
     for (const backend::RawFrame& frame :

@@ -51,6 +51,9 @@ inline constexpr bool kCallHookIsCompiledIn = false;
 inline constexpr bool kCallHookIsCompiledIn = true;
 #endif
 
+class HookCall;
+class WatchedLeaf;
+
 class StoreImpl final : public backend::Host {
  public:
   StoreImpl(Store& self, const Engine& engine, const StoreOptions& options);
@@ -90,6 +93,7 @@ class StoreImpl final : public backend::Host {
   friend class Instance;
   friend class HookCall;
   friend class HostCaller;
+  friend class WatchedLeaf;
   friend class ThreadCheck;
 
   using Clock = std::chrono::steady_clock;
@@ -105,6 +109,10 @@ class StoreImpl final : public backend::Host {
     uint32_t func = 0;
     uint32_t results = 0;    // of its type
     bool gives_i32 = false;  // and nothing else
+    // Of a leaf function: how it is called while the hook wants events of it.
+    // Made when it first does; stays, since the hook may change its mind during
+    // such a call.
+    std::unique_ptr<WatchedLeaf> watched;
   };
 
   struct InstanceState {
@@ -173,18 +181,6 @@ class StoreImpl final : public backend::Host {
   template <typename Body>
   CallUsage WithBudget(const CallOptions& options, const Body& body);
 
-  // One question to the hook.
-  struct Question {
-    Transition transition = Transition::kCallingWasm;
-    const FunctionIdentity* identity = nullptr;
-    HostCallState* host_call = nullptr;  // null on the two Wasm transitions
-    absl::Span<const RawValue> args;
-    // Where an answer goes at kCallingHost; what came out on returns.
-    absl::Span<RawValue> results;
-    Ending ending = Ending::kNotYet;
-    const Trap* trap = nullptr;
-  };
-
   // The guest call proper, with its two events.
   std::optional<Trap> RunGuest(uint32_t func, const FunctionIdentity& identity,
                                absl::Span<const RawValue> args,
@@ -201,14 +197,31 @@ class StoreImpl final : public backend::Host {
   std::optional<backend::Stop> RunWatched(const Binding& binding,
                                           TransitionSet wanted,
                                           HostCallState& state,
+                                          absl::Span<const RawValue> args,
                                           RawValue* results);
-  std::optional<backend::Stop> RunBody(const Binding& binding,
+  // All but the first event, to which the hook has said `said`; `event` has
+  // what goes with that. Neither hook nor ring: none is told.
+  std::optional<backend::Stop> RunRest(Disposition said, HookCall& event,
+                                       const Binding& binding,
+                                       TransitionSet wanted,
                                        HostCallState& state,
                                        absl::Span<const RawValue> args,
-                                       RawValue* results);
-  // The event after a host function or a runtime call; what it makes of `stop`.
-  std::optional<backend::Stop> LeaveHost(Question& question, bool answered,
-                                         std::optional<backend::Stop> stop);
+                                       RawValue* results, CallRing* ring,
+                                       uint64_t noted);
+  // The same of a leaf function.
+  std::optional<backend::Stop> RunRestOfLeaf(Disposition said, HookCall& event,
+                                             const Binding& binding,
+                                             HostCallState& state,
+                                             absl::Span<const RawValue> args,
+                                             RawValue* results);
+  // Null, or what stopped it.
+  ErrorRef RunBody(const Binding& binding, HostCallState& state,
+                   absl::Span<const RawValue> args, RawValue* results);
+  // The event after a host function or a runtime call that was stopped, which
+  // may put another stop in place of that.
+  void LeaveHostStopped(const FunctionIdentity& function, HostCallState& state,
+                        absl::Span<const RawValue> args,
+                        std::optional<backend::Stop>* stop);
   bool IsWasmi() const {
     return hook_options_.profile == HookProfile::kWasmi1 ||
            hook_options_.profile == HookProfile::kWasmi2;
@@ -234,9 +247,19 @@ class StoreImpl final : public backend::Host {
   // Where the hook's copies of a host call's arguments go, and where they are
   // left for the next call.
   CapturedArguments& CapturesOf(HostCallState& state);
-  void GiveBack(HostCallState& state);
-  // Asks the hook. `stop` is set by kRefused and kFailed.
-  Reply Ask(const Question& question, backend::Stop& stop);
+  void GiveBack(HostCallState& state) {
+    if (state.captured != nullptr) GiveBackCopies(state);
+  }
+  void GiveBackCopies(HostCallState& state);
+  // Asks the hook, which must be there and not be asked already.
+  Disposition Offer(HookCall& event);
+  // Does what the hook has said of `event`; an answer goes to `results`. Sets
+  // `stop` where it is kRefused or kFailed.
+  Reply Follow(Disposition said, HookCall& event, absl::Span<RawValue> results,
+               std::optional<backend::Stop>& stop);
+  absl::Status TakeAnswer(const FuncType& type,
+                          absl::Span<const RawValue> answer,
+                          absl::Span<RawValue> results) const;
 
   // ---- probes: store_probes.cc
   absl::Status InstallHook(CallHook* hook, const HookOptions& options);
@@ -252,8 +275,9 @@ class StoreImpl final : public backend::Host {
                                      FunctionIdentity::Kind kind);
   FunctionIdentity GuestIdentity(uint32_t func,
                                  FunctionIdentity::Kind kind) const;
-  // Of the innermost host call, and of those it is nested in.
-  std::vector<Frame> FramesBelow(size_t max_frames) const;
+  // Of a host call, which may be null, and of those it is nested in.
+  std::vector<Frame> FramesBelow(const HostCallState* innermost,
+                                 size_t max_frames) const;
   std::vector<Frame> Name(const std::vector<backend::RawFrame>& raw) const;
   CallerFrame CallerAt(backend::CallSite site) const;
   Frame NameOne(const backend::RawFrame& raw) const;
@@ -286,6 +310,8 @@ class StoreImpl final : public backend::Host {
   CallHook* hook_ = nullptr;
   HookOptions hook_options_;
   bool in_hook_ = false;
+  // The event that is offered to it; made with the first hook.
+  std::unique_ptr<HookCall> event_;
   // Those of calls that have ended; as many as calls were nested.
   std::vector<std::unique_ptr<CapturedArguments>> captures_;
   bool in_probe_ = false;  // then in_hook_, too

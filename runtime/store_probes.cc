@@ -12,6 +12,7 @@
 
 #include "absl/time/clock.h"
 #include "runtime/check.h"
+#include "runtime/hook_call.h"
 #include "runtime/module.h"
 #include "runtime/store_impl.h"
 
@@ -76,6 +77,9 @@ absl::Status StoreImpl::InstallHook(CallHook* hook,
   }
   hook_ = hook;
   hook_options_ = options;
+  if (hook != nullptr && event_ == nullptr) {
+    event_ = std::make_unique<HookCall>(*this);
+  }
   probes_.clear();
   if (hook != nullptr) {
     for (size_t i = 0; i < instances_.size(); ++i) {

@@ -99,6 +99,18 @@ class RawValue {
   }
   uint64_t ref() const { return low_; }
 
+  // An assignment that reads the two halves one by one. Compiled code has
+  // written them so, and what reads a whole value right after that waits until
+  // both are in the cache.
+  void CopyHalves(const RawValue& from) {
+    uint64_t low = from.low_;
+#if defined(__GNUC__)
+    asm("" : "+r"(low));  // keeps the compiler from making one move of two
+#endif
+    low_ = low;
+    high_ = from.high_;
+  }
+
   friend bool operator==(const RawValue& a, const RawValue& b) {
     return a.low_ == b.low_ && a.high_ == b.high_;
   }

@@ -84,10 +84,10 @@ void PolicyHook::Adopt(uint32_t depth) {
     const uint32_t binding = linked.function->binding;
     const TransitionSet wanted = before.TransitionsOf(*linked.plan);
     // One that was linked while the version was made is not in it.
-    linked.plan =
-        binding < version.plans.size() && version.plans[binding] != nullptr
-            ? version.plans[binding]
-            : &version.Link(*linked.function);
+    linked.SetPlan(binding < version.plans.size() &&
+                           version.plans[binding] != nullptr
+                       ? version.plans[binding]
+                       : &version.Link(*linked.function));
     relink_due_ = relink_due_ ||
                   !Same(wanted, version.rules->TransitionsOf(*linked.plan));
     if (linked.plan->reads_paths && options_.handles != nullptr) {

@@ -17,6 +17,7 @@
 #include "runtime/linker.h"
 #include "runtime/native/compile_request.h"
 #include "runtime/store.h"
+#include "runtime/trap.h"
 #include "tests/support/native_engine.h"
 #include "tests/support/wat.h"
 
@@ -24,6 +25,7 @@ namespace callgate::native {
 namespace {
 
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 
 struct Variant {
   const char* name;
@@ -61,6 +63,8 @@ constexpr char kGuest[] = R"((module
   (import "env" "same" (func $same (param funcref) (result funcref)))
   (import "env" "nested" (func $nested))
   (table 1 funcref)
+  (memory 1)
+  (data (i32.const 16) "abcd")
   (func (export "once") (param i32 i32) (result i32)
     (call $mix (local.get 0) (local.get 1)))
   (func (export "loop") (param $n i32) (result i32)
@@ -268,6 +272,187 @@ TEST_P(LeafCallTest, IsSeenByAHookThatWantsIt) {
   ASSERT_TRUE(leaf.store().ClearCallHook().ok());
   EXPECT_EQ(Call(leaf, "once", args).values[0], Value::I32(40));
   EXPECT_EQ(hook.lines.size(), 2u);
+}
+
+// Writes down all that an event offers, and answers as it is told.
+class AskingHook final : public CallHook {
+ public:
+  enum class Says : uint8_t { kProceed, kRefuse, kDelay, kAnswer, kTwoResults };
+
+  Disposition OnTransition(CallContext& call) override {
+    Note(call);
+    if (call.function().name != "mix") return call.Proceed();
+    const bool calling = call.transition() == Transition::kCallingHost;
+    if (calling) Capture(call);
+    if (fuel_taken > 0 && calling) {
+      notes.push_back(call.fuel().Consume(fuel_taken).ToString());
+    }
+    switch (calling ? at_calling : at_returning) {
+      case Says::kProceed:
+        break;
+      case Says::kRefuse:
+        return call.Refuse(error);
+      case Says::kDelay:
+        return call.ProceedAfter(absl::Microseconds(50));
+      case Says::kAnswer:
+        return call.Answer({RawValue::I32(77)});
+      case Says::kTwoResults:
+        return call.Answer({RawValue::I32(1), RawValue::I32(2)});
+    }
+    return call.Proceed();
+  }
+
+  Says at_calling = Says::kProceed;
+  Says at_returning = Says::kProceed;
+  uint64_t fuel_taken = 0;
+  const Store* store = nullptr;
+  const ErrorRef error = MakeError("no");
+  std::vector<std::string> notes;
+
+ private:
+  void Note(CallContext& call) {
+    std::string note = absl::StrCat(
+        TransitionName(call.transition()), " ", call.function().name, " ",
+        EndingName(call.ending()), " depth ", call.depth(), " ", store->depth(),
+        " from ", call.caller_index(), " ", call.caller().func_name, " memory ",
+        call.MemoryBytes(), " fuel ", call.fuel().used(), " of ",
+        call.fuel().left().value_or(0), " args");
+    for (const RawValue& arg : call.args()) {
+      absl::StrAppend(&note, " ", arg.u64());
+    }
+    for (const RawValue& result : call.results()) {
+      absl::StrAppend(&note, " -> ", result.u64());
+    }
+    if (call.trap() != nullptr) {
+      absl::StrAppend(&note, " trap ", TrapCodeName(call.trap()->code()), " ",
+                      call.trap()->cause() == error);
+    }
+    for (const Frame& frame : call.Backtrace(10)) {
+      absl::StrAppend(&note, " < ", frame.func_index, "@",
+                      frame.module_offset.value_or(0));
+    }
+    uint64_t words[10];
+    const size_t count = call.CallChain(absl::MakeSpan(words));
+    uint32_t functions[10];
+    const size_t named = call.ChainFunctions(absl::MakeConstSpan(words, count),
+                                             absl::MakeSpan(functions));
+    for (size_t i = 0; i < named; ++i) {
+      absl::StrAppend(&note, " / ", functions[i]);
+    }
+    notes.push_back(std::move(note));
+  }
+  void Capture(CallContext& call) {
+    const auto copy = call.Capture(16, 4);
+    notes.push_back(copy.ok() ? std::string(copy->begin(), copy->end())
+                              : copy.status().ToString());
+    notes.push_back(call.Capture(1 << 20, 4).status().ToString());
+  }
+};
+
+TEST_P(LeafCallTest, IsJudgedAsAnyHostCall) {
+  using Says = AskingHook::Says;
+  struct Row {
+    Says at_calling;
+    Says at_returning;
+    uint64_t fuel_taken = 0;
+  };
+  const std::vector<Row> rows = {
+      {Says::kProceed, Says::kProceed},
+      {Says::kRefuse, Says::kProceed},
+      {Says::kProceed, Says::kRefuse},
+      {Says::kRefuse, Says::kRefuse},
+      {Says::kDelay, Says::kProceed},
+      {Says::kDelay, Says::kRefuse},
+      {Says::kAnswer, Says::kProceed},
+      {Says::kAnswer, Says::kRefuse},
+      {Says::kTwoResults, Says::kProceed},
+      {Says::kTwoResults, Says::kRefuse},
+      // Neither can be said there.
+      {Says::kProceed, Says::kDelay},
+      {Says::kProceed, Says::kAnswer},
+      {Says::kProceed, Says::kProceed, 40},
+      {Says::kProceed, Says::kProceed, 5'000},
+  };
+  HookOptions all;
+  HookOptions ends;
+  ends.transitions = TransitionSet::None().With(Transition::kReturningFromHost);
+  HookOptions wasmi;
+  wasmi.profile = HookProfile::kWasmi1;
+  for (const HookOptions& options : {all, ends, wasmi}) {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      std::vector<std::string> told[2];
+      for (const bool leaves : {true, false}) {
+        const Instance guest = Instantiate(leaves);
+        AskingHook hook;
+        hook.at_calling = rows[r].at_calling;
+        hook.at_returning = rows[r].at_returning;
+        hook.fuel_taken = rows[r].fuel_taken;
+        hook.store = &guest.store();
+        std::vector<std::string>& notes = told[leaves ? 1 : 0];
+        ASSERT_TRUE(guest.store().SetCallHook(hook, options).ok());
+        CallOptions call;
+        if (GetParam().fuel) call.fuel = 900;
+        for (const char* name : {"loop", "nest", "loop"}) {
+          std::vector<Value> args;
+          if (std::string(name) == "loop") args = {Value::I32(3)};
+          const CallResult result = Call(guest, name, args, call);
+          hook.notes.push_back(
+              result.returned()
+                  ? "returned"
+                  : absl::StrCat(TrapCodeName(result.trap->code()), " ",
+                                 result.trap->cause() == hook.error, " ",
+                                 result.trap->message()));
+          hook.notes.push_back(absl::StrCat(result.usage.host_calls, " ",
+                                            result.usage.fuel, " ",
+                                            guest.store().depth()));
+          for (const Value& value : result.values) {
+            hook.notes.push_back(value.ToString());
+          }
+        }
+        notes = hook.notes;
+      }
+      EXPECT_THAT(told[1], ElementsAreArray(told[0])) << r;
+      EXPECT_GT(told[0].size(), 6u) << r;
+    }
+  }
+}
+
+// Calls of guests by the hook are told to nobody, and see each frame.
+TEST_P(LeafCallTest, IsUnderAHookThatCallsGuests) {
+  class CallingHook final : public CallHook {
+   public:
+    Disposition OnTransition(CallContext& call) override {
+      ++events;
+      if (call.function().name == "mix" && calls_left-- > 0) {
+        const auto once = guest->GetFunc("once");
+        const std::vector<Value> args = {Value::I32(1), Value::I32(2)};
+        const auto called = once->Call(args);
+        if (called.ok() && called->returned()) value = called->values[0].u32();
+      }
+      return call.Proceed();
+    }
+    const Instance* guest = nullptr;
+    int events = 0;
+    int calls_left = 1;
+    uint32_t value = 0;
+  };
+  const Instance leaf = Instantiate(true);
+  CallingHook hook;
+  hook.guest = &leaf;
+  HookOptions options;
+  options.allow_reentry = true;
+  ASSERT_TRUE(leaf.store().SetCallHook(hook, options).ok());
+  const std::vector<Value> args = {Value::I32(1), Value::I32(2)};
+  EXPECT_EQ(Call(leaf, "once", args).values[0], Value::I32(40));
+  EXPECT_EQ(hook.value, 40u);
+  EXPECT_EQ(hook.events, 4);
+  // Where it may not, it is refused as ever.
+  hook.value = 0;
+  hook.calls_left = 1;
+  options.allow_reentry = false;
+  ASSERT_TRUE(leaf.store().SetCallHook(hook, options).ok());
+  EXPECT_EQ(Call(leaf, "once", args).values[0], Value::I32(40));
+  EXPECT_EQ(hook.value, 0u);
 }
 
 // While the guest that calls it runs.

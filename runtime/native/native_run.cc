@@ -7,6 +7,7 @@
 // of ours; what is no function of an instance is passed over.
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <new>
 #include <utility>
@@ -171,27 +172,23 @@ std::vector<backend::RawFrame> NativeStore::FramesOf(
   return list.Take();
 }
 
-// The frames of the activation that made a host call.
-class NativeStore::GuestView final : public backend::GuestFrames {
- public:
-  GuestView(const NativeStore& store, const void* frame)
-      : store_(store), frame_(frame) {}
-  std::vector<backend::RawFrame> Frames(size_t max_frames) override {
-    return store_.FramesFrom(frame_, max_frames);
-  }
-  backend::CallSite Newest() override { return store_.SiteOf(frame_); }
-  size_t CallChain(absl::Span<uint64_t> words) override {
-    return store_.ChainFrom(frame_, words);
-  }
-  size_t ChainFunctions(absl::Span<const uint64_t> words,
-                        absl::Span<uint32_t> functions) override {
-    return store_.FunctionsOf(words, functions);
-  }
+std::vector<backend::RawFrame> NativeStore::GuestView::Frames(
+    size_t max_frames) {
+  return store_.FramesFrom(frame_, max_frames);
+}
 
- private:
-  const NativeStore& store_;
-  const void* const frame_;
-};
+backend::CallSite NativeStore::GuestView::Newest() {
+  return store_.SiteOf(frame_);
+}
+
+size_t NativeStore::GuestView::CallChain(absl::Span<uint64_t> words) {
+  return store_.ChainFrom(frame_, words);
+}
+
+size_t NativeStore::GuestView::ChainFunctions(absl::Span<const uint64_t> words,
+                                              absl::Span<uint32_t> functions) {
+  return store_.FunctionsOf(words, functions);
+}
 
 // Both are called by the signal handler, in the middle of compiled code.
 bool NativeStore::IsCode(const void* owner, uintptr_t pc) {
@@ -438,6 +435,23 @@ backend::Completion NativeStore::Call(uint32_t func,
 
 // ---------------------------------------------------------------- host calls
 
+void NativeStore::SetLeaf(uint32_t func, const LeafFunction* leaf,
+                          backend::WatchedLeaf* watched) {
+  BoundHost& host = *functions_[func].host;
+  host.enter = &HostEnter;
+  // Funcrefs are converted on the long way.
+  if (host.has_funcrefs) return;
+  if (leaf != nullptr) {
+    host.leaf = leaf->body;
+    host.leaf_data = leaf->data.get();
+    host.enter = engine_.metered ? &LeafEnter<true> : &LeafEnter<false>;
+  } else if (watched != nullptr) {
+    host.watched = watched;
+    host.enter =
+        engine_.metered ? &WatchedLeafEnter<true> : &WatchedLeafEnter<false>;
+  }
+}
+
 template <bool metered>
 void NativeStore::LeafEnter(HostContext* host, const void* frame,
                             RawValue* values) {
@@ -464,12 +478,65 @@ template void NativeStore::LeafEnter<false>(HostContext* host,
                                             const void* frame,
                                             RawValue* values);
 
+// The hook may look at the fuel, and change it: what was used is settled
+// before, and a new slice begins after it.
+template <bool metered>
+void NativeStore::WatchedLeafEnter(HostContext* host, const void* frame,
+                                   RawValue* values) {
+  auto* const store = static_cast<NativeStore*>(host->owner);
+  // What there is none of, or too much, is said on the long way, which settles
+  // nothing twice.
+  if constexpr (metered) {
+    const int64_t fuel = store->context().fuel;
+    const auto used = static_cast<uint64_t>(store->slice_ - fuel);
+    if (used > store->host_.FuelLeft()) return HostEnter(host, frame, values);
+    store->slice_ = fuel;
+    store->host_.ConsumeFuel(used);
+  }
+  if (!store->host_.CountLeafCall()) return HostEnter(host, frame, values);
+  store->leaf_view_.LookAt(frame);
+  const bool goes_on = static_cast<const BoundHost*>(host)->watched->Call(
+      store->leaf_view_, values);
+  if constexpr (metered) OwnerOf(host)->ResumeSlice(kHostCallToll);
+  if (!goes_on) EndLeaf(host);
+}
+
+template void NativeStore::WatchedLeafEnter<true>(HostContext* host,
+                                                  const void* frame,
+                                                  RawValue* values);
+template void NativeStore::WatchedLeafEnter<false>(HostContext* host,
+                                                   const void* frame,
+                                                   RawValue* values);
+
+__attribute__((noinline)) void NativeStore::EndLeaf(HostContext* host) {
+  LeafStopped(static_cast<const BoundHost&>(*host));
+  OwnerOf(host)->Leave();
+}
+
+__attribute__((noinline)) void NativeStore::LeafStopped(const BoundHost& host) {
+  NativeStore& store = *OwnerOf(&host);
+  store.Stopped(host.watched->TakeStop(), store.leaf_view_.frame(),
+                store.context().fuel);
+}
+
 void NativeStore::HostEnter(HostContext* host, const void* frame,
                             RawValue* values) {
   auto* const store = static_cast<NativeStore*>(host->owner);
   if (!store->HostCalled(*static_cast<const BoundHost*>(host), frame, values)) {
     store->Leave();
   }
+}
+
+inline bool NativeStore::CallBound(const BoundHost& host, const void* frame,
+                                   absl::Span<const RawValue> args,
+                                   RawValue* results) {
+  for (uint32_t i = 0; i < host.results; ++i) results[i] = RawValue();
+  GuestView view(*this, frame);
+  std::optional<backend::Stop> stop =
+      host_.CallHost(host.binding, view, args, results);
+  ResumeSlice(kHostCallToll);
+  if (!stop.has_value()) return true;
+  return Stopped(*std::move(stop), frame, context().fuel);
 }
 
 __attribute__((noinline)) bool NativeStore::HostCalled(const BoundHost& host,
@@ -483,36 +550,36 @@ __attribute__((noinline)) bool NativeStore::HostCalled(const BoundHost& host,
   }
   // The results go where the arguments came from, but the hook sees both: the
   // arguments move away where there are results, or where they change.
-  constexpr size_t kFew = 8;
-  alignas(RawValue) unsigned char few[kFew * sizeof(RawValue)];
-  std::vector<RawValue> many;
+  constexpr uint32_t kFew = 8;
+  if (host.has_funcrefs || host.params > kFew) {
+    return HostCalledWithMany(host, frame, values);
+  }
+  // Not initialised, and no array of bytes, which compilers guard.
+  std::array<uint64_t, kFew * sizeof(RawValue) / sizeof(uint64_t)> few;
+  static_assert(alignof(RawValue) <= alignof(uint64_t));
   const RawValue* args = values;
-  if (host.params > 0 && (host.results > 0 || host.has_funcrefs)) {
-    RawValue* moved = reinterpret_cast<RawValue*>(few);
-    if (host.params > kFew) {
-      many.resize(host.params);
-      moved = many.data();
-    }
-    if (host.has_funcrefs) {
-      for (uint32_t i = 0; i < host.params; ++i) {
-        new (moved + i) RawValue(FromGuest(host.type->params[i], values[i]));
-      }
-    } else {
-      std::uninitialized_copy_n(values, host.params, moved);
+  if (host.params > 0 && host.results > 0) {
+    auto* const moved = reinterpret_cast<RawValue*>(few.data());
+    for (uint32_t i = 0; i < host.params; ++i) {
+      (new (moved + i) RawValue)->CopyHalves(values[i]);
     }
     args = moved;
   }
-  const absl::Span<RawValue> results(values, host.results);
-  for (RawValue& result : results) result = RawValue();
+  return CallBound(host, frame, absl::MakeConstSpan(args, host.params), values);
+}
 
-  GuestView view(*this, frame);
-  std::optional<backend::Stop> stop = host_.CallHost(
-      host.binding, view, absl::MakeConstSpan(args, host.params), values);
-  ResumeSlice(kHostCallToll);
-  if (stop.has_value()) {
-    return Stopped(*std::move(stop), frame, context().fuel);
+// Also those whose arguments and results have another form outside.
+__attribute__((noinline)) bool NativeStore::HostCalledWithMany(
+    const BoundHost& host, const void* frame, RawValue* values) {
+  std::vector<RawValue> args(values, values + host.params);
+  if (host.has_funcrefs) {
+    for (uint32_t i = 0; i < host.params; ++i) {
+      args[i] = FromGuest(host.type->params[i], values[i]);
+    }
   }
-  return !host.has_funcrefs || ConvertResults(host, frame, results);
+  return CallBound(host, frame, args, values) &&
+         (!host.has_funcrefs ||
+          ConvertResults(host, frame, absl::MakeSpan(values, host.results)));
 }
 
 bool NativeStore::ConvertResults(const BoundHost& host, const void* frame,

@@ -94,18 +94,6 @@ uint32_t NativeStore::NewHostFunc(const FuncType& type, uint32_t binding) {
   return function.record.func;
 }
 
-void NativeStore::SetLeaf(uint32_t func, const LeafFunction* leaf) {
-  BoundHost& host = *functions_[func].host;
-  // Funcrefs are converted on the long way.
-  if (leaf == nullptr || host.has_funcrefs) {
-    host.enter = &HostEnter;
-    return;
-  }
-  host.leaf = leaf->body;
-  host.leaf_data = leaf->data.get();
-  host.enter = engine_.metered ? &LeafEnter<true> : &LeafEnter<false>;
-}
-
 void NativeStore::FillRecord(Function& function) {
   FuncRecord& record = function.record;
   if (function.instance == nullptr) {

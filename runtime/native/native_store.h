@@ -47,7 +47,8 @@ class NativeStore final : public backend::Store {
   ~NativeStore() override;
 
   uint32_t NewHostFunc(const FuncType& type, uint32_t binding) override;
-  void SetLeaf(uint32_t func, const LeafFunction* leaf) override;
+  void SetLeaf(uint32_t func, const LeafFunction* leaf,
+               backend::WatchedLeaf* watched) override;
   absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) override;
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
@@ -91,7 +92,25 @@ class NativeStore final : public backend::Store {
   friend class Builtins;
   friend class ProbeCalls;
   class FrameList;
-  class GuestView;
+
+  // The frames of the activation that made a host call.
+  class GuestView final : public backend::GuestFrames {
+   public:
+    GuestView(const NativeStore& store, const void* frame)
+        : store_(store), frame_(frame) {}
+    void LookAt(const void* frame) { frame_ = frame; }
+    const void* frame() const { return frame_; }
+
+    std::vector<backend::RawFrame> Frames(size_t max_frames) override;
+    backend::CallSite Newest() override;
+    size_t CallChain(absl::Span<uint64_t> words) override;
+    size_t ChainFunctions(absl::Span<const uint64_t> words,
+                          absl::Span<uint32_t> functions) override;
+
+   private:
+    const NativeStore& store_;
+    const void* frame_;
+  };
   struct InstanceConstants;
 
   // Compiled code has pointers to the first member.
@@ -109,6 +128,8 @@ class NativeStore final : public backend::Store {
     // While `enter` is LeafEnter.
     LeafFunction::Body leaf = nullptr;
     const void* leaf_data = nullptr;
+    // While it is WatchedLeafEnter.
+    backend::WatchedLeaf* watched = nullptr;
   };
 
   struct Function {
@@ -213,6 +234,10 @@ class NativeStore final : public backend::Store {
   }
   [[noreturn]] void Leave();
   bool HostCalled(const BoundHost& host, const void* frame, RawValue* values);
+  bool HostCalledWithMany(const BoundHost& host, const void* frame,
+                          RawValue* values);
+  bool CallBound(const BoundHost& host, const void* frame,
+                 absl::Span<const RawValue> args, RawValue* results);
   // The end of a host call whose type has funcrefs.
   bool ConvertResults(const BoundHost& host, const void* frame,
                       absl::Span<RawValue> results);
@@ -220,6 +245,15 @@ class NativeStore final : public backend::Store {
   static void HostEnter(HostContext* host, const void* frame, RawValue* values);
   template <bool metered>
   static void LeafEnter(HostContext* host, const void* frame, RawValue* values);
+  template <bool metered>
+  static void WatchedLeafEnter(HostContext* host, const void* frame,
+                               RawValue* values);
+  // Ends the activation, for what the function's hook said.
+  [[noreturn]] static void EndLeaf(HostContext* host);
+  static void LeafStopped(const BoundHost& host);
+  static NativeStore* OwnerOf(const HostContext* host) {
+    return static_cast<NativeStore*>(host->owner);
+  }
   static int64_t EnterOnFiber(void* context, int64_t fuel, const void* code,
                               const RawValue* args);
   // `frame` is a frame whose return address is the newest of them, but for
@@ -282,6 +316,10 @@ class NativeStore final : public backend::Store {
   };
   static constexpr size_t kKnownSites = 32;
   mutable std::array<KnownSite, kKnownSites> known_sites_{};
+
+  // Of the guest that calls a watched leaf function: there is one such call at
+  // a time.
+  GuestView leaf_view_{*this, nullptr};
 
   Running* running_ = nullptr;    // the innermost
   std::unique_ptr<Stack> stack_;  // while one is live

@@ -20,10 +20,12 @@ std::unique_ptr<Engine> NewNative(native::Level level, bool fuel) {
 std::vector<EngineToMeasure> EnginesToMeasure() {
   using native::Level;
   return {
-      {"reference", [] { return NewReferenceEngine(); }},
-      {"native_baseline", [] { return NewNative(Level::kBaseline, false); }},
-      {"native_optimised", [] { return NewNative(Level::kOptimised, false); }},
-      {"native_optimised_fuel",
+      {"reference", true, [] { return NewReferenceEngine(); }},
+      {"native_baseline", false,
+       [] { return NewNative(Level::kBaseline, false); }},
+      {"native_optimised", false,
+       [] { return NewNative(Level::kOptimised, false); }},
+      {"native_optimised_fuel", true,
        [] { return NewNative(Level::kOptimised, true); }},
   };
 }

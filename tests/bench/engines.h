@@ -16,6 +16,7 @@ namespace callgate {
 struct EngineToMeasure {
   // Part of each benchmark's name: "reference".
   std::string name;
+  bool metered = true;
   std::function<std::unique_ptr<Engine>()> make;
 };
 

@@ -343,15 +343,15 @@ TEST_F(TrialsTest, WhatHappensInsideIsRecordedReplayedAndExplained) {
   // Why.
   const std::string events = Client({"events", "--output", "json"}).out;
   const auto explain = [&](absl::string_view rule) {
-    std::string id;
+    std::string decision;
     for (const absl::string_view line : absl::StrSplit(events, '\n')) {
       if (!absl::StrContains(line, absl::StrCat("\"", rule, "\""))) continue;
       const size_t at = line.find("\"decision_id\":\"");
       if (at == absl::string_view::npos) continue;
       const absl::string_view rest = line.substr(at + 15);
-      id = std::string(rest.substr(0, rest.find('"')));
+      decision = std::string(rest.substr(0, rest.find('"')));
     }
-    return Client({"policy", "explain", id}).out;
+    return Client({"policy", "explain", decision}).out;
   };
   const std::string growth = explain("grows");
   EXPECT_THAT(growth, HasSubstr("memory_grow: alert, by inner/grows: "));
