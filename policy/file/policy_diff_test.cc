@@ -136,8 +136,8 @@ INSTANTIATE_TEST_SUITE_P(
          "engine_error: true } ] } ]",
          {"+ anomaly[a].profile_key: \"tenant\"",
           "+ anomaly[a].frequency.action: throttle",
-          "+ anomaly[a].frequency.throttle: { base_delay: 1s }",
-          "+ tests[t].events[#0].score: { frame: 3 }",
+          "+ anomaly[a].frequency.throttle.base_delay: 1s",
+          "+ tests[t].events[#0].score.frame: 3",
           "+ tests[t].events[#0].engine_error: true"}},
     }),
     [](const auto& param) { return param.param.name; });

@@ -19,6 +19,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "server/cli/commands.h"
 #include "server/cli/exit_codes.h"
 #include "server/storage/digest.h"
@@ -571,6 +572,49 @@ TEST(CallgatePolicyTestTest, ATestThatIsWrongIsAProblemOfTheFile) {
   EXPECT_EQ(finished.exit_code, kExitPolicyRefused);
   EXPECT_EQ(finished.out, "");
   EXPECT_TRUE(absl::StrContains(finished.err, path + ":19:")) << finished.err;
+}
+
+TEST(CallgatePolicyTestTest, EventsSayWhatTheyScoreAndWhereTheEngineFails) {
+  const std::string path = WriteFile(
+      "scored.yaml",
+      "api_version: callgate.policy/v1\n"
+      "kind: Policy\n"
+      "metadata: { name: scored }\n"
+      "defaults: { unlisted_import: allow }\n"
+      "anomaly:\n"
+      "  - id: shape\n"
+      "    thresholds: [ { when: 'score.frame >= 6', action: trap } ]\n"
+      "exceptions:\n"
+      "  - { rule: shape, fields: [call.name], comps: ['=='], values: [ { v: "
+      "[sched_yield] } ], reason: known, expires: \"2040-01-01\" }\n"
+      "tests:\n"
+      "  - name: scores\n"
+      "    events:\n"
+      "      - { import: wasi_snapshot_preview1.fd_close, score: { frame: 5 } "
+      "}\n"
+      "      - { import: wasi_snapshot_preview1.fd_close, score: { frame: 6 } "
+      "}\n"
+      "      - { import: wasi_snapshot_preview1.sched_yield, score: { frame: 7 "
+      "} }\n"
+      "      - { import: wasi_snapshot_preview1.fd_close, engine_error: true "
+      "}\n"
+      "    expect:\n"
+      "      - { event: 0, verdict: allow, no_rules: true }\n"
+      "      - { event: 1, verdict: trap, rules: [shape] }\n"
+      "      - { event: 2, verdict: allow, no_rules: true }\n"
+      "      - { event: 3, verdict: trap, rules: "
+      "[\"default:on_engine_error\"] }\n");
+  const Finished finished = Callgate({"policy", "test", path});
+  EXPECT_EQ(finished.exit_code, kExitOk) << finished.err << finished.out;
+  EXPECT_TRUE(absl::StartsWith(finished.out, "pass  scores\n")) << finished.out;
+  std::vector<std::string> row;
+  for (const absl::string_view line : absl::StrSplit(finished.out, '\n')) {
+    if (absl::StartsWith(line, "shape ")) {
+      row = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    }
+  }
+  // Line 6; matched once, true twice, false twice, once excepted, never failed.
+  EXPECT_EQ(absl::StrJoin(row, " "), "shape 6 1 2 2 1 0") << finished.out;
 }
 
 TEST(CallgatePolicyTestTest, CoverageListsTechniques) {

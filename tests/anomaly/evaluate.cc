@@ -76,8 +76,17 @@ int Main(int argc, char** argv) {
   sizes.validation_calls = Scaled(sizes.validation_calls, scale);
   sizes.test_calls = Scaled(sizes.test_calls, scale);
   const Evaluation evaluation = Evaluate(shape, sizes, seed, corpus, scratch);
+  Sizes of_victims = VictimSizes();
+  of_victims.training_runs = Scaled(of_victims.training_runs, scale);
+  of_victims.validation_runs = Scaled(of_victims.validation_runs, scale);
+  of_victims.test_runs = Scaled(of_victims.test_runs, scale);
+  of_victims.validation_calls = Scaled(of_victims.validation_calls, scale);
+  of_victims.test_calls = Scaled(of_victims.test_calls, scale);
+  // Where Bazel runs this.
+  const Evaluation victims =
+      EvaluateVictims(shape, of_victims, seed, "tests/anomaly", scratch);
   std::filesystem::remove_all(scratch);
-  const std::string text = ReportText(evaluation);
+  const std::string text = ReportText(evaluation, victims);
   std::ofstream(absl::StrCat(out, "/RESULTS.md")) << text;
   std::ofstream(absl::StrCat(out, "/roc.svg")) << RocSvg(evaluation);
   std::fputs(text.c_str(), stdout);

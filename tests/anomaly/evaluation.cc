@@ -13,6 +13,7 @@
 #include "policy/anomaly/profile.h"
 #include "policy/anomaly/profile_bytes.h"
 #include "runtime/check.h"
+#include "tests/anomaly/victims.h"
 
 namespace callgate::anomaly_test {
 namespace {
@@ -210,6 +211,38 @@ class ProgramTest {
     return results;
   }
 
+  // Attacks that are input alone.
+  std::vector<AttackResult> RunExploits(Part part, uint64_t of_each) {
+    if (hidden_.empty()) hidden_ = FindHiddenFunctions(runner_);
+    std::vector<AttackResult> results;
+    for (const Exploit& exploit : MakeExploits(
+             runner_.program(), hidden_, SeedOf(seed_, part, 88), of_each)) {
+      const auto highest_of = [this](const Job& job) {
+        Stream stream = Judged();
+        MaxScore score;
+        runner_.Run(job, stream, &score);
+        return score.max;
+      };
+      AttackResult found;
+      found.program = result.name;
+      found.kind = exploit.kind;
+      found.takes_over = exploit.takes_over;
+      found.what = exploit.what;
+      const Score of_attack = highest_of(exploit.job);
+      found.frame = of_attack.frame;
+      found.strange = of_attack.strange;
+      found.recent = of_attack.recent;
+      found.share_z = of_attack.share_z;
+      const Score of_twin = highest_of(exploit.twin);
+      found.twin_frame = of_twin.frame;
+      found.twin_strange = of_twin.strange;
+      found.twin_recent = of_twin.recent;
+      found.twin_share_z = of_twin.share_z;
+      results.push_back(std::move(found));
+    }
+    return results;
+  }
+
   ProgramResult result;
 
  private:
@@ -244,6 +277,7 @@ class ProgramTest {
   Profile profile_;
   std::shared_ptr<const policy::anomaly::Model> model_;
   Donors donors_;
+  TableIndices hidden_;
   uint64_t base_ = 0;
 };
 
@@ -253,6 +287,15 @@ void Add(const ByThreshold<uint64_t>& more, ByThreshold<uint64_t>* sum) {
       (*sum)[f][s] += more[f][s];
     }
   }
+}
+
+Score TwinScoreOf(const AttackResult& attack) {
+  Score score;
+  score.frame = attack.twin_frame;
+  score.strange = attack.twin_strange;
+  score.recent = attack.twin_recent;
+  score.share_z = attack.twin_share_z;
+  return score;
 }
 
 Score ScoreOf(const AttackResult& attack) {
@@ -268,9 +311,11 @@ template <typename Results>
 void CountFound(const Results& attacks, ByThreshold<uint64_t>* found) {
   for (const AttackResult& attack : attacks) {
     const Score score = ScoreOf(attack);
+    const Score twin = TwinScoreOf(attack);
     for (size_t f = 0; f < kFrameThresholds.size(); ++f) {
       for (size_t s = 0; s < kSides.size(); ++s) {
-        (*found)[f][s] += IsAlert(score, f, s) ? 1u : 0u;
+        (*found)[f][s] +=
+            IsAlert(score, f, s) && !IsAlert(twin, f, s) ? 1u : 0u;
       }
     }
   }
@@ -287,15 +332,21 @@ Thresholds Choose(const Score& highest, const Shape& shape) {
   return chosen;
 }
 
-}  // namespace
+// What is evaluated, and how it is attacked.
+struct Suite {
+  const std::vector<Program>& programs;
+  std::vector<AttackResult> (*attack)(ProgramTest&, Part, const Sizes&);
+};
 
-Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
-                    const std::string& corpus, const std::string& scratch) {
+Evaluation EvaluateSuite(const Suite& suite, const Shape& shape,
+                         const Sizes& sizes, uint64_t seed,
+                         const std::string& folder,
+                         const std::string& scratch) {
   Evaluation result;
   result.shape = shape;
   result.sizes = sizes;
   result.seed = seed;
-  const std::vector<Program>& programs = Programs();
+  const std::vector<Program>& programs = suite.programs;
   std::vector<std::unique_ptr<ProgramTest>> tests(programs.size());
   // A thread for each program; what one does depends on none of the others.
   const auto for_each = [&](const std::function<void(size_t)>& work) {
@@ -306,7 +357,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     for (std::thread& thread : threads) thread.join();
   };
   for_each([&](size_t i) {
-    tests[i] = std::make_unique<ProgramTest>(programs[i], shape, corpus,
+    tests[i] = std::make_unique<ProgramTest>(programs[i], shape, folder,
                                              scratch, seed);
     tests[i]->Learn(sizes);
     Tell("learned", programs[i].name, tests[i]->result.training_calls);
@@ -324,7 +375,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     v.calls = tests[i]->RunClean(
         Part::kValidation, sizes.validation_runs,
         sizes.validation_calls * programs[i].percent / 100, &v.alerts, &v.runs);
-    v.attacks = tests[i]->RunAttacks(Part::kValidation, sizes.attacks);
+    v.attacks = suite.attack(*tests[i], Part::kValidation, sizes);
     Tell("validated", programs[i].name, v.calls);
   });
   for (size_t i = 0; i < programs.size(); ++i) {
@@ -334,7 +385,10 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     result.validation_calls += v.calls;
     result.validation_attacks += v.attacks.size();
     for (const AttackResult& attack : v.attacks) {
-      result.validation_found += IsAlert(ScoreOf(attack), chosen) ? 1u : 0u;
+      result.validation_found += IsAlert(ScoreOf(attack), chosen) &&
+                                         !IsAlert(TwinScoreOf(attack), chosen)
+                                     ? 1u
+                                     : 0u;
     }
   }
 
@@ -350,11 +404,7 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
                            &counter, &program.test_runs);
     program.false_alerts = counter.alerts;
     program.chosen_false_alerts = counter.chosen_alerts;
-    attacks[i] = tests[i]->RunAttacks(Part::kTest, sizes.attacks);
-    if (program.name == "lua") {
-      std::vector<AttackResult> scripts = tests[i]->RunScripts(Part::kTest);
-      std::move(scripts.begin(), scripts.end(), std::back_inserter(attacks[i]));
-    }
+    attacks[i] = suite.attack(*tests[i], Part::kTest, sizes);
     Tell("tested", program.name, program.test_calls);
   });
   for (size_t i = 0; i < programs.size(); ++i) {
@@ -363,7 +413,8 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     result.test_runs += program.test_runs;
     Add(program.false_alerts, &result.false_alerts);
     for (AttackResult& attack : attacks[i]) {
-      attack.found = IsAlert(ScoreOf(attack), program.chosen);
+      attack.found = IsAlert(ScoreOf(attack), program.chosen) &&
+                     !IsAlert(TwinScoreOf(attack), program.chosen);
       result.chosen_found += attack.found ? 1u : 0u;
     }
     result.chosen_false_alerts += program.chosen_false_alerts;
@@ -373,6 +424,46 @@ Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
     result.programs.push_back(program);
   }
   return result;
+}
+
+}  // namespace
+
+Sizes VictimSizes() {
+  Sizes sizes;
+  sizes.training_runs = 600;
+  sizes.training_long_runs = 10;
+  sizes.validation_runs = 400;
+  sizes.test_runs = 800;
+  sizes.validation_calls = 1'000'000;
+  sizes.test_calls = 4'000'000;
+  sizes.attacks = 4;
+  return sizes;
+}
+
+Evaluation Evaluate(const Shape& shape, const Sizes& sizes, uint64_t seed,
+                    const std::string& corpus, const std::string& scratch) {
+  const Suite suite = {
+      Programs(), [](ProgramTest& test, Part part, const Sizes& of) {
+        std::vector<AttackResult> attacks = test.RunAttacks(part, of.attacks);
+        // The scripts are of the test alone.
+        if (part == Part::kTest && test.result.name == "lua") {
+          std::vector<AttackResult> scripts = test.RunScripts(part);
+          std::move(scripts.begin(), scripts.end(),
+                    std::back_inserter(attacks));
+        }
+        return attacks;
+      }};
+  return EvaluateSuite(suite, shape, sizes, seed, corpus, scratch);
+}
+
+Evaluation EvaluateVictims(const Shape& shape, const Sizes& sizes,
+                           uint64_t seed, const std::string& folder,
+                           const std::string& scratch) {
+  const Suite suite = {Victims(),
+                       [](ProgramTest& test, Part part, const Sizes& of) {
+                         return test.RunExploits(part, of.attacks);
+                       }};
+  return EvaluateSuite(suite, shape, sizes, seed, folder, scratch);
 }
 
 }  // namespace callgate::anomaly_test

@@ -103,6 +103,8 @@ struct AttackResult {
   std::string program;
   AttackKind kind = AttackKind::kExfiltration;
   bool is_script = false;
+  // By input alone, which overwrites an index of a function.
+  bool takes_over = false;
   std::string what;
   // The highest from its first call on.
   uint32_t frame = 0;
@@ -110,6 +112,12 @@ struct AttackResult {
   uint32_t recent = 0;
   double share_z = 0;
   bool found = false;  // by the chosen thresholds
+  // The highest of the same run without the attack, where there is such a run:
+  // an alert there is none about the attack.
+  uint32_t twin_frame = 0;
+  uint32_t twin_strange = 0;
+  uint32_t twin_recent = 0;
+  double twin_share_z = 0;
 };
 
 struct Evaluation {
@@ -131,9 +139,18 @@ struct Evaluation {
   uint64_t test_runs = 0;
 };
 
+// The sizes of the part with victims.
+Sizes VictimSizes();
+
 Evaluation Evaluate(const policy::anomaly::Shape& shape, const Sizes& sizes,
                     uint64_t seed, const std::string& corpus,
                     const std::string& scratch);
+// The same with the programs of victims.h, which lie in `folder`, and with
+// attacks that are input alone.
+Evaluation EvaluateVictims(const policy::anomaly::Shape& shape,
+                           const Sizes& sizes, uint64_t seed,
+                           const std::string& folder,
+                           const std::string& scratch);
 
 }  // namespace callgate::anomaly_test
 

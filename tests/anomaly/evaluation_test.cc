@@ -58,7 +58,7 @@ TEST(EvaluationTest, FindsAttacksAndLeavesProgramsAlone) {
   // is reached.
   EXPECT_GE(e.chosen_found * 10, e.attacks.size() * 6);
   EXPECT_LE(e.chosen_false_alerts, 10u);
-  const std::string text = ReportText(e);
+  const std::string text = ReportText(e, e);
   EXPECT_THAT(text, HasSubstr("| odd call site | 8 |"));
   EXPECT_THAT(text, HasSubstr("\n| lua | "));
   EXPECT_THAT(RocSvg(e), HasSubstr("<polyline"));

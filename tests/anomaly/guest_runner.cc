@@ -121,7 +121,8 @@ GuestRunner::~GuestRunner() = default;
 
 std::string GuestRunner::RunOnce(const Job& job, const std::string& stdin_bytes,
                                  const std::vector<std::string>& args,
-                                 CallHook* hook) {
+                                 CallHook* hook, bool keeps_output,
+                                 std::map<std::string, std::string>* files) {
   const std::string directory =
       absl::StrCat(scratch_, "/", program_.name, "-", ++runs_);
   std::filesystem::create_directories(directory);
@@ -140,9 +141,9 @@ std::string GuestRunner::RunOnce(const Job& job, const std::string& stdin_bytes,
     options.env = job.env;
     options.stdin_bytes = stdin_bytes;
     options.terminal = {false, job.is_terminal, job.is_terminal};
-    options.stdout_sink = [&output, hook](absl::Span<const uint8_t> bytes) {
-      // Only what comes before a job is of interest.
-      if (hook == nullptr) output.append(bytes.begin(), bytes.end());
+    options.stdout_sink = [&output,
+                           keeps_output](absl::Span<const uint8_t> bytes) {
+      if (keeps_output) output.append(bytes.begin(), bytes.end());
       return true;
     };
     options.stderr_sink = [](absl::Span<const uint8_t>) { return true; };
@@ -164,8 +165,16 @@ std::string GuestRunner::RunOnce(const Job& job, const std::string& stdin_bytes,
     if (!start.ok()) Die(start.status().ToString());
     const auto ended = start->Call({});
     if (!ended.ok()) Die(ended.status().ToString());
-    if (ended->trap.has_value() && !ended->trap->exit_code().has_value()) {
+    if (ended->trap.has_value() && !ended->trap->exit_code().has_value() &&
+        !job.may_trap) {
       Die(absl::StrCat(program_.name, " trapped: ", ended->trap->message()));
+    }
+  }
+  if (files != nullptr) {
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+      const std::vector<uint8_t> bytes = ReadFile(entry.path().string());
+      (*files)[entry.path().filename().string()].assign(bytes.begin(),
+                                                        bytes.end());
     }
   }
   std::filesystem::remove_all(directory);
@@ -174,11 +183,11 @@ std::string GuestRunner::RunOnce(const Job& job, const std::string& stdin_bytes,
 
 void GuestRunner::RunUnder(const Job& job, CallHook& hook) {
   if (job.args_before.empty()) {
-    RunOnce(job, job.stdin_bytes, job.args, &hook);
+    RunOnce(job, job.stdin_bytes, job.args, &hook, false);
     return;
   }
-  RunOnce(job, RunOnce(job, job.stdin_bytes, job.args_before, nullptr),
-          job.args, &hook);
+  RunOnce(job, RunOnce(job, job.stdin_bytes, job.args_before, nullptr, true),
+          job.args, &hook, false);
 }
 
 uint64_t GuestRunner::Run(const Job& job, Stream& stream,
@@ -186,6 +195,11 @@ uint64_t GuestRunner::Run(const Job& job, Stream& stream,
   StreamHook hook(stream, watcher);
   RunUnder(job, hook);
   return hook.calls;
+}
+
+std::string GuestRunner::OutputOf(const Job& job, CallHook* hook,
+                                  std::map<std::string, std::string>* files) {
+  return RunOnce(job, job.stdin_bytes, job.args, hook, true, files);
 }
 
 Trace GuestRunner::Record(const Job& job, size_t calls_max) {

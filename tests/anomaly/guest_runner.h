@@ -8,6 +8,7 @@
 #define CALLGATE_TESTS_ANOMALY_GUEST_RUNNER_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,11 +61,17 @@ class GuestRunner {
                ScoreWatcher* watcher);
   // The first `calls_max` calls.
   Trace Record(const Job& job, size_t calls_max);
+  // What the guest writes to its standard output; under no hook if it is null.
+  // `files`, if not null, are those of its directory when it has ended.
+  std::string OutputOf(const Job& job, CallHook* hook = nullptr,
+                       std::map<std::string, std::string>* files = nullptr);
 
  private:
   void RunUnder(const Job& job, CallHook& hook);
   std::string RunOnce(const Job& job, const std::string& stdin_bytes,
-                      const std::vector<std::string>& args, CallHook* hook);
+                      const std::vector<std::string>& args, CallHook* hook,
+                      bool keeps_output,
+                      std::map<std::string, std::string>* files = nullptr);
 
   const Program& program_;
   const std::string scratch_;

@@ -45,7 +45,29 @@ double PerTenMillion(uint64_t alerts, uint64_t calls) {
              : static_cast<double>(alerts) * 1e7 / static_cast<double>(calls);
 }
 
-std::string ReportText(const Evaluation& e) {
+namespace {
+
+void AddPrograms(const Evaluation& e, std::string* text) {
+  absl::StrAppend(
+      text,
+      "| program | training runs | calls | letters | n-grams | profile bytes "
+      "| thresholds: frame, strange, recent, share_z | test runs | test calls "
+      "| false alerts | per 10^7 "
+      "|\n|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|\n");
+  for (const ProgramResult& p : e.programs) {
+    absl::StrAppend(
+        text, "| ", p.name, " | ", p.training_runs, " | ", p.training_calls,
+        " | ", p.letters, " | ", p.ngrams, " | ", p.profile_bytes, " | ",
+        p.chosen.frame, ", ", p.chosen.strange, ", ", p.chosen.recent, ", ",
+        absl::StrFormat("%.1f", p.chosen.share_z), " | ", p.test_runs, " | ",
+        p.test_calls, " | ", p.chosen_false_alerts, " | ",
+        absl::StrFormat("%.2f",
+                        PerTenMillion(p.chosen_false_alerts, p.test_calls)),
+        " |\n");
+  }
+}
+
+std::string CorpusText(const Evaluation& e) {
   constexpr size_t s = kShownSide;
   std::string text =
       "# What anomaly detection finds\n\n"
@@ -97,23 +119,8 @@ std::string ReportText(const Evaluation& e) {
                     " | ", all, " | ", hit, " | ", Share(hit, all), " |\n");
   }
 
-  text +=
-      "\n| program | training runs | calls | letters | n-grams | profile bytes "
-      "| thresholds: frame, strange, recent, share_z | test runs | test calls "
-      "| "
-      "false alerts | per 10^7 "
-      "|\n|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|\n";
-  for (const ProgramResult& p : e.programs) {
-    absl::StrAppend(
-        &text, "| ", p.name, " | ", p.training_runs, " | ", p.training_calls,
-        " | ", p.letters, " | ", p.ngrams, " | ", p.profile_bytes, " | ",
-        p.chosen.frame, ", ", p.chosen.strange, ", ", p.chosen.recent, ", ",
-        absl::StrFormat("%.1f", p.chosen.share_z), " | ", p.test_runs, " | ",
-        p.test_calls, " | ", p.chosen_false_alerts, " | ",
-        absl::StrFormat("%.2f",
-                        PerTenMillion(p.chosen_false_alerts, p.test_calls)),
-        " |\n");
-  }
+  text += "\n";
+  AddPrograms(e, &text);
 
   text += "\n## Missed\n\n";
   const auto is_unseen = [](const AttackResult& attack) {
@@ -173,10 +180,83 @@ std::string ReportText(const Evaluation& e) {
     absl::StrAppend(
         &text, "| ", attack.program, " | ", AttackKindName(attack.kind),
         attack.is_script ? " (script)" : "", " | ", attack.what, " | ",
-        attack.frame, " | ", absl::StrFormat("%.1f", attack.share_z), " | ",
+        attack.frame, " | ", attack.strange, " | ", attack.recent, " | ",
+        absl::StrFormat("%.1f", attack.share_z), " | ",
         attack.found ? "yes" : "**no**", " |\n");
   }
   return text;
+}
+
+std::string VictimsText(const Evaluation& e) {
+  std::string text =
+      "\n## Programs of our own, really taken over\n\n"
+      "Nothing of this part is made up at the hook. Two small programs "
+      "(`guests/`), compiled by clang, have a bug of the kind that such "
+      "programs have: `record_server` copies a name of any length over the "
+      "table index of the function that is to handle it, `ledger` has one "
+      "register too many, and a table index in its place. An attack is bytes "
+      "of input and nothing else. Of the kinds below, *taken over* calls a "
+      "function through an index that the input has overwritten; the others "
+      "send what any client may send, but not as clients do. Each attack has "
+      "a twin, the same input without what is evil in it; an attack counts as "
+      "found only if its twin raises no alert. Training, validation and test "
+      "have seeds of their own, and thresholds are chosen as above, on "
+      "validation.\n\n";
+  uint64_t taken_over = 0;
+  uint64_t taken_over_found = 0;
+  for (const AttackResult& attack : e.attacks) {
+    taken_over += attack.takes_over ? 1 : 0;
+    taken_over_found += attack.takes_over && attack.found ? 1 : 0;
+  }
+  absl::StrAppend(&text, "**Reached on the test set:** ", e.chosen_found,
+                  " of ", e.attacks.size(), " attacks found (",
+                  Share(e.chosen_found, e.attacks.size()),
+                  "), of those that took the "
+                  "program over ",
+                  taken_over_found, " of ", taken_over, "; ",
+                  e.chosen_false_alerts, " false alerts in ", e.test_calls,
+                  " clean calls of ", e.test_runs, " runs: ",
+                  absl::StrFormat("%.2f", PerTenMillion(e.chosen_false_alerts,
+                                                        e.test_calls)),
+                  " per 10^7 calls. Validation: ", e.validation_found, " of ",
+                  e.validation_attacks, " attacks, no alert in ",
+                  e.validation_calls, " clean calls. Seed ", e.seed, ".\n\n");
+  text +=
+      "| kind | taken over: attacks | found | by client's means: attacks "
+      "| found |\n|---|---:|---:|---:|---:|\n";
+  for (size_t k = 0; k < kAttackKinds; ++k) {
+    uint64_t all[2] = {};
+    uint64_t hit[2] = {};
+    for (const AttackResult& attack : e.attacks) {
+      if (static_cast<size_t>(attack.kind) != k) continue;
+      ++all[attack.takes_over ? 0 : 1];
+      hit[attack.takes_over ? 0 : 1] += attack.found ? 1 : 0;
+    }
+    absl::StrAppend(&text, "| ", AttackKindName(static_cast<AttackKind>(k)),
+                    " | ", all[0], " | ", hit[0], " | ", all[1], " | ", hit[1],
+                    " |\n");
+  }
+  text += "\n";
+  AddPrograms(e, &text);
+  text +=
+      "\n| program | kind | what | taken over | frame | strange | recent | "
+      "share_z | found |\n|---|---|---|---|---:|---:|---:|---:|---|\n";
+  for (const AttackResult& attack : e.attacks) {
+    absl::StrAppend(&text, "| ", attack.program, " | ",
+                    AttackKindName(attack.kind), " | ", attack.what, " | ",
+                    attack.takes_over ? "yes" : "no", " | ", attack.frame,
+                    " | ", attack.strange, " | ", attack.recent, " | ",
+                    absl::StrFormat("%.1f", attack.share_z), " | ",
+                    attack.found ? "yes" : "**no**", " |\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string ReportText(const Evaluation& evaluation,
+                       const Evaluation& victims) {
+  return CorpusText(evaluation) + VictimsText(victims);
 }
 
 std::string RocSvg(const Evaluation& e) {

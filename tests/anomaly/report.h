@@ -11,7 +11,8 @@ namespace callgate::anomaly_test {
 
 double PerTenMillion(uint64_t alerts, uint64_t calls);
 
-std::string ReportText(const Evaluation& evaluation);
+// `victims` is that of programs of our own, told apart.
+std::string ReportText(const Evaluation& evaluation, const Evaluation& victims);
 // Found attacks over false alerts in 10^7 calls, by threshold of the frame.
 std::string RocSvg(const Evaluation& evaluation);
 

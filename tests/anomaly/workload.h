@@ -25,6 +25,8 @@ struct Job {
   // Files of the one directory that the guest sees, by name.
   std::map<std::string, std::string> files;
   bool is_terminal = false;
+  // A run that traps is a run, too.
+  bool may_trap = false;
 };
 
 // How much one run should do, about.
