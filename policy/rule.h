@@ -10,6 +10,7 @@
 #include "policy/condition.h"
 #include "policy/file/problem.h"
 #include "policy/guest_errno.h"
+#include "policy/state/state_shape.h"
 #include "policy/verdict.h"
 
 namespace callgate::policy {
@@ -31,6 +32,9 @@ struct Rule {
   // When it matches; empty: always.
   Condition when;
   std::vector<RuleException> exceptions;
+  // Whose calls it looks at together: of several rules of one verdict the
+  // narrower names it. What looks at single calls is about the Store.
+  StateScope scope = StateScope::kStore;
   // It reads result.*, so it is judged when the host function has returned.
   bool runs_after = false;
   // For kThrottle.

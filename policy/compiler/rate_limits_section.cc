@@ -83,6 +83,7 @@ void CompileRateLimits(const LoadedPolicyFile& file, Compilation& c) {
     StateShape& state = limit.state;
     state.kind = StateShape::Kind::kBuckets;
     state.scope = ScopeOfKey(limit.key);
+    limit.rule.scope = state.scope;
     state.bucket.refill_per_second = entry.refill_per_second();
     state.bucket.burst = static_cast<double>(entry.burst());
     std::optional<uint64_t> max_keys;

@@ -107,6 +107,7 @@ class Section {
                "distinct and sum");
         return;
     }
+    rule_.rule.scope = rule_.state.scope;
     // What comes after looks at all that a pattern consists of.
     if (is_whole_) c_.content().temporal.push_back(std::move(rule_));
   }

@@ -193,6 +193,9 @@ class Checker {
   void Wrong(NodeId id, std::string message) {
     problems_->Add(ast_.at(id).at, std::move(message));
   }
+  void WrongValue(NodeId id, std::string message) {
+    problems_->AddValueError(ast_.at(id).at, std::move(message));
+  }
 
  private:
   struct Variable {
@@ -352,6 +355,10 @@ class Checker {
         EnterHas(id);
         return false;
       case Function::kDuration:
+        // Else of a duration, which is known once its type is.
+        if (!IsLiteralString(ast_.child(id, 0))) return true;
+        EnterConstant(id);
+        return false;
       case Function::kIp:
       case Function::kNamedList:
         EnterConstant(id);
@@ -361,16 +368,31 @@ class Checker {
     }
   }
 
-  void UnknownFunction(NodeId id, absl::string_view space) {
-    const Node& node = ast_.at(id);
+  // The feature of CEL's that a call is which is not in the subset; empty if
+  // there is none.
+  absl::string_view FeatureOf(const Node& node, absl::string_view space) const {
     const bool extension =
         std::find(std::begin(kExtensions), std::end(kExtensions), space) !=
         std::end(kExtensions);
-    const absl::string_view feature =
-        extension ? "extension function" : UnsupportedFunction(node.text);
+    return extension ? "extension function" : UnsupportedFunction(node.text);
+  }
+
+  void UnknownFunction(NodeId id, absl::string_view space) {
+    const Node& node = ast_.at(id);
+    const absl::string_view feature = FeatureOf(node, space);
     if (!feature.empty()) {
       problems_->AddFeature(node.at, feature, Quote(node.text));
       return;
+    }
+    // What it is called on may be what nobody knows.
+    if (node.has_target && space.empty()) {
+      const Node& target = ast_.at(ast_.child(id, 0));
+      if (target.kind == NodeKind::kCall &&
+          !UnsupportedFunction(target.text).empty()) {
+        problems_->AddFeature(target.at, UnsupportedFunction(target.text),
+                              Quote(target.text));
+        return;
+      }
     }
     std::vector<std::string> names;
     if (space == "math") {
@@ -427,21 +449,20 @@ class Checker {
     }
   }
 
+  bool IsLiteralString(NodeId id) const {
+    const Node& node = ast_.at(id);
+    return node.kind == NodeKind::kLiteral &&
+           node.literal.kind() == ValueKind::kString;
+  }
+
   // duration("30s"), ip("10.0.0.1"), list("name"): of a literal only.
   void EnterConstant(NodeId id) {
     NodeInfo& info = checked_.nodes[id];
     const NodeId child = ast_.child(id, 0);
     const Node& argument = ast_.at(child);
     const absl::string_view name = FunctionName(info.function);
-    if (argument.kind != NodeKind::kLiteral ||
-        argument.literal.kind() != ValueKind::kString) {
-      if (info.function == Function::kDuration) {
-        problems_->AddFeature(argument.at,
-                              "duration of something other than a literal",
-                              "write it as in duration(\"30s\")");
-      } else {
-        Wrong(child, absl::StrCat(name, "() takes a literal string"));
-      }
+    if (!IsLiteralString(child)) {
+      Wrong(child, absl::StrCat(name, "() takes a literal string"));
       return;
     }
     const absl::string_view text = argument.literal.as_string();
@@ -465,7 +486,16 @@ class Checker {
     info.type = TypeKind::kIp;
     const std::optional<IpKey> key = IpKeyFromText(text);
     if (!key.has_value()) {
-      Wrong(child, absl::StrCat(Quote(text), " is not an IP address"));
+      WrongValue(child, absl::StrCat(Quote(text), " is not an IP address"));
+      return;
+    }
+    const absl::string_view bytes(reinterpret_cast<const char*>(key->data()),
+                                  key->size());
+    // As in CEL: of the ways to write it, the one that mixes both forms is an
+    // error. The others compare equal.
+    if (absl::StrContains(text, ':') && absl::StrContains(text, '.')) {
+      WrongValue(child, absl::StrCat(Quote(text), " is an IPv4 address; write ",
+                                     IpText(bytes)));
       return;
     }
     checked_.texts.emplace_back(key->begin(), key->end());
@@ -477,13 +507,13 @@ class Checker {
     const absl::StatusOr<ParsedDuration> parsed =
         ParseDurationText(text.substr(negative ? 1 : 0));
     if (!parsed.ok()) {
-      Wrong(id, std::string(parsed.status().message()));
+      WrongValue(id, std::string(parsed.status().message()));
       return Value::Duration(0);
     }
     constexpr int64_t kSecondsMax =
         std::numeric_limits<int64_t>::max() / 1'000'000'000 - 1;
     if (parsed->seconds > kSecondsMax) {
-      Wrong(id, absl::StrCat(Quote(text), " is longer than 292 years"));
+      WrongValue(id, absl::StrCat(Quote(text), " is longer than 292 years"));
       return Value::Duration(0);
     }
     const int64_t nanoseconds = parsed->seconds * 1'000'000'000 + parsed->nanos;
@@ -503,6 +533,14 @@ class Checker {
       CALLGATE_CHECK(count < 2, "no function takes three arguments");
       arguments[count] = child;
       types[count++] = TypeOf(child);
+    }
+    if (info.function == Function::kDuration &&
+        (types[0].is_dyn() || types[0].Is(TypeKind::kString))) {
+      info.type = TypeKind::kDuration;
+      problems_->AddFeature(ast_.at(arguments[0]).at,
+                            "duration of something other than a literal",
+                            "write it as in duration(\"30s\")");
+      return;
     }
     const std::optional<Type> result =
         ResultType(info.function, absl::MakeConstSpan(types, count));
@@ -528,7 +566,7 @@ class Checker {
     auto list =
         PatternList::Create({std::string(argument.constant.as_string())});
     if (!list.ok()) {
-      Wrong(pattern, std::string(list.status().message()));
+      WrongValue(pattern, std::string(list.status().message()));
       return;
     }
     checked_.nodes[id].pattern = *std::move(list);

@@ -559,7 +559,9 @@ class Generator {
       arguments[count++] = ast_.child(id, i);
     }
     const Result& a = results_[arguments[0]];
-    if (info.function == Function::kDyn) {
+    // A duration of a duration is that one.
+    if (info.function == Function::kDyn ||
+        info.function == Function::kDuration) {
       state.result = a;
       return;
     }

@@ -118,7 +118,11 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"glob_not", "'/config/secret' in list('secrets')", "false"},
         Row{"network", "args.addr.ip in list('nets')", "true"},
         Row{"network_of_text", "'10.9.9.9' in list('nets')", "true"},
-        Row{"network_mapped", "ip('::ffff:10.0.0.1') in list('nets')", "true"},
+        Row{"network_mapped", "'::ffff:10.0.0.1' in list('nets')", "true"},
+        Row{"duration_of_a_duration",
+            "duration(duration('90s')) == duration(now - now + "
+            "duration('1m30s'))",
+            "true"},
         Row{"network_no_address", "'db.internal' in list('nets')",
             "error: the string is not an IP address"},
         Row{"patterns", "'xAKIA0123456789ABCDEFx'.matches(list('tokens'))",
@@ -267,7 +271,26 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"duration", "duration('30')",
             "1:10: \"30\" has no unit; write for example 30s\n"
             "  duration('30')\n"
-            "           ^"}),
+            "           ^"},
+        Row{"duration_of_a_number", "duration(30) == duration('30s')",
+            "1:1: duration does not take int\n"
+            "  duration(30) == duration('30s')\n"
+            "  ^"},
+        Row{"duration_of_a_fact", "duration(args.path) == duration('30s')",
+            "1:10: duration of something other than a literal: not in the "
+            "subset of CEL that policies use; write it as in "
+            "duration(\"30s\")\n"
+            "  duration(args.path) == duration('30s')\n"
+            "           ^"},
+        Row{"address_in_both_forms", "ip('::ffff:10.0.0.1') in list('nets')",
+            "1:4: \"::ffff:10.0.0.1\" is an IPv4 address; write 10.0.0.1\n"
+            "  ip('::ffff:10.0.0.1') in list('nets')\n"
+            "     ^"},
+        Row{"of_what_is_left_out", "cidr('10.0.0.0/8').ip() == args.addr.ip",
+            "1:1: extension function: not in the subset of CEL that policies "
+            "use; \"cidr\"\n"
+            "  cidr('10.0.0.0/8').ip() == args.addr.ip\n"
+            "  ^"}),
     NameOfRow);
 
 TEST(Compile, CutsLongLinesAroundTheCaret) {

@@ -146,8 +146,9 @@ std::optional<Type> ResultType(Function function,
                   Type::List(TypeKind::kString));
     case Function::kDyn:
       return When(!a.is_named_list(), TypeKind::kDyn);
-    case Function::kNone:
     case Function::kDuration:
+      return When(a.Is(TypeKind::kDuration), a);
+    case Function::kNone:
     case Function::kIp:
     case Function::kNamedList:
     case Function::kHas:

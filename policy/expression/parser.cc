@@ -563,6 +563,11 @@ class Parser {
       return true;
     }
     const Node& variable = ast_.nodes[operands_[operands_.size() - 2]];
+    // What compilers of CEL make of macros, written by hand.
+    if (variable.kind == NodeKind::kCall && variable.text == "iterVar") {
+      Refuse(variable.at, "extension function", "iterVar");
+      return true;
+    }
     if (variable.kind != NodeKind::kName || variable.is_absolute) {
       Fail(variable.at, absl::StrCat("the first argument of ", frame.text,
                                      " is the name of its variable"));

@@ -94,6 +94,12 @@ void ProblemList::AddFeature(uint32_t offset, absl::string_view feature,
   problems_.back().feature = std::string(feature);
 }
 
+void ProblemList::AddValueError(uint32_t offset, std::string message) {
+  if (problems_.size() >= problems_max_) return;
+  Add(offset, std::move(message));
+  problems_.back().is_value_error = true;
+}
+
 std::vector<Problem> ProblemList::Take() {
   std::stable_sort(problems_.begin(), problems_.end(),
                    [](const Problem& a, const Problem& b) {

@@ -20,6 +20,9 @@ struct Problem {
   // What of CEL was used that this subset does not have ("map literal"); empty
   // if the expression is wrong in CEL too.
   std::string feature;
+  // It is no mistake in CEL before it is evaluated, and then always an error:
+  // duration("1x").
+  bool is_value_error = false;
 
   // The message, and below it the line with a caret:
   //
@@ -47,6 +50,7 @@ class ProblemList {
   void Add(uint32_t offset, std::string message);
   void AddFeature(uint32_t offset, absl::string_view feature,
                   absl::string_view hint = "");
+  void AddValueError(uint32_t offset, std::string message);
 
   bool empty() const { return problems_.empty(); }
   // By place.

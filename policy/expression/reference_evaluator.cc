@@ -545,6 +545,7 @@ class Walker {
     if (name == "contains") return Parts(Function::kContains, a, b);
     if (name == "matches") return Found(a, {b.text});
     if (name == "duration") {
+      if (a.kind == ValueKind::kDuration) return a;
       const bool negative = a.text[0] == '-';
       const auto parsed =
           ParseDurationText(absl::string_view(a.text).substr(negative ? 1 : 0));

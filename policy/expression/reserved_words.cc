@@ -18,6 +18,8 @@ constexpr absl::string_view kConversion = "type conversion";
 constexpr absl::string_view kTimeParts = "parts of a time";
 constexpr absl::string_view kMath = "math function";
 constexpr absl::string_view kStrings = "string function";
+constexpr absl::string_view kExtension = "extension function";
+constexpr absl::string_view kOptional = "optional value";
 
 constexpr Unsupported kUnsupported[] = {
     {"int", kConversion},
@@ -69,6 +71,26 @@ constexpr Unsupported kUnsupported[] = {
     {"substring", kStrings},
     {"trim", kStrings},
     {"format", kStrings},
+    {"reverse", kStrings},
+    {"isIP", kExtension},
+    {"isCanonical", kExtension},
+    {"family", kExtension},
+    {"isUnspecified", kExtension},
+    {"isLoopback", kExtension},
+    {"isGlobalUnicast", kExtension},
+    {"isLinkLocalMulticast", kExtension},
+    {"isLinkLocalUnicast", kExtension},
+    {"isCIDR", kExtension},
+    {"cidr", kExtension},
+    {"containsIP", kExtension},
+    {"containsCIDR", kExtension},
+    {"masked", kExtension},
+    {"prefixLength", kExtension},
+    {"hasValue", kOptional},
+    {"orValue", kOptional},
+    {"or", kOptional},
+    {"optMap", kOptional},
+    {"optFlatMap", kOptional},
 };
 
 }  // namespace

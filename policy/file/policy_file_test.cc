@@ -412,10 +412,12 @@ TEST(LoadPolicyYamlTest, LoadsTheWholeFormat) {
   EXPECT_EQ(p.anomaly(0).learning().state(), v1::LEARNING_STATE_AUTO);
   EXPECT_EQ(p.exceptions(0).values(0).v_size(), 2);
   EXPECT_EQ(p.tests(0).events(0).args().at("rights"), "2");
-  EXPECT_EQ(p.tests(0).events(2).index(), 12u);
-  EXPECT_EQ(p.tests(0).events(2).depth(), 3u);
-  EXPECT_EQ(p.tests(0).events(2).memory_bytes(), 65536u);
-  EXPECT_EQ(p.tests(0).events(2).fuel_used(), 1000u);
+  EXPECT_EQ(p.tests(0).events(2).score().frame(), 3u);
+  EXPECT_TRUE(p.tests(0).events(3).engine_error());
+  EXPECT_EQ(p.tests(0).events(4).index(), 12u);
+  EXPECT_EQ(p.tests(0).events(4).depth(), 3u);
+  EXPECT_EQ(p.tests(0).events(4).memory_bytes(), 65536u);
+  EXPECT_EQ(p.tests(0).events(4).fuel_used(), 1000u);
 }
 
 // --- The other encodings -----------------------------------------------------

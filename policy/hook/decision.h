@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "policy/state/state_shape.h"
 #include "policy/suppression_spec.h"
 #include "policy/verdict.h"
 #include "runtime/call_ring.h"
@@ -37,6 +38,7 @@ struct RuleMatch {
   Mode mode = Mode::kEnforce;
   Severity severity = Severity::kDebug;
   uint32_t guest_errno = 0;
+  StateScope scope = StateScope::kStore;
   // For kThrottle: how long the call waits for it.
   absl::Duration delay;
   // It is one of `rate_limits`.

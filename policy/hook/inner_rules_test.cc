@@ -565,6 +565,19 @@ TEST(EventsBudgetTest, WhatIsOverIsCountedAndSaidOnce) {
   EXPECT_THAT(h.sink_.lines, ElementsAre("deny r"));
 }
 
+// What says that events are missing is more than the least of them.
+TEST(EventsBudgetTest, ThatEventsAreHeldBackIsSaidWhateverMinSeverityIs) {
+  Harness h(
+      {"defaults: {min_severity: error}\nbudgets: {events_per_call: 1}\nrules: "
+       "[{id: r, event: memory_grow, action: deny, severity: error, when: "
+       "'true'}]\n"});
+  h.Grow(1, 2);
+  h.Grow(1, 2);
+  h.End();
+  EXPECT_THAT(h.sink_.lines, ElementsAre("deny r", "deny r over",
+                                         "log budget:events_per_call held 1"));
+}
+
 TEST(EventsBudgetTest, WhatEndsTheStoreIsAlwaysTold) {
   Harness h(
       {"budgets: {events_per_call: 0}\ndefaults: {suppression: {burst: "

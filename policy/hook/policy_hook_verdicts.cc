@@ -12,10 +12,12 @@
 namespace callgate::policy {
 namespace {
 
-// The most severe; of equals the smaller rule id, then policy name.
+// The most severe; of equals the one of the narrower scope, then of the smaller
+// rule id, then policy name.
 bool NamesIt(const RuleMatch& a, const RuleMatch& b) {
   if (a.verdict != b.verdict) return a.verdict > b.verdict;
-  return std::tie(a.rule, a.policy) < std::tie(b.rule, b.policy);
+  return std::tie(a.scope, a.rule, a.policy) <
+         std::tie(b.scope, b.rule, b.policy);
 }
 
 }  // namespace
@@ -29,6 +31,7 @@ RuleMatch PolicyHook::MatchOf(const Rule& rule, size_t policy, Verdict verdict,
   match.verdict = verdict;
   match.mode = mode;
   match.severity = rule.severity;
+  match.scope = rule.scope;
   match.guest_errno = verdict == Verdict::kDeny ? rule.guest_errno : 0;
   if (verdict == Verdict::kThrottle) match.delay = DelayOf(rule);
   match.tags = rule.tags;
@@ -118,6 +121,8 @@ PolicyHook::Judgement PolicyHook::Conclude(DecisionRecord record) {
     if (any == nullptr || NamesIt(m, *any)) any = &m;
     record.report = record.report || m.severity >= m.min_severity;
   }
+  // Events that were to be told are missing, and that is always said.
+  if (record.suppressed > 0) record.report = true;
   const RuleMatch& named = enforced != nullptr ? *enforced : *any;
   const std::string id = absl::StrCat(facts_.store_id, "-", ++records_);
   record.decision_id = id;

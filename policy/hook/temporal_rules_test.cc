@@ -535,6 +535,40 @@ TEST_F(MetersTest, Point10OrderInTheFileNeverMatters) {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
+// Point 10: of equal verdicts the narrower scope's names it, then the smaller
+// id; with its own errno.
+TEST_F(MetersTest, Point10OfEqualVerdictsTheNarrowerScopeNamesIt) {
+  const std::string when = "when: 'call.name == \"send\"'";
+  const std::string tenant =
+      absl::StrCat("  - { id: a, scope: tenant, count: { ", when,
+                   ", within: 9s, gte: 1 }, action: deny, guest_errno: 11 }\n");
+  const std::string module =
+      absl::StrCat("  - { id: b, scope: module, count: { ", when,
+                   ", within: 9s, gte: 1 }, action: deny, guest_errno: 12 }\n");
+  const std::string store =
+      absl::StrCat("  - { id: d, count: { ", when,
+                   ", within: 9s, gte: 1 }, action: deny, guest_errno: 14 }\n");
+  const std::string limit = absl::StrCat(
+      "rate_limits: [ { id: aa, ", when,
+      ", key: [tenant], refill_per_second: 0, burst: 1, cost: '2', "
+      "guest_errno: 10 } ]\n");
+  const auto named = [&](const std::string& rules) {
+    Load(rules);
+    const std::string came = store_->Send();
+    return absl::StrCat(came, ", ", store_->lines.back());
+  };
+  EXPECT_EQ(named(absl::StrCat("temporal:\n", tenant, limit)),
+            "errno 11, deny a");
+  EXPECT_EQ(named(absl::StrCat("temporal:\n", tenant, module, limit)),
+            "errno 12, deny b");
+  EXPECT_EQ(named(absl::StrCat("temporal:\n", tenant, module, store, limit)),
+            "errno 14, deny d");
+  EXPECT_EQ(named(absl::StrCat("temporal:\n", tenant, module, store, limit,
+                               "rules: [ { id: c, ", when,
+                               ", action: deny, guest_errno: 13 } ]\n")),
+            "errno 13, deny c");
+}
+
 // --- a change of policies ---
 
 TEST_F(MetersTest, Point22StateOfUnchangedRulesSurvivesAChange) {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/cli/import_text.h"
 #include "server/events/escape.h"
 #include "server/events/event_json.h"
 
@@ -25,16 +26,22 @@ std::string EventLine(const v1::Event& event) {
                        : events::ShortWord(event.severity()),
                    " ", events::ShortWord(event.kind()));
   if (!event.action().empty()) absl::StrAppend(&line, " ", event.action());
-  if (event.would_be_verdict() != v1::VERDICT_UNSPECIFIED &&
-      event.would_be_verdict() != event.verdict()) {
-    absl::StrAppend(&line,
-                    " audit:", events::ShortWord(event.would_be_verdict()));
-  } else if (event.verdict() != v1::VERDICT_UNSPECIFIED) {
+  const bool more_under_audit =
+      event.would_be_verdict() != v1::VERDICT_UNSPECIFIED &&
+      event.would_be_verdict() != event.verdict();
+  // What happened is said, too, unless it is nothing.
+  if (event.verdict() != v1::VERDICT_UNSPECIFIED &&
+      (event.verdict() != v1::VERDICT_ALLOW || !more_under_audit)) {
     absl::StrAppend(&line, " ", events::ShortWord(event.verdict()));
   }
+  if (more_under_audit) {
+    absl::StrAppend(&line,
+                    " audit:", events::ShortWord(event.would_be_verdict()));
+  }
   if (event.has_call()) {
-    absl::StrAppend(&line, " ", event.call().import_module(), ".",
-                    event.call().import_name());
+    absl::StrAppend(
+        &line, " ",
+        ImportText(event.call().import_module(), event.call().import_name()));
   }
   if (event.has_function()) {
     absl::StrAppend(&line, " function ", event.function().index());

@@ -62,6 +62,18 @@ TEST(EventLineTest, ShowsWhatAnAuditRuleWouldHaveDone) {
             "2026-11-22T13:23:32.104Z notice decision audit:trap");
 }
 
+TEST(EventLineTest, ShowsWhatHappenedAndWhatAuditWouldHaveAdded) {
+  v1::Event event = Base();
+  event.set_kind(v1::EVENT_KIND_DECISION);
+  event.set_verdict(v1::VERDICT_DENY);
+  event.set_would_be_verdict(v1::VERDICT_TRAP);
+  event.mutable_call()->set_import_module("a.b");
+  event.mutable_call()->set_import_name("c");
+  EXPECT_EQ(EventLine(event),
+            "2026-11-22T13:23:32.104Z - decision deny audit:trap "
+            "\"a.b\".\"c\"");
+}
+
 TEST(EventLineTest, ShowsWhatHappenedToAStore) {
   v1::Event event = Base();
   event.set_kind(v1::EVENT_KIND_LIFECYCLE);

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "server/cli/console.h"
 #include "server/cli/exit_codes.h"
+#include "server/cli/import_text.h"
 #include "server/cli/json.h"
 #include "server/cli/text_table.h"
 #include "server/cli/values.h"
@@ -146,22 +147,31 @@ void SetFacts(JsonObject& json, const RunFacts& facts) {
 }  // namespace
 
 std::string VerdictLine(const VerdictCount& verdict) {
-  const bool audit = verdict.would_be_verdict != v1::VERDICT_UNSPECIFIED &&
-                     verdict.would_be_verdict != verdict.verdict;
+  const bool more_under_audit =
+      verdict.would_be_verdict != v1::VERDICT_UNSPECIFIED &&
+      verdict.would_be_verdict != verdict.verdict;
+  // Else the rule that is named is one that is enforced.
+  const bool audit = more_under_audit && verdict.verdict == v1::VERDICT_ALLOW;
   std::string line =
       audit ? absl::StrCat("audit: would ",
                            WordingOf(verdict.would_be_verdict).would)
             : std::string(WordingOf(verdict.verdict).did);
   if (!verdict.import_module.empty() || !verdict.import_name.empty()) {
-    absl::StrAppend(&line, " ", verdict.import_module, ".",
-                    verdict.import_name);
+    absl::StrAppend(&line, " ",
+                    ImportText(verdict.import_module, verdict.import_name));
   } else {
     // A budget of the call or of the Store, not a call of an import.
     absl::StrAppend(&line, " the guest");
   }
   absl::StrAppend(&line, " by ", verdict.policy, "/", verdict.rule);
-  if (!audit && verdict.verdict == v1::VERDICT_DENY) {
+  // A growth that is denied answers no errno.
+  if (!audit && verdict.verdict == v1::VERDICT_DENY &&
+      verdict.guest_errno != 0) {
     absl::StrAppend(&line, " (errno ", verdict.guest_errno, ")");
+  }
+  if (more_under_audit && !audit) {
+    absl::StrAppend(&line, " (audit: would ",
+                    WordingOf(verdict.would_be_verdict).would, " it)");
   }
   if (verdict.count > 1) absl::StrAppend(&line, ", ", verdict.count, " times");
   if (!verdict.message.empty()) {

@@ -46,6 +46,28 @@ TEST(VerdictLineTest, SaysWhatAnAuditRuleWouldHaveDone) {
             "wasi_snapshot_preview1.path_open by wasi-command/imports[3]");
 }
 
+// The rule that is named is the enforced one, so what it did comes first.
+TEST(VerdictLineTest, SaysWhatHappenedBeforeWhatAuditWouldHaveAdded) {
+  VerdictCount verdict = Denial();
+  verdict.would_be_verdict = v1::VERDICT_QUARANTINE_MODULE;
+  EXPECT_EQ(VerdictLine(verdict),
+            "denied wasi_snapshot_preview1.path_open by wasi-command/imports[3]"
+            " (errno 76) (audit: would have put the module into quarantine at "
+            "it)");
+}
+
+TEST(VerdictLineTest, QuotesNamesThatADotDoesNotTellApart) {
+  VerdictCount verdict = Denial();
+  verdict.import_module = "a.b";
+  verdict.import_name = "c";
+  EXPECT_EQ(VerdictLine(verdict),
+            "denied \"a.b\".\"c\" by wasi-command/imports[3] (errno 76)");
+  verdict.import_module = "a";
+  verdict.import_name = "b.c";
+  EXPECT_EQ(VerdictLine(verdict),
+            "denied a.b.c by wasi-command/imports[3] (errno 76)");
+}
+
 struct VerdictRow {
   v1::Verdict verdict;
   std::string line;

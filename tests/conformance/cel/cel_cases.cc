@@ -12,9 +12,11 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "policy/expression/expression.h"
 #include "tests/conformance/cel/textproto.h"
 
@@ -25,6 +27,9 @@ namespace ex = policy::expression;
 
 // Cases that want type checks off. Ours are always on.
 constexpr char kUnchecked[] = "evaluation without type checks";
+constexpr char kMessage[] = "message";
+constexpr char kEnumOrType[] = "name of an enum or a type";
+constexpr char kHostFunction[] = "function that the host declares";
 
 class File {
  public:
@@ -56,32 +61,50 @@ class File {
     schema.set_container(proto_.Scalar(test, "container"));
     std::vector<ex::Value> facts;
     std::vector<std::string> names;
+    const bool check_only = proto_.Scalar(test, "check_only") == "true";
+    foreign_.clear();
     for (const TextField* declared : proto_.All(test, "type_env")) {
       const std::optional<ex::Type> type = TypeOf(*declared);
-      // Without it the expression is refused for the type it has no word for.
-      if (!type.has_value()) continue;
+      if (!type.has_value()) {
+        foreign_[proto_.Scalar(*declared, "name")] = ForeignTypeOf(*declared);
+        continue;
+      }
       ex::Fact fact;
       fact.name = proto_.Scalar(*declared, "name");
       fact.type = *type;
       if (IsLiteral(fact.name)) continue;  // shadowed by the literal
       const std::optional<ex::Value> bound = Binding(test, fact.name);
-      if (!bound.has_value()) return fail("no value for a variable");
-      facts.push_back(*bound);
+      if (!bound.has_value() && !check_only) {
+        // Of a type that the subset has, with a value that it has not.
+        foreign_[fact.name] = kMessage;
+        continue;
+      }
+      facts.push_back(bound.value_or(ex::Value()));
       names.push_back(fact.name);
       const auto slot = schema.Declare(std::move(fact));
       if (!slot.ok()) return fail(slot.status().ToString());
     }
     const bool unchecked = proto_.Scalar(test, "disable_check") == "true";
+    const bool wants_error = proto_.Find(test, "eval_error") != nullptr;
     const ex::CompileResult compiled = ex::Compile(source, schema);
     if (!compiled.ok()) {
       std::string feature = unchecked ? kUnchecked : "";
+      bool is_value_error = true;
       for (const ex::Problem& problem : compiled.problems) {
-        if (!problem.feature.empty()) {
-          feature = problem.feature;
-        } else if (!unchecked) {
+        is_value_error = is_value_error && problem.is_value_error;
+        const std::string of_problem =
+            problem.feature.empty() ? FeatureOfName(problem) : problem.feature;
+        if (!of_problem.empty()) {
+          feature = of_problem;
+        } else if (!unchecked && !(wants_error && problem.is_value_error)) {
           return fail(
               absl::StrCat("refused as wrong: ", problem.ToString(source)));
         }
+      }
+      if (wants_error && is_value_error) {
+        // The error that the file states, and said before it happens.
+        ++result->passed;
+        return;
       }
       if (!unchecked && UsesOnlyPromisedFeatures(source, names)) {
         return fail(
@@ -94,14 +117,20 @@ class File {
           absl::StrCat(name, ": ", source));
       return;
     }
+    if (check_only) {
+      ++result->passed;
+      return;
+    }
     ex::Scratch scratch;
     const ex::Evaluation evaluation =
         compiled.program->Evaluate(facts, &scratch);
     if (evaluation.steps > compiled.program->cost()) {
       return fail("took more steps than its bound");
     }
-    const TextField* const value = proto_.Find(test, "value");
-    const bool wants_error = proto_.Find(test, "eval_error") != nullptr;
+    const TextField* const typed = proto_.Find(test, "typed_result");
+    const TextField* const value = typed == nullptr
+                                       ? proto_.Find(test, "value")
+                                       : proto_.Find(*typed, "result");
     if (wants_error || value == nullptr) {
       // A case that states nothing is true.
       const bool right =
@@ -152,6 +181,8 @@ class File {
     std::optional<ex::Type> result;
     if (found != kPrimitives->end()) {
       result = found->second;
+    } else if (proto_.Find(*type, "dyn") != nullptr) {
+      result = ex::Type(ex::TypeKind::kDyn);
     } else if (proto_.Find(*type, "null") != nullptr) {
       result = ex::Type(ex::TypeKind::kNull);
     } else {
@@ -159,6 +190,46 @@ class File {
     }
     for (int i = 0; i < lists; ++i) result = ex::Type::List(*result);
     return result;
+  }
+
+  // What a declaration needs that the subset has not.
+  std::string ForeignTypeOf(const TextField& declared) const {
+    if (proto_.Find(declared, "function") != nullptr) return kHostFunction;
+    const TextField* const ident = proto_.Find(declared, "ident");
+    const TextField* const type =
+        ident == nullptr ? nullptr : proto_.Find(*ident, "type");
+    if (type != nullptr && proto_.Find(*type, "map_type") != nullptr) {
+      return "map";
+    }
+    return kMessage;
+  }
+
+  // Of an unknown name: the feature that the file's environment has it from.
+  // Names of variables that the subset can declare have none, and so have
+  // those that the file does not use as CEL's environments write theirs.
+  std::string FeatureOfName(const ex::Problem& problem) const {
+    for (const absl::string_view prefix :
+         {"there is no fact \"", "there is no function \""}) {
+      absl::string_view name = problem.message;
+      if (!absl::ConsumePrefix(&name, prefix)) continue;
+      name = name.substr(0, name.find('"'));
+      for (const auto& [declared, feature] : foreign_) {
+        absl::string_view rest = name;
+        if (absl::ConsumePrefix(&rest, declared) &&
+            (rest.empty() || rest.front() == '.')) {
+          return feature;
+        }
+      }
+      if (name == "optional_type") return kMessage;
+      // TestAllTypes.NestedEnum.BAR, google.protobuf.Timestamp.
+      for (size_t i = 0; i < name.size(); ++i) {
+        if ((i == 0 || name[i - 1] == '.') &&
+            absl::ascii_isupper(static_cast<unsigned char>(name[i]))) {
+          return kEnumOrType;
+        }
+      }
+    }
+    return "";
   }
 
   std::optional<ex::Value> Binding(const TextField& test,
@@ -229,6 +300,8 @@ class File {
   }
 
   TextProto proto_;
+  // Of the case in hand: what is declared and cannot be, with its feature.
+  std::map<std::string, std::string> foreign_;
   std::deque<std::vector<ex::Value>> lists_;
 };
 

@@ -1,11 +1,13 @@
 // Runs the cases of cel-spec's conformance files.
 //
 // A case passes if its expression gives the value, or the error, that the file
-// states. It is refused if it does not compile and every problem names a
-// feature of CEL that the subset leaves out. Everything else is a failure: a
-// wrong value, an error instead of a value or a value instead of an error, and
-// an expression that is refused as wrong or although it uses nothing but what
-// the subset promises.
+// states; an error may be said when it is compiled already, if it is one of a
+// literal's value. It is refused if it does not compile and every problem is of
+// a feature of CEL that the subset leaves out, or of a name that the file's
+// environment has from such a feature: an enum, a message, a host's function.
+// Everything else is a failure: a wrong value, an error instead of a value or a
+// value instead of an error, and an expression that is refused as wrong or
+// although it uses nothing but what the subset promises.
 
 #ifndef CALLGATE_TESTS_CONFORMANCE_CEL_CEL_CASES_H_
 #define CALLGATE_TESTS_CONFORMANCE_CEL_CEL_CASES_H_
