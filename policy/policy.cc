@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "policy/quote.h"
+#include "policy/specialisation_cache.h"
 #include "policy/specialised_import.h"
 
 namespace callgate::policy {
@@ -13,13 +14,26 @@ bool AnswersErrno(const LinkedImport& import) {
          import.type->results[0] == ValType::kI32;
 }
 
-Policy::Policy(PolicyContent content) : content_(std::move(content)) {
+Policy::Policy(PolicyContent content)
+    : content_(std::move(content)),
+      specialised_(std::make_unique<SpecialisationCache>()) {
   for (size_t i = 0; i < content_.imports.size(); ++i) {
     const ImportName& import = content_.imports[i].import;
     by_import_.emplace(std::make_pair(absl::string_view(import.module),
                                       absl::string_view(import.name)),
                        i);
   }
+}
+
+Policy::~Policy() = default;
+
+std::shared_ptr<const Specialisation> Policy::SpecialisedFor(
+    const LinkedImport& import) const {
+  std::string key = SpecialisationCache::KeyOf(import);
+  if (auto known = specialised_->Find(key)) return known;
+  auto made = std::make_shared<Specialisation>();
+  made->import = Specialise(*this, import, &made->problems);
+  return specialised_->Add(std::move(key), std::move(made));
 }
 
 absl::string_view Policy::short_version() const {
@@ -151,7 +165,10 @@ LinkFindings Policy::CheckAgainst(
         warn_of_trap(content_.rules[r], "denies");
       }
     }
-    const SpecialisedImport special = Specialise(*this, import, &out.problems);
+    const std::shared_ptr<const Specialisation> made = SpecialisedFor(import);
+    const SpecialisedImport& special = made->import;
+    out.problems.insert(out.problems.end(), made->problems.begin(),
+                        made->problems.end());
     for (const SpecialisedLimit& limit : special.limits) {
       warn_of_trap(content_.rate_limits[limit.limit].rule, "denies");
     }

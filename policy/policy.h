@@ -183,9 +183,13 @@ struct PolicyContent {
   Rule budget_exceeded[kBudgetCount];  // "budget:fuel_per_call", …
 };
 
+struct Specialisation;
+class SpecialisationCache;
+
 class Policy {
  public:
   explicit Policy(PolicyContent content);
+  ~Policy();
   Policy(const Policy&) = delete;
   Policy& operator=(const Policy&) = delete;
 
@@ -259,8 +263,15 @@ class Policy {
 
   LinkFindings CheckAgainst(absl::Span<const LinkedImport> imports) const;
 
+  // What it has to say of the import, made now or taken from what was made for
+  // an import like it (specialisation_cache.h). The policy outlives it.
+  std::shared_ptr<const Specialisation> SpecialisedFor(
+      const LinkedImport& import) const;
+
  private:
   const PolicyContent content_;
+  // The same for everybody, whatever it holds.
+  const std::unique_ptr<SpecialisationCache> specialised_;
   // Into content_.imports.
   absl::flat_hash_map<std::pair<absl::string_view, absl::string_view>, size_t>
       by_import_;

@@ -319,9 +319,11 @@ std::optional<SpecialisedRule> ImportSpecialiser::SpecialiseRule(
 }
 
 void ImportSpecialiser::AddRule(uint32_t index) {
-  if (auto special = SpecialiseRule(index)) {
-    out_.restrictions.push_back(*std::move(special));
-  }
+  std::optional<SpecialisedRule> special = SpecialiseRule(index);
+  if (!special) return;
+  const bool always =
+      special->is_static() && !policy_.rules()[index].runs_after;
+  (always ? out_.always : out_.restrictions).push_back(*std::move(special));
 }
 
 void ImportSpecialiser::AddAllow(uint32_t index) {

@@ -109,7 +109,9 @@ struct SpecialisedTemporal {
 };
 
 struct SpecialisedImport {
-  // Rules that restrict, and entries that allow on a condition.
+  // Rules that restrict each call, whatever it is like; then those that have to
+  // be asked, and entries that allow on a condition.
+  std::vector<SpecialisedRule> always;
   std::vector<SpecialisedRule> restrictions;
   std::vector<SpecialisedRule> allows;
   // Some entry names it; one allows it always.
@@ -133,7 +135,8 @@ struct SpecialisedImport {
 };
 
 // Reports what does not fit the import to `problems`, with place and caret; the
-// result is then incomplete.
+// result is then incomplete. It is the policy's, which outlives it.
+// Policy::SpecialisedFor keeps the results.
 SpecialisedImport Specialise(const Policy& policy, const LinkedImport& import,
                              std::vector<Problem>* problems);
 

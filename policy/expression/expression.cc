@@ -48,6 +48,22 @@ uint64_t Program::cost() const { return code_->cost; }
 std::optional<Value> Program::constant() const { return code_->constant; }
 size_t Program::instruction_count() const { return code_->instructions.size(); }
 
+size_t Program::memory_bytes() const {
+  size_t bytes = sizeof(Code) + code_->source.capacity() +
+                 code_->instructions.capacity() * sizeof(Instruction) +
+                 code_->places.capacity() * sizeof(uint32_t) +
+                 code_->constants.capacity() * sizeof(Value) +
+                 code_->handlers.capacity() * sizeof(Handler) +
+                 code_->reads.capacity() * sizeof(FactRead);
+  for (const std::string& text : code_->texts) {
+    bytes += sizeof(text) + text.capacity();
+  }
+  for (const std::vector<Value>& list : code_->lists) {
+    bytes += sizeof(list) + list.capacity() * sizeof(Value);
+  }
+  return bytes;
+}
+
 std::vector<uint32_t> Program::slots_read() const {
   std::vector<uint32_t> slots;
   for (const FactRead& read : code_->reads) slots.push_back(read.slot);

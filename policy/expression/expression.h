@@ -83,6 +83,8 @@ class Program {
   // Slots that an evaluation may read, without duplicates.
   std::vector<uint32_t> slots_read() const;
   size_t instruction_count() const;
+  // About what it takes, lists that the policy shares not counted.
+  size_t memory_bytes() const;
 
   // `1:8: division by zero`, with the line and a caret below it.
   std::string Describe(const Value& error) const;

@@ -109,16 +109,18 @@ Value CallMoment::Compute(uint32_t slot) {
   }
 }
 
-ImportJudge::ImportJudge(SpecialisedImport import, const FuncType& type)
-    : import_(std::move(import)),
+ImportJudge::ImportJudge(std::shared_ptr<const Specialisation> made,
+                         const FuncType& type)
+    : made_(std::move(made)),
+      import_(&made_->import),
       type_(&type),
-      facts_(import_.fact_count),
-      captured_(import_.arguments.size()),
-      texts_(import_.argument_facts.size()),
-      written_(import_.result_facts.size()) {
-  for (size_t i = 0; i < import_.argument_facts.size(); ++i) {
-    const ArgumentFact& fact = import_.argument_facts[i];
-    const ArgKind kind = import_.arguments[fact.argument].kind;
+      facts_(import_->fact_count),
+      captured_(import_->arguments.size()),
+      texts_(import_->argument_facts.size()),
+      written_(import_->result_facts.size()) {
+  for (size_t i = 0; i < import_->argument_facts.size(); ++i) {
+    const ArgumentFact& fact = import_->argument_facts[i];
+    const ArgKind kind = import_->arguments[fact.argument].kind;
     const bool is_path =
         kind == ArgKind::kPath && fact.part == ArgumentPart::kValue;
     reads_paths_ = reads_paths_ || is_path || fact.part == ArgumentPart::kPath;
@@ -137,13 +139,13 @@ absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
     facts_[static_cast<uint32_t>(fact)] = value;
   };
   const CallContext& call = moment.call();
-  set(CallFact::kImport, Value::String(import_.names.import));
-  set(CallFact::kModule, Value::String(import_.names.module));
-  set(CallFact::kName, Value::String(import_.names.name));
+  set(CallFact::kImport, Value::String(import_->names.import));
+  set(CallFact::kModule, Value::String(import_->names.module));
+  set(CallFact::kName, Value::String(import_->names.name));
   set(CallFact::kDenied, Value::Bool(false));
   set(CallFact::kErrno, Value());
   set(CallFact::kResultValue, Value());
-  for (const ResultFact& fact : import_.result_facts) {
+  for (const ResultFact& fact : import_->result_facts) {
     facts_[fact.slot] = Value();
   }
   set(CallFact::kSite, Value::Lazy());
@@ -161,25 +163,25 @@ absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
   set(CallFact::kModuleName, Value::String(moment.store().module_name));
 
   std::optional<ArgumentDenial> denial;
-  for (size_t i = 0; i < import_.arguments.size(); ++i) {
+  for (size_t i = 0; i < import_->arguments.size(); ++i) {
     captured_[i].is_whole = false;
-    auto denied = CaptureArgument(import_.arguments[i], *type_, moment.call(),
+    auto denied = CaptureArgument(import_->arguments[i], *type_, moment.call(),
                                   &captured_[i]);
     if (!denied.ok()) return denied.status();
     if (denied->has_value() && !denial) denial = **std::move(denied);
   }
-  for (size_t i = 0; i < import_.argument_facts.size(); ++i) {
-    const ArgumentFact& fact = import_.argument_facts[i];
+  for (size_t i = 0; i < import_->argument_facts.size(); ++i) {
+    const ArgumentFact& fact = import_->argument_facts[i];
     facts_[fact.slot] = ValueOf(fact, moment);
   }
   return denial;
 }
 
 Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
-  const ArgSpec& arg = import_.arguments[fact.argument];
+  const ArgSpec& arg = import_->arguments[fact.argument];
   const CapturedArgument& captured = captured_[fact.argument];
   std::string& text =
-      texts_[static_cast<size_t>(&fact - import_.argument_facts.data())];
+      texts_[static_cast<size_t>(&fact - import_->argument_facts.data())];
   if (HasLength(arg.kind) && !captured.is_whole) return Value();
   const RawValue raw = moment.call().args()[arg.index];
   const bool is_64_bit = type_->params[arg.index] == ValType::kI64;
@@ -280,18 +282,18 @@ Value ImportJudge::FactAt(uint32_t slot, CallMoment& moment) const {
 void ImportJudge::Keep(Kept* kept) const {
   kept->values.assign(facts_.begin(), facts_.end());
   // What arguments point to goes; a copy of what will be read stays.
-  for (const ArgumentFact& fact : import_.argument_facts) {
+  for (const ArgumentFact& fact : import_->argument_facts) {
     if (TextBytes(kept->values[fact.slot]) > 0) {
       kept->values[fact.slot] = Value();
     }
   }
   size_t bytes = 0;
-  for (const uint32_t slot : import_.kept_slots) {
+  for (const uint32_t slot : import_->kept_slots) {
     bytes += TextBytes(facts_[slot]);
   }
   kept->text.resize(bytes);
   size_t at = 0;
-  for (const uint32_t slot : import_.kept_slots) {
+  for (const uint32_t slot : import_->kept_slots) {
     const Value& value = facts_[slot];
     const size_t size = TextBytes(value);
     if (size == 0) continue;
@@ -312,7 +314,7 @@ void ImportJudge::Resume(const Kept& kept, CallMoment& moment) {
 
 void ImportJudge::SetRefused(int64_t guest_errno) {
   facts_[SlotOf(CallFact::kDenied)] = Value::Bool(true);
-  if (import_.names.answers_errno) {
+  if (import_->names.answers_errno) {
     facts_[SlotOf(CallFact::kErrno)] = Value::Int(guest_errno);
   }
 }
@@ -342,16 +344,16 @@ void ImportJudge::SetResults(CallMoment& moment) {
         break;
     }
     facts_[SlotOf(CallFact::kResultValue)] = value;
-    if (import_.names.answers_errno) guest_errno = raw.u32();
+    if (import_->names.answers_errno) guest_errno = raw.u32();
   }
-  if (import_.names.answers_errno) {
+  if (import_->names.answers_errno) {
     facts_[SlotOf(CallFact::kErrno)] = Value::Int(guest_errno);
   }
   // A function that failed has written nothing that means anything.
   const bool has_written = call.ending() == Ending::kValue &&
-                           (!import_.names.answers_errno || guest_errno == 0);
-  for (size_t i = 0; i < import_.result_facts.size(); ++i) {
-    const ResultFact& fact = import_.result_facts[i];
+                           (!import_->names.answers_errno || guest_errno == 0);
+  for (size_t i = 0; i < import_->result_facts.size(); ++i) {
+    const ResultFact& fact = import_->result_facts[i];
     Written& written = written_[i];
     Value& value = facts_[fact.slot];
     value = Value();
@@ -429,8 +431,8 @@ void ImportJudge::DescribeFacts(CallMoment& moment,
        slot < kCallFactCount; ++slot) {
     add(CallFactName(static_cast<CallFact>(slot)), described(slot));
   }
-  for (const ArgumentFact& fact : import_.argument_facts) {
-    const ArgSpec& arg = import_.arguments[fact.argument];
+  for (const ArgumentFact& fact : import_->argument_facts) {
+    const ArgSpec& arg = import_->arguments[fact.argument];
     add(FormatArgumentFact(arg.name, fact.part),
         arg.redact ? "<redacted>" : described(fact.slot));
   }

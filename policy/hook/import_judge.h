@@ -13,6 +13,7 @@
 #define CALLGATE_POLICY_HOOK_IMPORT_JUDGE_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "policy/expression/scratch.h"
 #include "policy/hook/decision.h"
 #include "policy/hook/handle_names.h"
+#include "policy/specialisation_cache.h"
 #include "policy/specialised_import.h"
 #include "runtime/call_hook.h"
 
@@ -63,9 +65,9 @@ class CallMoment final : public expression::LazyFacts {
 class ImportJudge {
  public:
   // `type` is the function's and outlives this.
-  ImportJudge(SpecialisedImport import, const FuncType& type);
+  ImportJudge(std::shared_ptr<const Specialisation> made, const FuncType& type);
 
-  const SpecialisedImport& import() const { return import_; }
+  const SpecialisedImport& import() const { return *import_; }
   bool reads_paths() const { return reads_paths_; }
 
   // A denial: an argument cannot be copied, and facts of it are absent. A bad
@@ -130,7 +132,8 @@ class ImportJudge {
     std::vector<expression::Value> items;
   };
 
-  SpecialisedImport import_;
+  std::shared_ptr<const Specialisation> made_;
+  const SpecialisedImport* import_;  // in it
   const FuncType* type_;
   bool reads_paths_ = false;
   std::vector<expression::Value> facts_;

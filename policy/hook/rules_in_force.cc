@@ -6,6 +6,7 @@
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "policy/import_name.h"
+#include "policy/specialisation_cache.h"
 #include "policy/specialised_import.h"
 #include "runtime/check.h"
 
@@ -175,22 +176,18 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
     }
   }
 
-  std::vector<Problem> problems;
-  SpecialisedImport special = Specialise(policy, linked, &problems);
-  if (!problems.empty()) {
-    plan->fault =
-        absl::StrCat("policy ", policy.name(),
-                     " cannot judge this import: ", problems.front().message);
+  const std::shared_ptr<const Specialisation> made =
+      policy.SpecialisedFor(linked);
+  const SpecialisedImport& special = made->import;
+  if (!made->problems.empty()) {
+    plan->fault = absl::StrCat(
+        "policy ", policy.name(),
+        " cannot judge this import: ", made->problems.front().message);
   }
   bool stopped = false;
-  std::vector<SpecialisedRule> conditional;
-  for (SpecialisedRule& restriction : special.restrictions) {
+  for (const SpecialisedRule& restriction : special.always) {
     const Rule& rule = policy.rules()[restriction.rule];
     rule_states_[&rule];
-    if (!restriction.is_static() || rule.runs_after) {
-      conditional.push_back(std::move(restriction));
-      continue;
-    }
     plan->matches.push_back(MatchOf(
         *plan, rule, p, rule.verdict,
         SentenceOf(rule,
@@ -198,7 +195,9 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
     stopped =
         stopped || (StopsCall(rule.verdict) && ModeOf(rule, p) == modes_[p]);
   }
-  special.restrictions = std::move(conditional);
+  for (const SpecialisedRule& restriction : special.restrictions) {
+    rule_states_[&policy.rules()[restriction.rule]];
+  }
   for (const SpecialisedRule& allow : special.allows) {
     rule_states_[&policy.rules()[allow.rule]];
   }
@@ -223,8 +222,8 @@ void RulesInForce::LinkOne(size_t p, ImportPlan* plan) {
   }
   const bool is_metered = !special.limits.empty() || !special.temporal.empty();
   if (no_allow || !special.restrictions.empty() || is_metered) {
-    plan->judges.push_back({p, ImportJudge(std::move(special), *function.type),
-                            no_allow, nullptr});
+    plan->judges.push_back(
+        {p, ImportJudge(made, *function.type), no_allow, nullptr});
     PlannedJudge& planned = plan->judges.back();
     if (is_metered) {
       planned.meter = std::make_unique<ImportMeter>(
