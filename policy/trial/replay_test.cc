@@ -70,7 +70,13 @@ class NoSink final : public DecisionSink {
   void OnEngineFault(const StoreFacts&, absl::string_view what) override {
     ADD_FAILURE() << what;
   }
+  void OnDecisionDuration(absl::Duration) override { ++durations; }
+  void OnRuleDuration(absl::string_view, absl::string_view, absl::Duration,
+                      uint64_t) override {
+    ++durations;
+  }
   int decisions = 0;
+  int durations = 0;
 };
 
 class Handles final : public HandleNames {
@@ -642,6 +648,21 @@ TEST(RecordingHookTest, BeginsInTheMiddleOfAStoresLife) {
   EXPECT_EQ(ReplayOf(second->bytes(), policy).changed, 0u);
   // The sink hears everything, recorded or not.
   EXPECT_EQ(store.sink().decisions, 4);
+}
+
+// Time stands still for a decision that is written down, so nothing is told of
+// how long it took; of all others it is.
+TEST(RecordingHookTest, DurationsAreToldWhereTheyAreTrue) {
+  TraceRecorder recorder;
+  RecordedStore watched(recorder, Compile(kPolicy), "s");
+  watched.BeginCall();
+  watched.Open("a");  // the first of a Store is a sample
+  EXPECT_GE(watched.sink().durations, 2);
+  ASSERT_TRUE(recorder.Start(std::make_shared<MemorySink>()).ok());
+  RecordedStore recorded(recorder, Compile(kPolicy), "r");
+  recorded.BeginCall();
+  recorded.Open("a");
+  EXPECT_EQ(recorded.sink().durations, 0);
 }
 
 TEST(RecordingHookTest, AFullSinkEndsTheRecordingAndNotTheGuest) {

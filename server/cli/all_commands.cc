@@ -52,9 +52,12 @@ constexpr absl::string_view kReplayDetails =
     "\n"
     "A change is uncertain if it may be due to what a trace does not know: "
     "bytes\n"
-    "that are redacted, or how a call would have ended that never ran. "
-    "Budgets\n"
-    "of fuel, time and bytes are not replayed. Nothing is put in force.";
+    "that are redacted, how a call would have ended that never ran, what "
+    "rules\n"
+    "remembered of a Store from before the trace, what is usual of its "
+    "module.\n"
+    "Budgets of fuel, time and bytes are not replayed, and of the guest's own\n"
+    "functions those that a policy looked at then. Nothing is put in force.";
 
 constexpr absl::string_view kExplainDetails =
     "Events name their decision. Shown are the facts of the call, every rule\n"
@@ -67,8 +70,11 @@ constexpr absl::string_view kRecordDetails =
     "The daemon must have been started with --trace-mib. A trace has every "
     "host\n"
     "call of every Store, with what its arguments point to unless a policy or\n"
-    "the function's author redacts it. Prints the trace's name; it ends by\n"
-    "itself, or with `callgate trace stop`.";
+    "the function's author redacts it, growths of memories and tables, and "
+    "the\n"
+    "calls of the guest's own functions that policies look at, with their\n"
+    "parameters. Prints the trace's name; it ends by itself, or with\n"
+    "`callgate trace stop`.";
 
 constexpr absl::string_view kVersionDetails =
     "VERSION is a number of `policy history`, or at least seven digits of the\n"
@@ -162,11 +168,12 @@ constexpr absl::string_view kApplyDetails =
     "about are judged anew first, and the policy is not applied, with exit "
     "code "
     "78,\n"
-    "if more than --max-changed verdicts differ from those that were given, "
-    "if\n"
-    "nothing was recorded that it is about, or if that is more than 2000000 "
-    "events\n"
-    "or takes longer than 10 seconds.";
+    "if more than --max-changed verdicts differ from those that were given,\n"
+    "uncertain ones (`policy replay`) included, if nothing was recorded that "
+    "it "
+    "is\n"
+    "about, or if that is more than 2000000 events or takes longer than 10\n"
+    "seconds.";
 
 constexpr absl::string_view kStoreCreateDetails =
     "Makes a Store that lives until it is killed or idle for too long, and\n"

@@ -259,7 +259,8 @@ class PolicyCatalogue {
   ReloadResult LoadAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
   // What `records` and the directory's side of `standing` come to.
   Bundle BundleOf(const std::vector<storage::PolicyRecord>& records,
-                  const PolicyMap& standing) const;
+                  const PolicyMap& standing) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
   // What the replay that Options ask for has against `after`; nothing if it
   // passes.
   std::vector<policy::Problem> ReplayDirectory(const PolicyMap& before,

@@ -195,7 +195,9 @@ Bundle PolicyCatalogue::BundleOf(
   std::set<std::string> taken;
   for (const auto& [name, compiled] : standing) {
     if (compiled.loaded->origin != Origin::kDirectory) continue;
-    given.push_back(compiled.loaded);
+    auto loaded = std::make_shared<LoadedPolicy>(*compiled.loaded);
+    loaded->held_back = holds_.count(name) != 0;
+    given.push_back(std::move(loaded));
     taken.insert(name);
   }
   std::vector<Refusal> refusals;

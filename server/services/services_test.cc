@@ -23,6 +23,7 @@
 #include "proto/callgate/v1/module_service.grpc.pb.h"
 #include "proto/callgate/v1/policy_service.grpc.pb.h"
 #include "proto/callgate/v1/store_service.grpc.pb.h"
+#include "proto/callgate/v1/trial_service.grpc.pb.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "server/daemon.h"
 #include "server/storage/digest.h"
@@ -1224,6 +1225,106 @@ TEST(DaemonTest, WhatWasAcknowledgedIsThereAfterARestart) {
   v1::InvokeResponse response;
   ASSERT_TRUE(client.Invoke(store.name(), "add", {1, 2}, &response).ok());
   EXPECT_EQ(response.outcome().results(0).i32(), 3);
+}
+
+// --- Replays -----------------------------------------------------------------
+
+TEST(DaemonTest, AnApplyMayAskForAReplay) {
+  Config config = TestConfig();
+  config.trace_mib = 8;
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config);
+  ASSERT_TRUE(daemon.ok()) << daemon.status();
+  const std::string address = (*daemon)->listen_address();
+  Client client(address);
+  v1::ApplyPolicyResponse applied;
+  ASSERT_TRUE(client.Apply(kOpenPolicy, &applied).ok());
+  EXPECT_FALSE(applied.has_replay());
+
+  const auto trials = v1::TrialService::NewStub(Client::Connect(address));
+  v1::Trace trace;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(trials->StartTrace(&context, {}, &trace).ok());
+  }
+  v1::CreateStoreRequest request;
+  request.mutable_config()->set_module(client.Push(kGuest));
+  v1::Store store;
+  ASSERT_TRUE(client.Create(request, &store).ok());
+  v1::InvokeResponse response;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(client.Invoke(store.name(), "random", {}, &response).ok());
+    EXPECT_EQ(response.outcome().results(0).i32(), 0);
+  }
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(trials->StopTrace(&context, {}, &trace).ok());
+  }
+
+  v1::ApplyPolicyRequest apply;
+  apply.set_source(
+      absl::StrCat(kOpenPolicy,
+                   "imports: [{ id: no-random, import: "
+                   "wasi_snapshot_preview1.random_get, action: deny }]\n"));
+  apply.set_file_name("test.yaml");
+  const auto send = [&] {
+    grpc::ClientContext context;
+    applied.Clear();
+    return v1::PolicyService::NewStub(Client::Connect(address))
+        ->ApplyPolicy(&context, apply, &applied);
+  };
+  const auto random = [&] {
+    EXPECT_TRUE(client.Invoke(store.name(), "random", {}, &response).ok());
+    return response.outcome().results(0).i32();
+  };
+  apply.mutable_replay();
+  EXPECT_EQ(Show(send()), "3 BAD_ARGUMENT");
+  apply.mutable_replay()->mutable_since()->set_seconds(-1);
+  EXPECT_EQ(Show(send()), "3 BAD_ARGUMENT");
+  apply.mutable_replay()->set_trace("traces/20200101T000000-1");
+  EXPECT_EQ(Show(send()), "5 TRACE_NOT_FOUND");
+  apply.mutable_replay()->set_trace(trace.name());
+  apply.mutable_replay()->set_max_changed(2);
+  const grpc::Status refused = send();
+  EXPECT_EQ(Show(refused), "9 REPLAY_REFUSED");
+  EXPECT_THAT(refused.error_message(),
+              HasSubstr("the policy was not applied: 3 of "));
+  google::rpc::Status sent;
+  ASSERT_TRUE(sent.ParseFromString(refused.error_details()));
+  google::rpc::BadRequest bad;
+  for (const google::protobuf::Any& any : sent.details()) any.UnpackTo(&bad);
+  ASSERT_EQ(bad.field_violations_size(), 3);
+  EXPECT_THAT(bad.field_violations(2).description(),
+              HasSubstr("wasi_snapshot_preview1.random_get: was allow, would "
+                        "be deny(76) by open/no-random"));
+  EXPECT_EQ(random(), 0);
+  // Looking at it changes nothing either.
+  apply.mutable_replay()->set_max_changed(3);
+  apply.set_validate_only(true);
+  EXPECT_TRUE(send().ok());
+  EXPECT_EQ(random(), 0);
+  apply.set_validate_only(false);
+  EXPECT_TRUE(send().ok());
+  EXPECT_EQ(applied.replay().changed(), 3u);
+  // Since the first call went another way, nobody knows what the guest would
+  // have done then.
+  EXPECT_EQ(applied.replay().uncertain(), 2u);
+  EXPECT_EQ(applied.replay().stores(), 1u);
+  EXPECT_EQ(applied.replay().changes_size(), 3);
+  EXPECT_EQ(random(), 76);
+}
+
+TEST(DaemonTest, WithoutTracesNoReplayIsPassed) {
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(TestConfig());
+  ASSERT_TRUE(daemon.ok()) << daemon.status();
+  v1::ApplyPolicyRequest apply;
+  apply.set_source(kOpenPolicy);
+  apply.mutable_replay()->mutable_since()->set_seconds(60);
+  grpc::ClientContext context;
+  v1::ApplyPolicyResponse applied;
+  EXPECT_EQ(Show(v1::PolicyService::NewStub(
+                     Client::Connect((*daemon)->listen_address()))
+                     ->ApplyPolicy(&context, apply, &applied)),
+            "9 TRACING_OFF");
 }
 
 TEST(DaemonTest, BoundsAreHeldAndSecondDaemonsRefused) {

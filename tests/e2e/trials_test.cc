@@ -259,7 +259,8 @@ rules:
 
 // --- Inside the guest --------------------------------------------------------
 
-// step(): enters parse, grows its memory by a page, asks for random bytes.
+// step(): enters parse, which is exported as parse_header, grows its memory by
+// a page, and asks for random bytes.
 std::string Grows() {
   return Assemble(R"((module
   (import "wasi_snapshot_preview1" "random_get"
@@ -316,14 +317,14 @@ TEST_F(TrialsTest, WhatHappensInsideIsRecordedReplayedAndExplained) {
   ASSERT_THAT(first, EndsWithCode(0));
   EXPECT_THAT(first.out, HasSubstr(", 2 changed, 0 of them uncertain"));
   EXPECT_THAT(first.out,
-              HasSubstr("function parse_header: was alert by inner/new, would "
+              HasSubstr("function parse: was alert by inner/new, would "
                         "be log by inner/parses"));
   const Finished second =
       Client({"policy", "replay", scratch_.Write("second.yaml", changed),
               "--trace", name});
   EXPECT_THAT(second.out, HasSubstr(", 3 changed, 0 of them uncertain"));
   EXPECT_THAT(second.out,
-              HasSubstr("function parse_header: was log by inner/parses, would "
+              HasSubstr("function parse: was log by inner/parses, would "
                         "be alert by inner/new"));
   EXPECT_EQ(Client({"policy", "replay", scratch_.Path("second.yaml"), "--trace",
                     name})
@@ -359,8 +360,7 @@ TEST_F(TrialsTest, WhatHappensInsideIsRecordedReplayedAndExplained) {
   EXPECT_THAT(growth, HasSubstr("store.memory_bytes"));
   EXPECT_THAT(growth, HasSubstr("inner/grows   true"));
   const std::string parse = explain("new");
-  EXPECT_THAT(parse,
-              HasSubstr("function \"parse_header\": alert, by inner/new"));
+  EXPECT_THAT(parse, HasSubstr("function \"parse\": alert, by inner/new"));
   EXPECT_THAT(parse, HasSubstr("args.p0"));
   EXPECT_THAT(parse, HasSubstr("inner/parses  true"));
 }
