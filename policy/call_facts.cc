@@ -1,12 +1,14 @@
 #include "policy/call_facts.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "policy/expression/expression.h"
 #include "policy/quote.h"
@@ -48,6 +50,7 @@ constexpr CallFactRow kCallFacts[] = {
     {"now", TypeKind::kTimestamp, Presence::kLazy},
     {"store.memory_bytes", TypeKind::kInt, Presence::kLazy},
     {"store.fuel_used", TypeKind::kInt, Presence::kLazy},
+    {"call.edge", TypeKind::kString, Presence::kAlways},
     {"call.denied", TypeKind::kBool, Presence::kAlways},
     {"result.errno", TypeKind::kInt, Presence::kOptional},
     {"result.value", TypeKind::kDyn, Presence::kOptional},
@@ -352,8 +355,19 @@ void DeclareLists(const Vocabulary& vocabulary, Schema* schema) {
 void AddMacros(const Vocabulary& vocabulary, const Schema& schema,
                expression::MacroSet* macros, std::vector<Problem>* problems) {
   for (const Macro& macro : vocabulary.macros) {
-    for (const expression::Problem& problem :
+    for (expression::Problem& problem :
          macros->Add(macro.name, macro.when.source, schema)) {
+      for (const Macro& later : vocabulary.macros) {
+        if (!absl::StartsWith(
+                problem.message,
+                absl::StrCat("there is no fact ", Quote(later.name)))) {
+          continue;
+        }
+        problem.message =
+            absl::StrCat(Quote(later.name),
+                         " is this macro or one below it; a macro may use "
+                         "those above it");
+      }
       problems->push_back(
           AtCondition(macro.when, problem.ToString(macro.when.source)));
     }
@@ -396,13 +410,23 @@ std::optional<std::string> SourceOfException(const RuleException& exception,
             return std::nullopt;
           }
           literals.push_back(absl::StrCat(natural, "u"));
+        } else if (type.Is(TypeKind::kDouble)) {
+          double real = 0;
+          if (!absl::SimpleAtod(value, &real) || !std::isfinite(real)) {
+            *why = absl::StrCat(Quote(value), " is no double, which ",
+                                term.field, " is");
+            return std::nullopt;
+          }
+          literals.push_back(absl::StrFormat("%.17e", real));
         } else if (type.Is(TypeKind::kBool)) {
           if (value != "true" && value != "false") {
             *why = absl::StrCat(Quote(value), " is no bool, which ", term.field,
-                                " is");
+                                " is; write true or false");
             return std::nullopt;
           }
           literals.push_back(value);
+        } else if (type.Is(TypeKind::kBytes)) {
+          literals.push_back(absl::StrCat("b", StringLiteral(value)));
         } else if (type.Is(TypeKind::kIp)) {
           literals.push_back(absl::StrCat("ip(", StringLiteral(value), ")"));
         } else {

@@ -12,6 +12,8 @@
 //   store.fuel_used                        int: by all calls so far
 //   now                                    timestamp, one reading for a call
 //   args.<name>                            by the argument's kind
+//   call.edge                              "calling"; "returning" for what is
+//                                          judged when the call is over
 //   call.denied                            bool: the call does not happen
 //   result.errno                           int, of a function that returns one;
 //                                          -1 if it ended otherwise
@@ -66,6 +68,7 @@ enum class CallFact : uint32_t {
   kNow,
   kStoreMemoryBytes,
   kStoreFuelUsed,
+  kEdge,
   kDenied,
   kErrno,
   kResultValue,

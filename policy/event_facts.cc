@@ -99,6 +99,11 @@ std::vector<ParameterFact> DeclareEventFacts(
   std::vector<ParameterFact> parameters;
   for (const std::string& argument : arguments) {
     const std::optional<uint32_t> parameter = ParameterOf(argument);
+    if (parameter && type == nullptr && !IsGrowth(event)) {
+      // Of some function; which types it has is not known yet.
+      DeclareUnknownArgument(argument, schema);
+      continue;
+    }
     std::optional<Type> value;
     if (parameter && type != nullptr && *parameter < type->params.size()) {
       value = TypeOfParameter(type->params[*parameter]);

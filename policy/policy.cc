@@ -160,26 +160,22 @@ LinkFindings Policy::CheckAgainst(
     const ImportPolicy* policy = FindImport(import.module, import.name);
     if (policy == nullptr || !policy->listed) {
       warn_of_trap(content_.unlisted_import, "denies the unlisted");
-    } else {
-      for (const uint32_t r : policy->restrictions) {
-        warn_of_trap(content_.rules[r], "denies");
-      }
     }
     const std::shared_ptr<const Specialisation> made = SpecialisedFor(import);
     const SpecialisedImport& special = made->import;
     out.problems.insert(out.problems.end(), made->problems.begin(),
                         made->problems.end());
+    for (const auto* restrictions : {&special.always, &special.restrictions}) {
+      for (const SpecialisedRule& restriction : *restrictions) {
+        warn_of_trap(content_.rules[restriction.rule], "denies");
+      }
+    }
     for (const SpecialisedLimit& limit : special.limits) {
       warn_of_trap(content_.rate_limits[limit.limit].rule, "denies");
     }
     for (const SpecialisedTemporal& temporal : special.temporal) {
       if (temporal.can_fire) {
         warn_of_trap(content_.temporal[temporal.rule].rule, "denies");
-      }
-    }
-    for (const uint32_t r : content_.call_rules) {
-      if (content_.rules[r].when.empty()) {
-        warn_of_trap(content_.rules[r], "denies");
       }
     }
     if (policy == nullptr) continue;

@@ -80,6 +80,27 @@ TEST(CheckAgainstTest, WarnsOfDenialsThatBecomeTraps) {
           "trap` to say so"));
 }
 
+// Point 12: of every rule that may deny it.
+TEST(CheckAgainstTest, Point12WarnsOfConditionsThatTrapWhereNoErrnoIs) {
+  const auto policy = Compile(
+      "imports: [{import: env.tick, action: allow}, {import: net.send, action: "
+      "allow}]\n"
+      "rules: [{id: r, action: deny, when: 'call.name == \"tick\"'}, {id: s, "
+      "action: deny, when: 'call.name == \"send\"'}, {id: t, action: deny, "
+      "when: 'store.calls > 9'}, {id: u, action: trap, when: 'store.calls > "
+      "9'}]\n");
+  const std::vector<LinkedImport> imports = {
+      {"env", "tick", &kTickType, &kTickSpec},
+      {"net", "send", &kSendType, &kSendSpec}};
+  EXPECT_THAT(
+      Lines(policy->CheckAgainst(imports).warnings),
+      ElementsAre("p.yaml:5:9: rule r denies env.tick, which returns no errno: "
+                  "the call traps instead; write `action: trap` to say so",
+                  "p.yaml:5:113: rule t denies env.tick, which returns no "
+                  "errno: the call traps instead; write `action: trap` to say "
+                  "so"));
+}
+
 struct Row {
   std::string name;
   std::string args;

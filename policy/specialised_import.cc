@@ -134,11 +134,13 @@ void ImportSpecialiser::DeclareArgument(const std::string& fact_name) {
   if (split.part == ArgumentPart::kPort || split.part == ArgumentPart::kIp) {
     fact.presence = Presence::kOptional;
   }
-  fact.bytes_max =
-      split.part == ArgumentPart::kPath || arg->kind == ArgKind::kPath
-          ? kPathFactBytesMax
-          : static_cast<uint32_t>(std::min<uint64_t>(
-                arg->max_bytes, CallContext::kCapturedBytesMax));
+  if (split.part == ArgumentPart::kPath || arg->kind == ArgKind::kPath) {
+    fact.presence = Presence::kUnsure;
+    fact.bytes_max = kPathFactBytesMax;
+  } else {
+    fact.bytes_max = static_cast<uint32_t>(
+        std::min<uint64_t>(arg->max_bytes, CallContext::kCapturedBytesMax));
+  }
   const auto slot = schema_.Declare(std::move(fact));
   CALLGATE_CHECK(slot.ok(), "the compiler names each argument once");
   const auto same = std::find_if(

@@ -104,9 +104,9 @@ class WasiHandleNames final : public policy::HandleNames {
         handle > std::numeric_limits<uint32_t>::max()) {
       return std::nullopt;
     }
-    const absl::string_view path =
-        context_->GuestPathOf(static_cast<uint32_t>(handle));
-    if (path.empty()) return std::nullopt;
+    const auto fd = static_cast<uint32_t>(handle);
+    const absl::string_view path = context_->GuestPathOf(fd);
+    if (path.empty() && !context_->IsStream(fd)) return std::nullopt;
     return path;
   }
   void RefuseLinks(const FunctionIdentity& function) override {

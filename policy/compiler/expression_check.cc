@@ -6,7 +6,9 @@
 // everything else has been judged.
 
 #include <algorithm>
+#include <initializer_list>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "policy/compiler/sections.h"
 #include "policy/event_facts.h"
 #include "policy/expression/expression.h"
+#include "policy/import_name.h"
 #include "policy/quote.h"
 #include "policy/state/facts_record.h"
 
@@ -35,6 +38,23 @@ constexpr size_t kPastFactsMax = 64;
 // Steps of all evaluations of one rule's conditions at one call, if they are
 // evaluated for each of several past events.
 constexpr uint64_t kLateCostMax = 4'000'000;
+
+// Names, types, syntax, and the cost that the expression has with the smallest
+// facts, which is `smallest`. With the facts of an import it may be more; that
+// is found when a module brings one. `type` becomes that of the value, as far
+// as it is known.
+std::vector<expression::Problem> CheckExpression(
+    absl::string_view source, const Schema& schema, const Schema& smallest,
+    const expression::CompileOptions& options,
+    expression::NamedFacts* named = nullptr, Type* type = nullptr) {
+  std::vector<expression::Problem> problems =
+      expression::CheckTypes(source, schema, options, named);
+  if (!problems.empty()) return problems;
+  expression::CompileResult compiled =
+      expression::Compile(source, smallest, options);
+  if (compiled.ok() && type != nullptr) *type = compiled.program->type();
+  return std::move(compiled.problems);
+}
 
 // Checks rules about what happens inside the guest.
 class EventRuleChecker {
@@ -83,7 +103,8 @@ class EventRuleChecker {
     const std::vector<expression::Problem> problems =
         IsGrowth(event_)
             ? expression::Compile(condition.source, schema_, options).problems
-            : expression::CheckTypes(condition.source, schema_, options);
+            : CheckExpression(condition.source, schema_,
+                              schema_.WithSmallestFacts(), options);
     for (const expression::Problem& problem : problems) {
       c_.problems().push_back(
           AtCondition(condition, problem.ToString(condition.source)));
@@ -145,6 +166,9 @@ class ExpressionChecker {
   struct Named {
     bool result = false;
     bool denied = false;
+    bool edge = false;
+    // Of the value; dyn where it depends on the import.
+    Type type = Type(TypeKind::kDyn);
     // Beyond the facts of a call: those of other events, from 0.
     std::vector<uint32_t> others;
     std::vector<uint32_t> others_asked;
@@ -152,6 +176,7 @@ class ExpressionChecker {
     void Add(const Named& more) {
       result = result || more.result;
       denied = denied || more.denied;
+      edge = edge || more.edge;
     }
   };
 
@@ -204,9 +229,20 @@ class ExpressionChecker {
     options.type = type;
     options.macros = &macros_;
     expression::NamedFacts facts;
+    const bool is_own = &schema == &schema_;
+    if (is_own && smallest_.facts().size() != schema_.facts().size()) {
+      smallest_ = schema_.WithSmallestFacts();
+    }
     for (const expression::Problem& problem :
-         expression::CheckTypes(condition.source, schema, options, &facts)) {
+         CheckExpression(condition.source, schema,
+                         is_own ? smallest_ : schema.WithSmallestFacts(),
+                         options, &facts, &named.type)) {
       Report(condition, problem.ToString(condition.source));
+    }
+    for (const expression::NamedFacts::Compared& compared : facts.compared) {
+      if (compared.slot == SlotOf(CallFact::kImport)) {
+        WarnOfImport(condition, compared.text);
+      }
     }
     const auto own = static_cast<uint32_t>(schema_.facts().size());
     for (const auto* slots : {&facts.read, &facts.asked}) {
@@ -217,6 +253,7 @@ class ExpressionChecker {
           continue;
         }
         named.denied = named.denied || slot == SlotOf(CallFact::kDenied);
+        named.edge = named.edge || slot == SlotOf(CallFact::kEdge);
         named.result = named.result ||
                        absl::StartsWith(schema_.facts()[slot].name, "result.");
       }
@@ -232,6 +269,38 @@ class ExpressionChecker {
     Report(condition,
            "call.denied is known too late for this; count, distinct and sum "
            "may ask for it, and steps with `attempts: true`");
+  }
+
+  void WantType(const Condition& condition, Type type,
+                std::initializer_list<TypeKind> kinds, absl::string_view what) {
+    if (type.is_dyn()) return;
+    for (const TypeKind kind : kinds) {
+      if (type.Is(kind)) return;
+    }
+    Report(condition,
+           absl::StrCat(what, ", and this is of type ", type.ToString()));
+  }
+
+  // `call.import` has one form of each import.
+  void WarnOfImport(const Condition& condition, const std::string& text) {
+    const absl::StatusOr<ImportName> import = ParseImportName(text);
+    const std::string form =
+        import.ok() ? FormatImportName(import->module, import->name) : "";
+    if (form == text || !told_imports_.insert(text).second) return;
+    c_.warnings().push_back(AtCondition(
+        condition,
+        absl::StrCat("call.import is never ", Quote(text),
+                     import.ok()
+                         ? absl::StrCat("; that import is ", Quote(form))
+                         : "; it is a module's name, a dot and a function's")));
+  }
+
+  void WarnOfEdge(const Condition& condition, const Named& named) {
+    if (!named.edge || named.result) return;
+    c_.warnings().push_back(AtCondition(
+        condition,
+        "call.edge is always \"calling\" here; what shall be judged when the "
+        "call returns names result.*"));
   }
 
   void RefuseDenyAfter(const Rule& rule, const Condition& condition) {
@@ -292,6 +361,7 @@ class ExpressionChecker {
   void CheckPlain(Rule& rule) {
     const Named named = Check(rule.when, TypeKind::kBool);
     RefuseDenied(rule.when, named);
+    WarnOfEdge(rule.when, named);
     rule.runs_after = named.result;
     if (named.result && rule.verdict == Verdict::kAllow) {
       Report(rule.when,
@@ -304,9 +374,14 @@ class ExpressionChecker {
 
   void CheckLimit(RateLimit& limit) {
     Named named = Check(limit.rule.when, TypeKind::kBool);
-    named.Add(Check(limit.cost, std::nullopt, schema_));
+    const Named cost = Check(limit.cost, std::nullopt, schema_);
+    WantType(limit.cost, cost.type,
+             {TypeKind::kInt, TypeKind::kUint, TypeKind::kDouble},
+             "a cost is a number");
+    named.Add(cost);
     named.Add(CheckKey(limit.key));
     RefuseDenied(limit.rule.when, named);
+    WarnOfEdge(limit.rule.when, named);
     limit.rule.runs_after = named.result;
     RefuseDenyAfter(limit.rule, limit.rule.when);
     CheckRest(limit.rule, schema_, false);
@@ -330,8 +405,18 @@ class ExpressionChecker {
 
   void CheckWindow(TemporalRule& rule) {
     Named named = Check(rule.rule.when, TypeKind::kBool);
-    named.Add(Check(rule.value, std::nullopt, schema_));
+    const Named value = Check(rule.value, std::nullopt, schema_);
+    if (rule.pattern == Pattern::kSum) {
+      WantType(rule.value, value.type, {TypeKind::kInt, TypeKind::kUint},
+               "what is added up is int or uint");
+    } else if (value.type.is_list()) {
+      Report(rule.value, absl::StrCat("what is compared is no list, and this "
+                                      "is of type ",
+                                      value.type.ToString()));
+    }
+    named.Add(value);
     named.Add(CheckKey(rule.key));
+    WarnOfEdge(rule.rule.when, named);
     rule.rule.runs_after = named.result;
     RefuseDenyAfter(rule.rule, rule.rule.when);
     if (named.result && rule.count_in_flight) {
@@ -379,6 +464,7 @@ class ExpressionChecker {
     const auto check = [&](TemporalRule::Step& step, uint32_t known) {
       const Named named = Check(step.when, Type(TypeKind::kBool), schema);
       if (!step.attempts) RefuseDenied(step.when, named);
+      WarnOfEdge(step.when, named);
       step.runs_after = named.result;
       for (const auto* others : {&named.others, &named.others_asked}) {
         for (const uint32_t other : *others) {
@@ -411,6 +497,7 @@ class ExpressionChecker {
   void CheckRequire(TemporalRule& rule) {
     const Named named = Check(rule.rule.when, TypeKind::kBool);
     RefuseDenied(rule.rule.when, named);
+    WarnOfEdge(rule.rule.when, named);
     rule.rule.runs_after = named.result;
     RefuseDenyAfter(rule.rule, rule.rule.when);
     CheckRest(rule.rule, schema_, false);
@@ -425,6 +512,7 @@ class ExpressionChecker {
     }
     const Named past = Check(formerly.when, Type(TypeKind::kBool), schema);
     if (!formerly.attempts) RefuseDenied(formerly.when, past);
+    WarnOfEdge(formerly.when, past);
     formerly.runs_after = past.result;
     if (!past.others_asked.empty()) {
       Report(formerly.when,
@@ -480,6 +568,9 @@ class ExpressionChecker {
   Vocabulary& words_;
   // Of a call of any import.
   Schema schema_;
+  // The same with the smallest facts, once it is whole.
+  Schema smallest_;
+  std::set<std::string> told_imports_;
   expression::MacroSet macros_;
 };
 

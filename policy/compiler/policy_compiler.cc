@@ -9,7 +9,6 @@
 #include "policy/compiler/compilation.h"
 #include "policy/compiler/include_graph.h"
 #include "policy/compiler/sections.h"
-#include "policy/compiler/supported_fields.h"
 
 namespace callgate::policy {
 namespace {
@@ -35,9 +34,6 @@ CompileResult CompilePolicy(const LoadedPolicyFile& root,
   const IncludeGraph graph = CollectFiles(resolver, c);
   for (const LoadedPolicyFile* file : graph.parents_first) {
     CheckForm(*file, c);
-    for (Problem& p : FindUnsupportedFields(*file)) {
-      c.problems().push_back(std::move(p));
-    }
   }
   CompileHead(c);
   CompileSuppression(c);

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -9,9 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
 #include "gtest/gtest.h"
 #include "policy/builtin/builtin_policies.h"
-#include "policy/compiler/supported_fields.h"
+#include "proto/callgate/v1/policy.pb.h"
 
 namespace callgate::policy {
 namespace {
@@ -201,7 +204,8 @@ INSTANTIATE_TEST_SUITE_P(
          {"p.yaml:4:50: rules[0].when: 1:1: there is no fact \"grow.size\"; "
           "did "
           "you mean grow.from? Allowed here: call.caller, call.denied, "
-          "call.depth, call.import, call.module, call.name, call.seq, "
+          "call.depth, call.edge, call.import, call.module, call.name, "
+          "call.seq, "
           "call.site, grow.allowed, grow.from, grow.index, grow.requested, "
           "grow.to, module.digest, module.name, now, result.errno, "
           "result.value, store.calls, store.fuel_used, store.id, "
@@ -214,7 +218,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"a_growth_s_fact_in_a_call",
          "rules: [{id: a, action: log, when: 'grow.to > 1'}]\n",
          {"p.yaml:4:30: rules[0].when: 1:1: there is no fact \"grow.to\"; "
-          "allowed here: call.caller, call.denied, call.depth, call.import, "
+          "allowed here: call.caller, call.denied, call.depth, call.edge, "
+          "call.import, "
           "call.module, call.name, call.seq, call.site, module.digest, "
           "module.name, now, result.errno, result.value, store.calls, "
           "store.fuel_used, store.id, store.memory_bytes, tenant\n  grow.to > "
@@ -353,12 +358,135 @@ INSTANTIATE_TEST_SUITE_P(
     }),
     [](const auto& test) { return test.param.name; });
 
-TEST(CompilePolicyTest, RefusesWhatTheWholeFormatHasAndTheEngineHasNot) {
-  const CompileResult result = CompilePolicyText(
+// --- What an author should know
+// ------------------------------------------------
+
+TEST(CompilePolicyTest, WarnsOfImportsThatAreNeverWrittenSo) {
+  const auto warnings = [](const std::string& when) {
+    return Lines(Compile(absl::StrCat("rules: [{id: r, action: log, when: '",
+                                      when, "'}]\n"))
+                     .warnings);
+  };
+  EXPECT_THAT(warnings("call.import == \"net.send\""), IsEmpty());
+  EXPECT_THAT(warnings("call.import == \"a.b.c\""), IsEmpty());
+  EXPECT_THAT(
+      warnings("call.import in [\"net.send\", \"\\\"a.b\\\".\\\"c\\\"\"]"),
+      IsEmpty());
+  EXPECT_THAT(warnings("call.import in [\"net.send\", \"net_send\"]"),
+              ElementsAre(HasSubstr("rules[0].when: call.import is never "
+                                    "\"net_send\"; it is a module's name")));
+  EXPECT_THAT(warnings("\"\\\"net\\\".\\\"send\\\"\" == call.import"),
+              ElementsAre(HasSubstr("; that import is \"net.send\"")));
+  // What is compared with something else is nobody's business.
+  EXPECT_THAT(warnings("call.name == \"net_send\""), IsEmpty());
+}
+
+// What depends on an import's arguments is found when a module brings one.
+TEST(CompilePolicyTest, RefusesValuesOfTheWrongTypeAtOnce) {
+  const auto problems = [](const std::string& body) {
+    return Lines(Compile(body).problems);
+  };
+  EXPECT_THAT(
+      problems("temporal: [{id: a, action: log, sum: {when: 'true', value: "
+               "call.import, gte: 3, within: 1s}}]\n"),
+      ElementsAre(HasSubstr("temporal[0].sum.value: what is added up is int or "
+                            "uint, and this is of type string")));
+  EXPECT_THAT(
+      problems("temporal: [{id: a, action: log, distinct: {when: 'true', "
+               "value: '[1]', gte: 3, within: 1s}}]\n"),
+      ElementsAre(HasSubstr("what is compared is no list, and this is of type "
+                            "list")));
+  EXPECT_THAT(
+      problems("rate_limits: [{id: a, when: 'true', refill_per_second: 1, "
+               "burst: 1, cost: tenant}]\n"),
+      ElementsAre(HasSubstr("a cost is a number, and this is of type string")));
+  EXPECT_THAT(
+      problems("temporal: [{id: a, action: log, sum: {when: 'has(args.x)', "
+               "value: args.x, gte: 3, within: 1s}}]\n"),
+      IsEmpty());
+}
+
+TEST(CompilePolicyTest, WarnsOfAnEdgeThatIsAlwaysTheSame) {
+  EXPECT_THAT(
+      Lines(Compile("rules: [{id: r, action: log, when: 'call.edge == "
+                    "\"returning\"'}]\n")
+                .warnings),
+      ElementsAre(HasSubstr("rules[0].when: call.edge is always \"calling\" "
+                            "here")));
+  EXPECT_THAT(Compile("rules: [{id: r, action: log, when: 'call.edge == "
+                      "\"returning\" && result.errno == 0'}]\n")
+                  .warnings,
+              IsEmpty());
+}
+
+// --- The whole format --------------------------------------------------------
+
+using google::protobuf::FieldDescriptor;
+
+bool HasFieldsOfOurs(const FieldDescriptor* field) {
+  return field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
+         !field->is_map() &&
+         field->message_type()->file() == v1::PolicyFile::descriptor()->file();
+}
+
+// "rules.action", and of words "Action.ACTION_DENY".
+void AddAll(const google::protobuf::Descriptor* message,
+            const std::string& path, std::set<std::string>* all) {
+  for (int i = 0; i < message->field_count(); ++i) {
+    const FieldDescriptor* field = message->field(i);
+    const std::string at = absl::StrCat(path, field->name());
+    all->insert(at);
+    if (HasFieldsOfOurs(field)) {
+      AddAll(field->message_type(), absl::StrCat(at, "."), all);
+    }
+    const google::protobuf::EnumDescriptor* const words = field->enum_type();
+    // Number 0 is what is not written.
+    for (int w = 1; words != nullptr && w < words->value_count(); ++w) {
+      all->insert(absl::StrCat(words->name(), ".", words->value(w)->name()));
+    }
+  }
+}
+
+void AddUsed(const google::protobuf::Message& message, const std::string& path,
+             std::set<std::string>* used) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const std::string at = absl::StrCat(path, field->name());
+    used->insert(at);
+    if (field->enum_type() != nullptr) {
+      ASSERT_FALSE(field->is_repeated()) << at;
+      used->insert(absl::StrCat(field->enum_type()->name(), ".",
+                                reflection.GetEnum(message, field)->name()));
+    }
+    if (!HasFieldsOfOurs(field)) continue;
+    const std::string below = absl::StrCat(at, ".");
+    if (!field->is_repeated()) {
+      AddUsed(reflection.GetMessage(message, field), below, used);
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      AddUsed(reflection.GetRepeatedMessage(message, field, i), below, used);
+    }
+  }
+}
+
+// Everything that a file can say is understood: a field or word that is added
+// to the schema has to be added to the file, and compile.
+TEST(CompilePolicyTest, UnderstandsTheWholeFormat) {
+  const LoadResult loaded = LoadPolicyYaml(
       ReadFile("policy/file/testdata/whole_format.yaml"), "whole_format.yaml");
-  EXPECT_FALSE(result.ok());
-  EXPECT_EQ(absl::StrCat(absl::StrJoin(Lines(result.problems), "\n"), "\n"),
-            ReadFile("policy/file/testdata/whole_format.golden"));
+  ASSERT_TRUE(loaded.ok()) << absl::StrJoin(Lines(loaded.problems), "\n");
+  std::set<std::string> missing;
+  AddAll(v1::PolicyFile::descriptor(), "", &missing);
+  EXPECT_GT(missing.size(), 300u);
+  std::set<std::string> used;
+  AddUsed(loaded.file->proto, "", &used);
+  for (const std::string& name : used) missing.erase(name);
+  EXPECT_THAT(missing, IsEmpty());
+  const CompileResult result = CompilePolicy(*loaded.file);
+  EXPECT_THAT(Lines(result.problems), IsEmpty());
 }
 
 // --- Includes ----------------------------------------------------------------

@@ -318,6 +318,7 @@ class Generator {
       case Presence::kAlways:
         break;
       case Presence::kOptional:
+      case Presence::kUnsure:
         Emit(id, Opcode::kRequire, 0, result.operand, 0, 0);
         break;
       case Presence::kNever:
@@ -680,7 +681,8 @@ class Generator {
         FactRead read;
         read.slot = slot;
         read.kind = KindOf(fact.type);
-        read.may_be_absent = fact.presence == Presence::kOptional;
+        read.may_be_absent = fact.presence == Presence::kOptional ||
+                             fact.presence == Presence::kUnsure;
         read.may_be_lazy = fact.presence == Presence::kLazy;
         code_->reads.push_back(read);
       }

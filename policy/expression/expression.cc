@@ -29,6 +29,35 @@ void AddNamed(const Ast& ast, const Checked& checked, NamedFacts* named) {
     const std::optional<uint32_t> fact = checked.nodes[id].fact;
     if (fact) (is_asked[id] ? named->asked : named->read).push_back(*fact);
   }
+  const auto add_text = [&](uint32_t slot, NodeId id) {
+    const Node& node = ast.at(id);
+    if (node.kind == NodeKind::kLiteral &&
+        node.literal.kind() == ValueKind::kString) {
+      named->compared.push_back({slot, std::string(node.literal.as_string())});
+    }
+  };
+  for (NodeId id = 0; id < ast.nodes.size(); ++id) {
+    if (ast.at(id).kind != NodeKind::kCall || ast.at(id).child_count != 2) {
+      continue;
+    }
+    const NodeId a = ast.child(id, 0);
+    const NodeId b = ast.child(id, 1);
+    switch (checked.nodes[id].function) {
+      case Function::kEqual:
+      case Function::kNotEqual:
+        if (checked.nodes[a].fact) add_text(*checked.nodes[a].fact, b);
+        if (checked.nodes[b].fact) add_text(*checked.nodes[b].fact, a);
+        break;
+      case Function::kIn:
+        if (!checked.nodes[a].fact || ast.at(b).kind != NodeKind::kList) break;
+        for (const NodeId item : ast.children_of(b)) {
+          add_text(*checked.nodes[a].fact, item);
+        }
+        break;
+      default:
+        break;
+    }
+  }
 }
 
 }  // namespace

@@ -116,8 +116,15 @@ CompileResult Compile(absl::string_view source, const Schema& schema,
 // The facts that an expression names, macros followed, by slot. One may be
 // there several times.
 struct NamedFacts {
+  // A text that a fact is compared with, by ==, != or `in` with a list.
+  struct Compared {
+    uint32_t slot;
+    std::string text;
+  };
+
   std::vector<uint32_t> read;
   std::vector<uint32_t> asked;  // by has()
+  std::vector<Compared> compared;
 };
 
 // What can be said before everything is known: names, types and syntax, but not

@@ -148,6 +148,15 @@ std::vector<std::string> Schema::FactNames() const {
   return names;
 }
 
+Schema Schema::WithSmallestFacts() const {
+  Schema smallest = *this;
+  for (Fact& fact : smallest.facts_) {
+    fact.bytes_max = 0;
+    fact.items_max = 0;
+  }
+  return smallest;
+}
+
 std::vector<std::string> Schema::ListNames() const {
   std::vector<std::string> names;
   for (const auto& [name, list] : lists_) names.push_back(name);

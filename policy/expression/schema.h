@@ -28,6 +28,10 @@ namespace callgate::policy::expression {
 enum class Presence : uint8_t {
   kAlways,
   kOptional,  // has() asks at evaluation; reading it while absent is an error
+  // It is known in all but odd cases: has() is true even then, so that nobody
+  // gets out of a guarded condition by making it unknown. Reading it while
+  // absent is an error.
+  kUnsure,
   // This import does not have it: has() is false, and an expression that still
   // reads it after that is refused.
   kNever,
@@ -96,6 +100,10 @@ class Schema {
   const std::vector<Fact>& facts() const { return facts_; }
   std::vector<std::string> FactNames() const;
   std::vector<std::string> ListNames() const;
+
+  // This with facts as small as facts can be: what an expression costs with it
+  // it costs at least, whatever is promised of its facts.
+  Schema WithSmallestFacts() const;
 
  private:
   absl::Status Add(absl::string_view name, NamedList list);

@@ -99,6 +99,10 @@ INSTANTIATE_TEST_SUITE_P(
         {"negative_number",
          "budgets: {fuel_per_call: -5}\n",
          {"p.yaml:1:26: budgets.fuel_per_call: expected a whole number"}},
+        {"leading_zero",
+         "budgets: {fuel_per_call: 017}\n",
+         {"p.yaml:1:26: budgets.fuel_per_call: \"017\" begins with a zero, "
+          "which some take for octal; write it without"}},
         {"hexadecimal_number",
          "budgets: {fuel_per_call: 0x10}\n",
          {"p.yaml:1:26: budgets.fuel_per_call: expected a whole number"}},

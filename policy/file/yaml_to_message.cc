@@ -243,6 +243,13 @@ class Filler {
           "a whole number in decimal digits, without sign, unit or quotes");
       return std::nullopt;
     }
+    if (node.text.size() > 1 && node.text.front() == '0') {
+      Report(node.position, path,
+             absl::StrCat(Quote(node.text),
+                          " begins with a zero, which some take for octal; "
+                          "write it without"));
+      return std::nullopt;
+    }
     uint64_t value = 0;
     if (!absl::SimpleAtoi(node.text, &value) || value > max) {
       Report(node.position, path,

@@ -181,7 +181,7 @@ void Approve(ProfileBook& book) {
       book.Edit(kId, [](anomaly::Profile& p) { return p.Approve(); }).ok());
 }
 
-TEST(AnomalyWatchTest, LearnsThenJudges) {
+TEST(AnomalyWatchTest, Point23LearnsThenJudges) {
   ProfileBook book(nullptr);
   const auto policy = Compile(kLearn);
   Teach(policy, book);
@@ -213,7 +213,7 @@ TEST(AnomalyWatchTest, LearnsThenJudges) {
                                              "throttle/throttle shape"));
 }
 
-TEST(AnomalyWatchTest, SaysWhatItWouldDoUntilApproved) {
+TEST(AnomalyWatchTest, Point23SaysWhatItWouldDoUntilApproved) {
   ProfileBook book(nullptr);
   const auto policy = Compile(kLearn);
   Teach(policy, book);
@@ -573,7 +573,7 @@ TEST(AnomalyKeyTest, OneProfileForAllModulesOfATenant) {
 // --- Who teaches
 // ---------------------------------------------------------------
 
-TEST(AnomalyTeachingTest, OnlyStoresWithNoOtherAlert) {
+TEST(AnomalyTeachingTest, Point23OnlyStoresWithNoOtherAlert) {
   struct Row {
     const char* rules;
     bool teaches;

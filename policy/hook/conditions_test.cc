@@ -68,6 +68,7 @@ class Names final : public HandleNames {
  public:
   std::optional<absl::string_view> PathOf(const FunctionIdentity&,
                                           uint64_t handle) override {
+    if (handle == 1) return "";
     if (handle == 3) return "/config";
     if (handle == 4) return "/scratch/x/..";
     return std::nullopt;
@@ -180,7 +181,30 @@ TEST_F(ConditionsTest, Point1MacrosAreInlinedAndCannotFormCircles) {
   EXPECT_THAT(Problems(CompileText("macros: [{name: a, when: 'b'}, {name: b, "
                                    "when: 'a'}]\n")
                            .problems),
-              HasSubstr("macros[0].when: 1:1: "));
+              HasSubstr("macros[0].when: 1:1: \"b\" is this macro or one "
+                        "below it"));
+}
+
+// However small the facts turn out to be.
+TEST_F(ConditionsTest, Point1CostIsBoundedWhenThePolicyIsLoaded) {
+  std::string when = "a + b + c + d + e + f + g == call.depth";
+  for (const char name : {'g', 'f', 'e', 'd', 'c', 'b', 'a'}) {
+    when = absl::StrCat("[0, 1, 2, 3, 4, 5, 6, 7].exists(",
+                        std::string(1, name), ", ", when, ")");
+  }
+  const auto problems = [&](const std::string& rule) {
+    return Problems(
+        CompileText(absl::StrCat("rules: [{id: r, action: log, ", rule, "}]\n"))
+            .problems);
+  };
+  const char kWant[] = " steps; at most 1000000 are allowed";
+  EXPECT_THAT(problems(absl::StrCat("when: '", when, "'")), HasSubstr(kWant));
+  EXPECT_THAT(problems(absl::StrCat("event: function, function: \"x\", when: '",
+                                    "args.p0 == 1 && ", when, "'")),
+              HasSubstr(kWant));
+  // With the smallest facts it is cheap; what the real ones cost is known when
+  // a module brings its imports.
+  EXPECT_EQ(problems("when: '[1, 2, 3].exists(x, size(args.text) == x)'"), "");
 }
 
 TEST_F(ConditionsTest, Point1MistakesHaveLineColumnAndCaret) {
@@ -190,7 +214,8 @@ TEST_F(ConditionsTest, Point1MistakesHaveLineColumnAndCaret) {
                    .problems),
       "p.yaml:7:3: rules[0].when: 1:1: there is no fact "
       "\"call.nmae\"; did you mean call.name? Allowed here: "
-      "call.caller, call.denied, call.depth, call.import, call.module, "
+      "call.caller, call.denied, call.depth, call.edge, call.import, "
+      "call.module, "
       "call.name, "
       "call.seq, call.site, module.digest, module.name, now, "
       "result.errno, result.value, "
@@ -216,6 +241,22 @@ TEST_F(ConditionsTest, Point2FactsOfTheCallAndTheStore) {
   EXPECT_THAT(sink_.lines, IsEmpty());
   EXPECT_EQ(Send("hi"), kProceed);
   EXPECT_THAT(sink_.lines, ElementsAre("log r"));
+}
+
+TEST_F(ConditionsTest, Point2TheEdgeOfACall) {
+  Load({absl::StrCat(
+      kAllowAll,
+      "rules: [{id: c, action: log, when: 'call.edge == \"calling\" && "
+      "call.name == \"send\"'}, {id: r, action: alert, when: 'call.edge == "
+      "\"returning\" && result.errno == 0', message: '${call.edge}'}]\n")});
+  EXPECT_EQ(Send("hi"), kProceed);
+  EXPECT_THAT(sink_.lines, ElementsAre("log c"));
+  FakeCall leave(Transition::kReturningFromHost, *send_,
+                 {RawValue::I32(16), RawValue::I32(2)});
+  leave.WithMemory(&memory_).WithResults({RawValue::I32(0)});
+  EXPECT_EQ(hook_->OnTransition(leave), kProceed);
+  EXPECT_THAT(sink_.lines, ElementsAre("log c", "alert r"));
+  EXPECT_EQ(sink_.message, "\"returning\"");
 }
 
 TEST_F(ConditionsTest, Point2MessagesQuoteUnlessTheySayRaw) {
@@ -317,6 +358,38 @@ TEST_F(ConditionsTest, Point8PathsAreThoseOfTheGuest) {
   // A handle of which nothing is known: it cannot be shown to be elsewhere.
   EXPECT_EQ(Open(9, "public"), kAnswer);
   EXPECT_EQ(sink_.failures.size(), 1u);
+}
+
+TEST_F(ConditionsTest, Point8HandlesCarryTheirPath) {
+  const auto answers = [this](const std::string& when) {
+    Load({absl::StrCat(kAllowAll,
+                       "rules: [{id: r, when: 'call.name == \"open\" && ", when,
+                       "', action: deny}]\n")});
+    sink_.failures.clear();
+    std::string text;
+    for (const uint32_t handle : {1u, 3u, 9u}) {
+      text += Call(*open_, {handle, 16, 1}) == kAnswer ? "no " : "yes ";
+    }
+    return absl::StrCat(text, sink_.failures.size());
+  };
+  // Standard output is nowhere. What nobody knows may be anywhere, and asking
+  // for it does not clear it.
+  EXPECT_EQ(answers("args.fd.path == \"/config\""), "yes no no 1");
+  EXPECT_EQ(answers("has(args.fd.path) && args.fd.path == \"/config\""),
+            "yes no no 1");
+  EXPECT_EQ(answers("args.fd.path == \"/x\""), "yes yes no 1");
+  EXPECT_EQ(answers("!args.fd.path.startsWith(\"/x\")"), "no no no 1");
+  // What decides without it decides.
+  EXPECT_EQ(answers("args.fd < 9 && args.fd.path == \"/config\""),
+            "yes no yes 0");
+  EXPECT_EQ(answers("args.fd.path == \"/config\" && args.fd < 9"),
+            "yes no yes 0");
+  EXPECT_EQ(answers("(args.fd.path == \"/x\" || args.fd == 9)"),
+            "yes yes no 0");
+  EXPECT_EQ(answers("(args.fd == 9 ? false : args.fd.path == \"/config\")"),
+            "yes no yes 0");
+  // Beneath what is no directory there is nothing that is known.
+  EXPECT_EQ(answers("args.path == \"/x\""), "no yes no 1");
 }
 
 TEST_F(ConditionsTest, Point8WithoutPathRulesLinksAreNobodysBusiness) {
@@ -446,6 +519,29 @@ TEST_F(ConditionsTest, Point20ExceptionsEndWithTheirLastDay) {
   EXPECT_EQ(Send("ab"), kAnswer);
 }
 
+// Values are written as text, whatever their fact's type is.
+TEST_F(ConditionsTest, Point20ExceptionsCompareFactsOfEveryType) {
+  g_wall = absl::UnixEpoch();
+  const auto excepted = [this](const std::string& type,
+                               const std::string& value) {
+    Load({absl::StrCat(
+        "imports:\n- {import: net.send, action: allow, args: [{name: a, index: "
+        "0, type: ",
+        type,
+        "}]}\nrules: [{id: r, when: 'call.name == \"send\"', action: deny}]\n"
+        "exceptions: [{rule: r, fields: [args.a], comps: [in], values: [{v: "
+        "[\"",
+        value, "\"]}], reason: x, expires: \"2027-01-31\"}]\n")});
+    return Send("hi") == kProceed && sink_.faults.empty();
+  };
+  EXPECT_TRUE(excepted("u32", "15,16"));
+  EXPECT_FALSE(excepted("u32", "15,17"));
+  EXPECT_TRUE(excepted("handle", "16"));
+  EXPECT_TRUE(excepted("bytes, len_index: 1", "ho,hi"));
+  EXPECT_FALSE(excepted("bytes, len_index: 1", "ho,h"));
+  EXPECT_TRUE(excepted("string, len_index: 1", "hi"));
+}
+
 TEST_F(ConditionsTest, Point20AnExpiredExceptionIsAWarning) {
   const CompileResult result = CompileText(
       "rules: [{id: r, when: 'true', action: deny}]\n"
@@ -468,6 +564,24 @@ TEST_F(ConditionsTest, AddressesHaveParts) {
   EXPECT_EQ(Send("11.1.2.3:443"), kProceed);
   EXPECT_EQ(Send("api.example:443"), kProceed);
   EXPECT_THAT(sink_.failures, IsEmpty());
+}
+
+// IPv6 without brackets is an address, and not a host ":" that no rule about
+// networks sees.
+TEST_F(ConditionsTest, AddressesWithoutBracketsHaveParts) {
+  Load({absl::StrCat(
+      kAllowAll,
+      "lists: [{name: inner, kind: cidr, items: ['fe80::/16', '::1']}]\n"
+      "rules: [{id: r, when: 'call.name == \"send\" && has(args.addr.ip) && "
+      "args.addr.ip in list(\"inner\")', action: deny, message: "
+      "'${args.addr.host} ${has(args.addr.port)}'}]\n")});
+  EXPECT_EQ(Send("::1"), kAnswer);
+  EXPECT_EQ(sink_.message, "\"::1\" false");
+  EXPECT_EQ(Send("fe80::1:443"), kAnswer);
+  EXPECT_EQ(sink_.message, "\"fe80::1\" true");
+  EXPECT_EQ(Send("::2"), kProceed);
+  EXPECT_EQ(Send("a::1"), kProceed);
+  EXPECT_EQ(Send("10.1.2.3"), kProceed);
 }
 
 TEST_F(ConditionsTest, JudgingAllocatesNothing) {

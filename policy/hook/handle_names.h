@@ -18,8 +18,9 @@ class HandleNames {
   virtual ~HandleNames() = default;
 
   // The guest's path of what `handle` is to `function`: a directory's is where
-  // it is now, by whatever name or link it was opened. Nothing if it is not
-  // open or has none. Valid until the hook returns.
+  // it is now, by whatever name or link it was opened. Empty for what no path
+  // leads to, such as standard output; nothing if it is not open or nobody
+  // knows. Valid until the hook returns.
   virtual std::optional<absl::string_view> PathOf(
       const FunctionIdentity& function, uint64_t handle) = 0;
 

@@ -56,7 +56,8 @@ bool ReadAddresses(absl::string_view text,
   }
 }
 
-// "host:port", "[::1]:443".
+// "host:port", "[::1]:443". Of IPv6 without brackets all is the host if what
+// stands before the last colon is none: "::1".
 struct HostAndPort {
   absl::string_view host;
   absl::string_view port;
@@ -73,6 +74,12 @@ HostAndPort SplitAddress(absl::string_view text) {
     }
   }
   const size_t colon = text.rfind(':');
+  if (colon != absl::string_view::npos && colon != text.find(':') &&
+      expression::IpKeyFromText(text) &&
+      !expression::IpKeyFromText(text.substr(0, colon))) {
+    split.host = text;
+    return split;
+  }
   split.host = text.substr(0, colon);
   if (colon != absl::string_view::npos) split.port = text.substr(colon + 1);
   return split;
@@ -142,6 +149,7 @@ absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
   set(CallFact::kImport, Value::String(import_->names.import));
   set(CallFact::kModule, Value::String(import_->names.module));
   set(CallFact::kName, Value::String(import_->names.name));
+  set(CallFact::kEdge, Value::String("calling"));
   set(CallFact::kDenied, Value::Bool(false));
   set(CallFact::kErrno, Value());
   set(CallFact::kResultValue, Value());
@@ -167,7 +175,13 @@ absl::StatusOr<std::optional<ArgumentDenial>> ImportJudge::Begin(
     captured_[i].is_whole = false;
     auto denied = CaptureArgument(import_->arguments[i], *type_, moment.call(),
                                   &captured_[i]);
-    if (!denied.ok()) return denied.status();
+    if (!denied.ok()) {
+      // What is known of an earlier call's arguments is none of this one's.
+      for (const ArgumentFact& fact : import_->argument_facts) {
+        facts_[fact.slot] = Value();
+      }
+      return denied.status();
+    }
     if (denied->has_value() && !denial) denial = **std::move(denied);
   }
   for (size_t i = 0; i < import_->argument_facts.size(); ++i) {
@@ -230,7 +244,7 @@ Value ImportJudge::ValueOf(const ArgumentFact& fact, CallMoment& moment) {
             path_of(type_->params[arg.dir_index] == ValType::kI64 ? dir.u64()
                                                                   : dir.u32());
         // Nobody knows where it would lead.
-        if (!path) return Value();
+        if (!path || path->empty()) return Value();
         directory = *path;
       }
       if (!JoinGuestPath(directory, Text(captured.bytes), kPathFactBytesMax,
@@ -321,6 +335,7 @@ void ImportJudge::SetRefused(int64_t guest_errno) {
 
 void ImportJudge::SetResults(CallMoment& moment) {
   CallContext& call = moment.call();
+  facts_[SlotOf(CallFact::kEdge)] = Value::String("returning");
   const bool is_value =
       call.ending() == Ending::kValue || call.ending() == Ending::kAnswered;
   int64_t guest_errno = -1;

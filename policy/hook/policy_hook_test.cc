@@ -958,7 +958,7 @@ constexpr char kBrokenArg[] =
     "imports: [{import: net.send, action: allow, args: [{name: x, index: 9, "
     "type: u32}]}]\n";
 
-TEST(EngineFaultTest, TrapsUnlessThePolicySaysOtherwise) {
+TEST(EngineFaultTest, Point21TrapsUnlessThePolicySaysOtherwise) {
   Harness h({Compile("web", kBrokenArg)});
   for (int i = 0; i < 3; ++i) EXPECT_EQ(h.Send(), Disposition::kRefuse);
   EXPECT_EQ(h.last().rule, "default:on_engine_error");
@@ -971,7 +971,7 @@ TEST(EngineFaultTest, TrapsUnlessThePolicySaysOtherwise) {
   EXPECT_EQ(h.hook_.DrainCounts().engine_faults, 3u);
 }
 
-TEST(EngineFaultTest, MayDenyOrKill) {
+TEST(EngineFaultTest, Point21MayDenyOrKill) {
   Harness deny({Compile(
       "web", absl::StrCat("defaults: {on_engine_error: deny}\n", kBrokenArg))});
   EXPECT_EQ(deny.Send(), Disposition::kAnswer);
@@ -1022,6 +1022,29 @@ TEST(EngineFaultTest, AStoreThatCannotCopyIsOne) {
   call.WithCaptureError(absl::InternalError("bug"));
   EXPECT_EQ(h.hook_.OnTransition(call), Disposition::kRefuse);
   EXPECT_EQ(h.last().message, "fault of the policy engine: bug");
+}
+
+// Point 21, where nothing is enforced: what an earlier call's arguments were
+// says nothing of this one.
+TEST(EngineFaultTest, Point21WhatWasNotCopiedIsNoFact) {
+  Harness h({Compile(
+      "web",
+      "defaults: {mode: audit}\n"
+      "imports: [{import: net.send, action: allow}]\n"
+      "temporal: [{id: c, action: log, message: '${args.data}', count: {when: "
+      "'args.data == b\"x\"', within: 9s, gte: 1}}]\n")});
+  h.memory_[0] = 'x';
+  h.Send(0, 1);
+  EXPECT_EQ(h.last().message, "b\"x\"");
+  FakeCall call(Transition::kCallingHost, *h.send_,
+                {RawValue::I32(0), RawValue::I32(1)});
+  call.WithCaptureError(absl::InternalError("bug"));
+  EXPECT_EQ(h.hook_.OnTransition(call), Disposition::kProceed);
+  EXPECT_THAT(
+      h.last().matches,
+      ElementsAre("web/default:on_engine_error trap audit", "web/c log audit"));
+  EXPECT_EQ(h.sink_.faults.size(), 1u);
+  EXPECT_EQ(h.hook_.DrainCounts().conditions_failed, 1u);
 }
 
 // --- Cost and counts ---------------------------------------------------------

@@ -351,6 +351,8 @@ std::optional<absl::string_view> SimulatedStore::PathOf(const FunctionIdentity&,
   for (const auto& [number, path] : call_->paths) {
     if (number == handle) return absl::string_view(path);
   }
+  // Standard input, output and error have none.
+  if (handle <= 2) return absl::string_view();
   return std::nullopt;
 }
 

@@ -200,6 +200,20 @@ TEST(HandlePathTest, OutlivesThePreopenedDirectorysHandle) {
   EXPECT_EQ(world.PathOf(dir), "");
 }
 
+// Whoever asks why there is no path can tell streams from what is not known.
+TEST(HandlePathTest, StreamsHaveNone) {
+  const World world;
+  const Context& context = *world.guest->context;
+  for (uint32_t fd = 0; fd < kFirstPreopen; ++fd) {
+    EXPECT_TRUE(context.IsStream(fd)) << fd;
+  }
+  EXPECT_FALSE(context.IsStream(kFirstPreopen));
+  EXPECT_FALSE(context.IsStream(kFirstPreopen + 1));
+  ASSERT_EQ(world.guest->Number("fd_renumber", {1, 2}), kOk);
+  EXPECT_TRUE(context.IsStream(2));
+  EXPECT_FALSE(context.IsStream(1));
+}
+
 TEST(HandlePathTest, OfTwoPreopenedDirectoriesIsThatOfItsOwn) {
   World world;
   Options options;

@@ -245,6 +245,11 @@ absl::string_view Context::GuestPathOf(uint32_t fd) {
   return path_;
 }
 
+bool Context::IsStream(uint32_t fd) const {
+  const Handle* handle = state_->handles.Find(fd);
+  return handle != nullptr && handle->is_stream();
+}
+
 void Context::RefuseLinks(absl::string_view function) {
   const FunctionInfo* info = FindFunction(function);
   if (info == nullptr) return;

@@ -117,6 +117,8 @@ class Context {
   // open, is a stream, or the path is too long or not known. Until the next
   // call.
   absl::string_view GuestPathOf(uint32_t fd);
+  // Whether it is open on standard input, output or error, by whatever number.
+  bool IsStream(uint32_t fd) const;
   // From now on no path in a call of `function` follows a symbolic link: kLoop.
   // Nothing happens if there is no such function.
   void RefuseLinks(absl::string_view function);

@@ -215,14 +215,14 @@ TEST_F(TrialsTest, TheDirectoryMayHaveToPassAReplay) {
               EndsWithCode(134));
 }
 
-TEST_F(TrialsTest, NobodyRecordsUnlessTheOperatorSaidSo) {
+TEST_F(TrialsTest, Point24NobodyRecordsUnlessTheOperatorSaidSo) {
   Start({});
   const Finished record = Client({"trace", "record"});
   EXPECT_THAT(record, EndsWithCode(1));
   EXPECT_THAT(record.err, HasSubstr("start it with --trace-mib"));
 }
 
-TEST_F(TrialsTest, ADecisionIsExplained) {
+TEST_F(TrialsTest, Point24ADecisionIsExplained) {
   EXPECT_THAT(Apply("watch.yaml", R"yaml(
 api_version: callgate.policy/v1
 kind: Policy

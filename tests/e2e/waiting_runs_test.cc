@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -151,6 +152,38 @@ TEST_F(WaitingRunsTest, FiftyThatWaitForInputOnTwoThreads) {
   for (size_t i = 2; i < runs.size(); ++i) {
     EXPECT_EQ(runs[i]->Finish(),
               absl::StrCat("run ", i, " OUTCOME_KIND_RETURNED"));
+  }
+  AwaitRunning(0);
+}
+
+TEST_F(WaitingRunsTest, Point15ThrottledStoresHoldNoThread) {
+  // Each call of random_get waits for as long as a delay can be.
+  scratch_.Write("policies/open.yaml",
+                 absl::StrCat(kOpenPolicy,
+                              "rules: [{id: slow, when: 'call.name == "
+                              "\"random_get\"', action: throttle, throttle: "
+                              "{base_delay: 1m}}]\n"));
+  ASSERT_TRUE(Eventually(kPatience, [&] {
+    return absl::StrContains(daemon_->Client({"policy", "show", "open"}).out,
+                             "slow");
+  }));
+  const std::string asks = Push(AsksForRandomUntilDenied());
+  std::vector<std::unique_ptr<Run>> runs;
+  while (runs.size() < kRuns / 2) {
+    runs.push_back(Begin(asks));
+    v1::RunStreamResponse said;
+    EXPECT_TRUE(runs.back()->stream->Read(&said));
+    EXPECT_EQ(said.stdout_chunk(), "begun\n");
+  }
+  AwaitRunning(kRuns / 2);
+  // There are two threads, and neither is one of theirs.
+  const std::string says = scratch_.Write("says.wasm", Says("my turn"));
+  const Finished another = daemon_->Client({"run", says, "--policy", "open"});
+  EXPECT_THAT(another, EndsWithCode(0));
+  EXPECT_EQ(another.out, "my turn");
+  for (const auto& run : runs) {
+    run->context.TryCancel();
+    run->Finish();
   }
   AwaitRunning(0);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "policy/budgets.h"
@@ -209,7 +210,7 @@ TEST(GuardedStoreTest, ATrapEndsTheCallAndNotTheStore) {
   EXPECT_TRUE(s.Invoke("grow", {Value::I32(0)}).returned());
 }
 
-TEST(GuardedStoreTest, AKillHoldsWhateverAHostFunctionMakesOfIt) {
+TEST(GuardedStoreTest, Point13AKillHoldsWhateverAHostFunctionMakesOfIt) {
   GuardedStore s(
       {"imports: [{import: net.send, action: kill_store}, {import: "
        "env.again, action: allow}]\n"});
@@ -223,6 +224,87 @@ TEST(GuardedStoreTest, AKillHoldsWhateverAHostFunctionMakesOfIt) {
   EXPECT_THAT(s.sink_.lines, ElementsAre("kill_store import:net.send"));
   const CallResult later = s.Invoke("grow", {Value::I32(0)});
   EXPECT_EQ(GuardedStore::ViolationOf(later), s.hook_->latched().get());
+}
+
+// Stands between a Store and its policies and notes what is asked and answered.
+class NotingHook final : public CallHook {
+ public:
+  explicit NotingHook(CallHook& hook) : hook_(hook) {}
+  TransitionSet OnLink(const FunctionIdentity& function) override {
+    hook_.OnLink(function);
+    return TransitionSet::HostCalls();
+  }
+  Disposition OnTransition(CallContext& call) override {
+    const Disposition disposition = hook_.OnTransition(call);
+    if (call.transition() == Transition::kCallingHost) {
+      notes.push_back(disposition == Disposition::kProceed  ? "proceeds"
+                      : disposition == Disposition::kDelay  ? "waits"
+                      : disposition == Disposition::kAnswer ? "is answered"
+                                                            : "is refused");
+    } else if (call.transition() == Transition::kReturningFromHost) {
+      notes.push_back(call.ending() == Ending::kValue      ? "value"
+                      : call.ending() == Ending::kAnswered ? "answered"
+                                                           : "other");
+    }
+    return disposition;
+  }
+
+  std::vector<std::string> notes;
+
+ private:
+  CallHook& hook_;
+};
+
+TEST(GuardedStoreTest, Point6FourAnswersAndWhatBecomesOfEach) {
+  GuardedStore s(
+      {"imports: [{import: net.send, action: allow}]\n"
+       "rules:\n"
+       "- {id: slow, when: 'args.data == b\"se\"', action: throttle, throttle: "
+       "{base_delay: 1ms}}\n"
+       "- {id: no, when: 'args.data == b\"sec\"', action: deny, guest_errno: "
+       "5}\n"
+       "- {id: end, when: 'args.data == b\"secr\"', action: trap}\n"});
+  NotingHook noting(*s.hook_);
+  Store store(*s.engine_, Limits());
+  ASSERT_TRUE(store.SetCallHook(noting).ok());
+  const auto bytes = AssembleWat(kGuest);
+  ASSERT_TRUE(bytes.ok());
+  const auto module = Module::Compile(*s.engine_, *bytes);
+  ASSERT_TRUE(module.ok());
+  Linker linker;
+  int bodies = 0;
+  HostDefinition send;
+  send.type = {{ValType::kI32, ValType::kI32}, {ValType::kI32}};
+  send.spec.args = {{"data", 0, ArgKind::kBytes, 1}};
+  send.spec.errno_result = true;
+  send.body = [&bodies](Caller&, absl::Span<const RawValue>,
+                        absl::Span<RawValue> results) -> ErrorRef {
+    ++bodies;
+    results[0] = RawValue::I32(0);
+    return nullptr;
+  };
+  ASSERT_TRUE(linker.DefineFunc("net", "send", std::move(send)).ok());
+  HostDefinition again;
+  again.body = [](Caller&, absl::Span<const RawValue>,
+                  absl::Span<RawValue>) -> ErrorRef { return nullptr; };
+  ASSERT_TRUE(linker.DefineFunc("env", "again", std::move(again)).ok());
+  auto made = linker.Instantiate(store, *module, "guest");
+  ASSERT_TRUE(made.ok()) << made.status();
+  const auto come_to = [&](int32_t length) {
+    noting.notes.clear();
+    bodies = 0;
+    const auto result = made->instance->GetFunc("send")->Call(
+        {Value::I32(1), Value::I32(length)}, CallOptions());
+    EXPECT_TRUE(result.ok()) << result.status();
+    return absl::StrCat(
+        absl::StrJoin(noting.notes, ", "), "; bodies ", bodies, "; ",
+        result->trap.has_value() ? "trap"
+                                 : absl::StrCat(result->values[0].i32()));
+  };
+  EXPECT_EQ(come_to(1), "proceeds, value; bodies 1; 0");
+  EXPECT_EQ(come_to(2), "waits, value; bodies 1; 0");
+  EXPECT_EQ(come_to(3), "is answered, answered; bodies 0; 5");
+  EXPECT_EQ(come_to(4), "is refused; bodies 0; trap");
 }
 
 TEST(GuardedStoreTest, ATrapMayBeSwallowed) {
@@ -249,7 +331,7 @@ TEST(GuardedStoreTest, ArgumentsAreHeldToTheirSize) {
               ElementsAre(Value::I32(21)));
 }
 
-TEST(GuardedStoreTest, WhatWasJudgedIsWhatIsUsed) {
+TEST(GuardedStoreTest, Point7WhatWasJudgedIsWhatIsUsed) {
   const std::vector<uint8_t> other = {'p', 'u', 'b', 'l', 'i', 'c'};
   GuardedStore s(
       {"imports: [{import: net.send, action: allow}, {id: leak, import: "
@@ -281,12 +363,44 @@ TEST(GuardedStoreTest, HostCallsAreBudgeted) {
   EXPECT_EQ(s.sent_.size(), 6u);
 }
 
-TEST(GuardedStoreTest, NestedCallsShareTheBudget) {
+TEST(GuardedStoreTest, Point14NestedCallsShareTheBudget) {
   GuardedStore s({absl::StrCat(kOpen, "budgets: {host_calls_per_call: 2}\n")});
   // again, send inside it, send after it.
   EXPECT_TRUE(s.Invoke("again").returned());
   const CallResult result = s.Invoke("again_then_send");
   EXPECT_NE(GuardedStore::ViolationOf(result), nullptr);
+}
+
+TEST(GuardedStoreTest, Point14StartFunctionsHaveTheBudgetOfACall) {
+  const auto instantiate = [](int calls, const std::string& policy) {
+    GuardedStore s({policy});
+    const auto bytes = AssembleWat(absl::StrCat(
+        R"((module (import "net" "send" (func $s (param i32 i32) (result i32)))
+             (memory (export "memory") 1)
+             (func $f (local $n i32) (local.set $n (i32.const )",
+        calls, R"())
+               (loop $l (drop (call $s (i32.const 0) (i32.const 1)))
+                 (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                 (br_if $l (local.get $n))))
+             (start $f)))"));
+    EXPECT_TRUE(bytes.ok()) << bytes.status();
+    const auto module = Module::Compile(*s.engine_, *bytes);
+    EXPECT_TRUE(module.ok()) << module.status();
+    const auto made = s.linker_.Instantiate(*s.store_, *module, "starts");
+    EXPECT_TRUE(made.ok()) << made.status();
+    return absl::StrCat(made->trap.has_value() ? "trap" : "ok", " ",
+                        s.hook_->latched() == nullptr ? "" : "latched ",
+                        absl::StrJoin(s.sink_.lines, ", "));
+  };
+  const std::string budget =
+      absl::StrCat(kOpen, "budgets: {host_calls_per_call: 3}\n");
+  EXPECT_EQ(instantiate(3, budget), "ok ");
+  EXPECT_EQ(instantiate(4, budget), "trap trap budget:host_calls_per_call");
+  // What ends a Store ends it there, too.
+  EXPECT_EQ(instantiate(1, absl::StrCat(kOpen,
+                                        "rules: [{id: k, when: 'call.name == "
+                                        "\"send\"', action: kill_store}]\n")),
+            "trap latched kill_store k");
 }
 
 TEST(GuardedStoreTest, TheEngineSBudgetsAreRecorded) {
