@@ -191,4 +191,18 @@ LinkFindings Policy::CheckAgainst(
   return out;
 }
 
+std::shared_ptr<const Policy> Policy::UnderAudit() const {
+  std::call_once(audit_made_, [this] {
+    PolicyContent content = content_;
+    content.mode = Mode::kAudit;
+    audit_ = std::make_shared<const Policy>(std::move(content));
+  });
+  return audit_;
+}
+
+std::shared_ptr<const Policy> CappedAt(std::shared_ptr<const Policy> policy,
+                                       Mode cap) {
+  return policy->mode() <= cap ? std::move(policy) : policy->UnderAudit();
+}
+
 }  // namespace callgate::policy

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -268,14 +269,24 @@ class Policy {
   std::shared_ptr<const Specialisation> SpecialisedFor(
       const LinkedImport& import) const;
 
+  // The same policy where nothing of it is enforced: made once, when it is
+  // first asked for. Its name and version are this one's.
+  std::shared_ptr<const Policy> UnderAudit() const;
+
  private:
   const PolicyContent content_;
   // The same for everybody, whatever it holds.
   const std::unique_ptr<SpecialisationCache> specialised_;
+  mutable std::once_flag audit_made_;
+  mutable std::shared_ptr<const Policy> audit_;
   // Into content_.imports.
   absl::flat_hash_map<std::pair<absl::string_view, absl::string_view>, size_t>
       by_import_;
 };
+
+// `policy`, or where it would be above `cap` the same under that.
+std::shared_ptr<const Policy> CappedAt(std::shared_ptr<const Policy> policy,
+                                       Mode cap);
 
 // Whether a call of it can be answered with an errno in the function's place.
 bool AnswersErrno(const LinkedImport& import);

@@ -21,7 +21,7 @@ bool ByName(const PolicyRef& a, const PolicyRef& b) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Make(
-    std::vector<PolicyRef> policies) {
+    std::vector<PolicyRef> policies, std::set<std::string> audit_tenants) {
   std::sort(policies.begin(), policies.end(), ByName);
   const auto twice = std::adjacent_find(
       policies.begin(), policies.end(),
@@ -32,7 +32,13 @@ absl::StatusOr<std::shared_ptr<const PolicySet>> PolicySet::Make(
         EscapeText((*twice)->filename()), " and ",
         EscapeText((*std::next(twice))->filename()), "; rename one"));
   }
-  return std::shared_ptr<const PolicySet>(new PolicySet(std::move(policies)));
+  return std::shared_ptr<const PolicySet>(
+      new PolicySet(std::move(policies), std::move(audit_tenants)));
+}
+
+Mode PolicySet::CapOf(absl::string_view tenant) const {
+  return audit_tenants_.count(std::string(tenant)) != 0 ? Mode::kAudit
+                                                        : Mode::kEnforce;
 }
 
 PolicyRef PolicySet::Find(absl::string_view name) const {
@@ -52,7 +58,8 @@ std::shared_ptr<const PolicySet> PolicySet::With(PolicyRef policy) const {
   policies.insert(
       std::upper_bound(policies.begin(), policies.end(), policy, ByName),
       policy);
-  return std::shared_ptr<const PolicySet>(new PolicySet(std::move(policies)));
+  return std::shared_ptr<const PolicySet>(
+      new PolicySet(std::move(policies), audit_tenants_));
 }
 
 std::shared_ptr<const PolicySet> PolicySet::Without(
@@ -61,7 +68,8 @@ std::shared_ptr<const PolicySet> PolicySet::Without(
   for (const PolicyRef& p : policies_) {
     if (p->name() != name) policies.push_back(p);
   }
-  return std::shared_ptr<const PolicySet>(new PolicySet(std::move(policies)));
+  return std::shared_ptr<const PolicySet>(
+      new PolicySet(std::move(policies), audit_tenants_));
 }
 
 absl::StatusOr<std::vector<PolicyRef>> PolicySet::Select(
@@ -91,7 +99,13 @@ absl::StatusOr<std::vector<PolicyRef>> PolicySet::Select(
       if (policy->applies_to().on_offer_only) selected.push_back(policy);
     }
   }
-  if (!selected.empty()) return selected;
+  if (!selected.empty()) {
+    const Mode cap = CapOf(tenant);
+    for (PolicyRef& policy : selected) {
+      policy = CappedAt(std::move(policy), cap);
+    }
+    return selected;
+  }
   std::vector<std::string> labels;
   for (const auto& [name, value] : module_labels) {
     labels.push_back(absl::StrCat(Quote(name), "=", Quote(value)));

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,14 @@ class PolicySet {
  public:
   using Labels = absl::flat_hash_map<std::string, std::string>;
 
-  // AlreadyExists if two have the same name.
+  // AlreadyExists if two have the same name. Nothing is enforced against
+  // `audit_tenants`.
   static absl::StatusOr<std::shared_ptr<const PolicySet>> Make(
-      std::vector<std::shared_ptr<const Policy>> policies);
+      std::vector<std::shared_ptr<const Policy>> policies,
+      std::set<std::string> audit_tenants = {});
+
+  // The highest mode of any policy that judges a Store of the tenant.
+  Mode CapOf(absl::string_view tenant) const;
 
   // Null if there is none of that name.
   std::shared_ptr<const Policy> Find(absl::string_view name) const;
@@ -43,7 +49,7 @@ class PolicySet {
   // The policies that together judge a Store: every one whose applies_to
   // matches `tenant` and the labels that operators have put on its module, and
   // the one `requested` by the submitter, which can only tighten what those
-  // say.
+  // say. None is above CapOf(tenant).
   //
   // Policies without applies_to are on offer: `requested` chooses one. If none
   // is requested and no other applies, all on offer apply together, so that not
@@ -57,11 +63,14 @@ class PolicySet {
       std::optional<absl::string_view> requested = std::nullopt) const;
 
  private:
-  explicit PolicySet(std::vector<std::shared_ptr<const Policy>> policies)
-      : policies_(std::move(policies)) {}
+  PolicySet(std::vector<std::shared_ptr<const Policy>> policies,
+            std::set<std::string> audit_tenants)
+      : policies_(std::move(policies)),
+        audit_tenants_(std::move(audit_tenants)) {}
 
   // Sorted by name.
   const std::vector<std::shared_ptr<const Policy>> policies_;
+  const std::set<std::string> audit_tenants_;
 };
 
 }  // namespace callgate::policy

@@ -218,5 +218,32 @@ TEST(EffectiveBudgetsTest, AuditEnforcesNothing) {
   EXPECT_FALSE(budgets.wall_per_call().has_value());
 }
 
+// The same policy, but nothing of it is enforced.
+TEST(PolicySetTest, NothingIsEnforcedAgainstTenantsUnderAudit) {
+  const auto policy =
+      Make("web", "{tenants: [acme, globex]}",
+           "budgets: {fuel_per_call: 7}\nrate_limits: [{id: r, import: a.b, "
+           "refill_per_second: 1, burst: 1, action: deny}]\n");
+  const auto set = *PolicySet::Make({policy}, {"acme"});
+  EXPECT_EQ(set->CapOf("acme"), Mode::kAudit);
+  EXPECT_EQ(set->CapOf("globex"), Mode::kEnforce);
+  EXPECT_EQ((*set->Select("globex", {}))[0], policy);
+  for (const auto& each : {set, set->With(Make("other", "{tenants: [else]}")),
+                           set->Without("other")}) {
+    const auto selected = *each->Select("acme", {});
+    ASSERT_EQ(selected.size(), 1u);
+    const Policy& audit = *selected[0];
+    EXPECT_EQ(audit.mode(), Mode::kAudit);
+    EXPECT_EQ(audit.name(), "web");
+    EXPECT_EQ(audit.version(), policy->version());
+    // What it remembers is carried over.
+    EXPECT_EQ(audit.StateShapes()[0]->digest, policy->StateShapes()[0]->digest);
+    EXPECT_FALSE(ComputeEffectiveBudgets(selected).Max(Budget::kFuelPerCall));
+    // Made once.
+    EXPECT_EQ(selected[0], policy->UnderAudit());
+    EXPECT_EQ(CappedAt(selected[0], Mode::kEnforce), selected[0]);
+  }
+}
+
 }  // namespace
 }  // namespace callgate::policy

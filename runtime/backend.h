@@ -260,6 +260,9 @@ class Store {
   // they began. What is given outlives the store.
   virtual void SetLeaf(uint32_t /*func*/, const LeafFunction* /*leaf*/,
                        WatchedLeaf* /*watched*/) {}
+  // From the next outermost call on; no activation is live. For an engine that
+  // bounds the bytes of its stack.
+  virtual void SetStackBytes(uint64_t /*bytes*/) {}
   // ResourceExhausted when the host has no room for it.
   virtual absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) = 0;
   virtual uint32_t NewTable(const TableType& type) = 0;

@@ -286,10 +286,33 @@ struct GrowthEvent {
   uint64_t desired = 0;
   // What the limiter said.
   bool allowed = false;
-  // Bytes of all memories and tables of the Store before the growth.
+  // Bytes of all memories and tables of the Store before the growth, and
+  // elements of all its tables.
   uint64_t store_bytes = 0;
+  uint64_t store_table_elements = 0;
   // Fuel::used, of the Store.
   uint64_t fuel_used = 0;
+
+  // What the Store would have after it; no more than 2^64 - 1.
+  uint64_t StoreBytesAfter() const {
+    const uint64_t more = desired - current;
+    if (kind == Kind::kMemory) return Sum(store_bytes, more);
+    return more > ~uint64_t{0} / kTableElementBytes
+               ? ~uint64_t{0}
+               : Sum(store_bytes, more * kTableElementBytes);
+  }
+  uint64_t StoreTableElementsAfter() const {
+    return kind == Kind::kMemory ? store_table_elements
+                                 : Sum(store_table_elements, desired - current);
+  }
+
+  // What an element counts for in store_bytes.
+  static constexpr uint64_t kTableElementBytes = 16;
+
+ private:
+  static uint64_t Sum(uint64_t a, uint64_t b) {
+    return b > ~uint64_t{0} - a ? ~uint64_t{0} : a + b;
+  }
 };
 
 // What the hook says of a growth. A yes or a no is an answer.

@@ -64,6 +64,10 @@ class Module {
   // From the name section or else the exports; empty if there is none. At most
   // 256 untrusted bytes.
   absl::string_view FunctionName(uint32_t func_index) const;
+  // Of a function of the module's index space, which `func_index` is inside of.
+  const FuncType& FunctionType(uint32_t func_index) const {
+    return summary_.function_types[summary_.functions[func_index]];
+  }
   // Which functions of its own `filter` means, by index, by the name section's
   // name or by an export's, any of them; increasing.
   std::vector<uint32_t> FunctionsOf(const FunctionFilter& filter) const;

@@ -40,6 +40,18 @@ absl::Status HookIsBusy() {
 
 }  // namespace
 
+absl::Status Store::SetLimits(const Limits& limits) {
+  if (impl_->depth_ != 0 || impl_->in_hook_) {
+    return absl::FailedPreconditionError(
+        "limits cannot be changed while a call into the Store is live");
+  }
+  const uint32_t activation_depth = impl_->limits_.activation_depth;
+  impl_->limits_ = limits;
+  impl_->limits_.activation_depth = activation_depth;
+  impl_->backend_->SetStackBytes(limits.stack_bytes);
+  return absl::OkStatus();
+}
+
 absl::Status Store::SetCallHook(CallHook& hook, const HookOptions& options) {
   if (impl_->depth_ != 0 || impl_->in_hook_) return HookIsBusy();
   if (!hook.Understands(options.profile)) {

@@ -43,6 +43,12 @@ class Store {
   const Limits& limits() const;
   bool canonical_nans() const;
 
+  // Other limits than the Store was made with, wider or tighter; whatever is
+  // over a tighter one stays and does not grow. FailedPrecondition while an
+  // activation is live. `activation_depth` stays as it was made: an engine
+  // keeps room for it.
+  absl::Status SetLimits(const Limits& limits);
+
   // Installs `hook` in place of any other. FailedPrecondition while an
   // activation is live, which includes every call from a host function or from
   // the hook itself; InvalidArgument when the hook does not understand

@@ -600,6 +600,9 @@ void StoreImpl::Relink() {
 
 // ---------------------------------------------------------------- growth
 
+static_assert(GrowthEvent::kTableElementBytes == Limits::kTableElementBytes,
+              "a hook counts a table's bytes as the Store does");
+
 bool StoreImpl::LimitsAllow(GrowthEvent::Kind kind, uint64_t current,
                             uint64_t desired) const {
   uint64_t more = desired - current;
@@ -630,6 +633,7 @@ backend::Growth StoreImpl::Growing(GrowthEvent::Kind kind, uint32_t index,
     event.desired = desired;
     event.allowed = allowed;
     event.store_bytes = bytes_used_;
+    event.store_table_elements = table_elements_;
     event.fuel_used = fuel_.used();
     in_hook_ = true;
     GrowthAnswer answer = hook_->OnGrowth(event);

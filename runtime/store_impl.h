@@ -303,7 +303,7 @@ class StoreImpl final : public backend::Host {
 
   Store& self_;
   const Engine& engine_;
-  const Limits limits_;
+  Limits limits_;
   ResourceLimiter* const limiter_;  // may be null; outlives this
   const bool canonical_nans_;
 

@@ -84,6 +84,10 @@ constexpr Flag kFlags[] = {
      "the last TIME changes verdicts [none]"},
     {"policy-replay-max-changed", "N",
      "with --policy-replay: so many verdicts may change [0]"},
+    {"policy-mode", "MODE",
+     "audit: nothing of --policy-dir is enforced, and all is told [enforce]"},
+    {"audit-tenant", "TENANT",
+     "no policy is enforced against it, and all is told; repeatable"},
 };
 
 const Flag* FindFlag(absl::string_view name) {
@@ -256,6 +260,18 @@ std::vector<std::string> Check(const v1::DaemonConfig& given, Config* config) {
     }
     config->allow_dirs.push_back(dir);
   }
+  if (given.policy_mode() == "audit") {
+    config->policy_mode = policy::Mode::kAudit;
+  } else if (given.has_policy_mode() && given.policy_mode() != "enforce") {
+    wrong.push_back(absl::StrCat("--policy-mode ", Shown(given.policy_mode()),
+                                 " is neither enforce nor audit"));
+  }
+  for (const std::string& tenant : given.audit_tenant()) {
+    if (tenant.empty()) {
+      wrong.emplace_back("--audit-tenant is empty; name a tenant");
+    }
+    config->audit_tenants.push_back(tenant);
+  }
   const auto positive = [&wrong](absl::string_view flag,
                                  const google::protobuf::Duration& value,
                                  absl::Duration* out) {
@@ -415,7 +431,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(
       wrong.push_back(absl::StrCat("--", name, " lacks its value"));
       continue;
     }
-    if (name != "allow-dir" && seen[std::string(name)]) {
+    if (name != "allow-dir" && name != "audit-tenant" &&
+        seen[std::string(name)]) {
       wrong.push_back(absl::StrCat("--", name, " is given twice"));
     }
     seen[std::string(name)] = true;
@@ -440,6 +457,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(
     }
   }
   if (flags.allow_dir_size() > 0) all.clear_allow_dir();
+  if (flags.audit_tenant_size() > 0) all.clear_audit_tenant();
   all.MergeFrom(flags);
   if (wrong.empty()) wrong = Check(all, &line.config);
   if (!wrong.empty()) {

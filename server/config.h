@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "policy/verdict.h"
 
 namespace callgate {
 
@@ -41,6 +42,9 @@ struct Config {
   uint32_t compile_queue = 64;
   // Tenants whose denials must surge for a policy to go back; 0: it never does.
   uint32_t surge_rollback = 0;
+  // The highest of what --policy-dir holds.
+  policy::Mode policy_mode = policy::Mode::kEnforce;
+  std::vector<std::string> audit_tenants;
   uint32_t trace_mib = 0;  // 0: no traces
   absl::Duration trace_age = absl::Hours(24);
   // A change of policy_dir has to pass a replay of so long; zero: of nothing.

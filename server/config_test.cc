@@ -73,7 +73,10 @@ TEST(ConfigTest, TakesEveryFlag) {
              "--trace-age=2h",
              "--surge-rollback=3",
              "--policy-replay=3h",
-             "--policy-replay-max-changed=9"});
+             "--policy-replay-max-changed=9",
+             "--policy-mode=audit",
+             "--audit-tenant=t",
+             "--audit-tenant=u"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Config& config = line->config;
   EXPECT_EQ(config.listen, "127.0.0.1:1");
@@ -93,6 +96,8 @@ TEST(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config.compile_window, absl::Milliseconds(500));
   EXPECT_EQ(config.compile_queue, 7u);
   EXPECT_EQ(config.surge_rollback, 3u);
+  EXPECT_EQ(config.policy_mode, policy::Mode::kAudit);
+  EXPECT_EQ(config.audit_tenants, (std::vector<std::string>{"t", "u"}));
   EXPECT_EQ(config.trace_mib, 5u);
   EXPECT_EQ(config.trace_age, absl::Hours(2));
   EXPECT_EQ(config.policy_replay, absl::Hours(3));
@@ -105,14 +110,14 @@ TEST(ConfigTest, HelpAndVersionWinOverEverything) {
   EXPECT_EQ(Parse({"--version"})->action, CommandLine::Action::kVersion);
   EXPECT_THAT(HelpText(), HasSubstr("Example:"));
   for (const char* flag :
-       {"--listen",       "--metrics",        "--data",
-        "--policy-dir",   "--allow-dir",      "--alerts",
-        "--config",       "--announce",       "--drain-timeout",
-        "--max-stores",   "--max-runs",       "--threads",
-        "--store-idle",   "--upload-stall",   "--wall-per-call",
-        "--compile-time", "--compile-window", "--compile-queue",
-        "--trace-mib",    "--trace-age",      "--surge-rollback",
-        "--policy-replay"}) {
+       {"--listen",        "--metrics",        "--data",
+        "--policy-dir",    "--allow-dir",      "--alerts",
+        "--config",        "--announce",       "--drain-timeout",
+        "--max-stores",    "--max-runs",       "--threads",
+        "--store-idle",    "--upload-stall",   "--wall-per-call",
+        "--compile-time",  "--compile-window", "--compile-queue",
+        "--trace-mib",     "--trace-age",      "--surge-rollback",
+        "--policy-replay", "--policy-mode",    "--audit-tenant"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }

@@ -29,6 +29,7 @@
 #include "server/events/alert_file.h"
 #include "server/events/event_log.h"
 #include "server/guest_runs.h"
+#include "server/internal_faults.h"
 #include "server/loopback_address.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/observers.h"
@@ -40,6 +41,7 @@
 #include "server/policy_replay.h"
 #include "server/policy_rollout.h"
 #include "server/profiles/stored_profiles.h"
+#include "server/quarantine_book.h"
 #include "server/services/event_service.h"
 #include "server/services/module_service.h"
 #include "server/services/policy_service.h"
@@ -131,6 +133,7 @@ class Daemon::Impl {
         storage_counter_(metrics_),
         event_counter_(metrics_),
         events_(EventOptions()),
+        faults_(events_, metrics_),
         stores_(config_.max_stores, events_, metrics_),
         asides_(config_.max_runs, 0),
         control_(kControlThreads, kControlQueue),
@@ -170,6 +173,8 @@ class Daemon::Impl {
   void SweepSuppressed();
   void WatchForSurges();
   void PublishDaemonEvent(absl::string_view action, absl::string_view message);
+  void ReportAlerts(const absl::Status& status);
+  void ReportTrace(absl::string_view name, const absl::Status& why);
 
   // In this order: what stands later uses what stands before.
   const Config config_;
@@ -178,10 +183,12 @@ class Daemon::Impl {
   metrics::StorageCounter storage_counter_;
   metrics::EventCounter event_counter_;
   events::EventLog events_;
+  InternalFaults faults_;
   std::unique_ptr<HostedEngine> engine_;
   std::unique_ptr<EngineGauges> engine_gauges_;
   AllowedDirs allowed_dirs_;
   std::unique_ptr<storage::Storage> storage_;
+  std::unique_ptr<QuarantineBook> quarantines_;
   std::unique_ptr<events::AlertFile> alerts_;
   Explanations explanations_;
   TestedPolicies tested_policies_;
@@ -226,10 +233,15 @@ absl::Status Daemon::Impl::Start() {
       storage::Storage::Open(config_.data, storage_options);
   if (!storage.ok()) return storage.status();
   storage_ = *std::move(storage);
+  quarantines_ =
+      std::make_unique<QuarantineBook>(storage_->catalogue(), faults_, events_);
 
   if (!config_.alerts.empty()) {
     events::AlertFileOptions options;
     options.path = config_.alerts;
+    options.on_change = [this](const absl::Status& status) {
+      ReportAlerts(status);
+    };
     absl::StatusOr<std::unique_ptr<events::AlertFile>> alerts =
         events::AlertFile::Start(options, events_);
     if (!alerts.ok()) return alerts.status();
@@ -244,6 +256,10 @@ absl::Status Daemon::Impl::Start() {
                PublishDaemonEvent(
                    "trace_ended",
                    absl::StrCat("trace ", trace.name, ": ", trace.end_reason));
+             },
+             &storage_counter_,
+             [this](absl::string_view name, const absl::Status& why) {
+               ReportTrace(name, why);
              }});
     if (!traces.ok()) return traces.status();
     traces_ = *std::move(traces);
@@ -255,11 +271,12 @@ absl::Status Daemon::Impl::Start() {
   }
   absl::StatusOr<std::unique_ptr<policies::PolicyCatalogue>> policies =
       policies::PolicyCatalogue::Open(
-          {config_.policy_dir, TryPolicy,
+          {config_.policy_dir,
+           TryPolicy,
            [this] {
              if (rollout_) rollout_->Run();
              if (surge_rollback_) {
-               surge_rollback_->NoteSwap(absl::Now());
+               surge_rollback_->NoteSwap(DenialSurge::Now());
              }
            },
            [this](const policy::PolicySet& before,
@@ -268,7 +285,10 @@ absl::Status Daemon::Impl::Start() {
              return ReplayChange(traces_.get(), ReplayBounds(), before, after,
                                  demand);
            },
-           DirectoryReplay()},
+           DirectoryReplay(),
+           config_.policy_mode,
+           {config_.audit_tenants.begin(), config_.audit_tenants.end()},
+           [this](absl::string_view name) { return stores_.JudgedBy(name); }},
           storage_->catalogue(), events_, metrics_);
   if (!policies.ok()) return policies.status();
   policies_ = *std::move(policies);
@@ -279,7 +299,7 @@ absl::Status Daemon::Impl::Start() {
         event.set_severity(v1::EVENT_SEVERITY_WARNING);
         event.set_action("profile_not_kept");
         event.set_message(std::string(why.message()));
-        events_.Publish(std::move(event));
+        faults_.Report(InternalFault::kProfileNotStored, "", std::move(event));
       });
   profiles_ =
       std::make_unique<policy::anomaly::ProfileBook>(stored_profiles_.get());
@@ -328,6 +348,7 @@ absl::Status Daemon::Impl::Start() {
     policy_gauges_.Refresh(*policies_->current(), absl::Now());
     policy_gauges_.Refresh(rule_states_);
     modules_->RefreshGauges();
+    metrics_.SetModules("quarantine_not_stored", quarantines_->unstored());
     metrics::RefreshEventGauges(events_, metrics_);
   });
   Executor::Options executor_options;
@@ -353,30 +374,19 @@ absl::Status Daemon::Impl::Start() {
 
 absl::Status Daemon::Impl::StartServer() {
   const ServiceParts parts{
-      config_,
-      engine_->engine(),
-      host_modules_,
-      allowed_dirs_,
-      *storage_,
-      *policies_,
-      *profiles_,
-      *modules_,
-      stores_,
-      *rollout_,
-      surge_rollback_ ? &surge_rollback_->denials() : nullptr,
-      rule_states_,
-      events_,
-      explanations_,
-      tested_policies_,
-      traces_.get(),
-      metrics_,
-      timer_,
-      *runs_,
-      asides_,
-      control_,
-      compiles_,
-      watchers_,
-      draining_};
+      config_,          engine_->engine(),
+      host_modules_,    allowed_dirs_,
+      *storage_,        *quarantines_,
+      *policies_,       *profiles_,
+      *modules_,        stores_,
+      *rollout_,        surge_rollback_ ? &surge_rollback_->denials() : nullptr,
+      rule_states_,     events_,
+      faults_,          explanations_,
+      tested_policies_, traces_.get(),
+      metrics_,         timer_,
+      *runs_,           asides_,
+      control_,         compiles_,
+      watchers_,        draining_};
   module_service_ = std::make_unique<ModuleService>(parts);
   store_service_ = std::make_unique<StoreService>(parts);
   policy_service_ = std::make_unique<PolicyService>(parts);
@@ -450,6 +460,8 @@ void Daemon::Impl::SweepIdle() {
   const absl::Time now = absl::Now();
   stores_.EndIdle(now - config_.store_idle);
   if (traces_ != nullptr) traces_->Sweep(now);
+  quarantines_->RetryUnstored();
+  policies_->RetryUnstored();
   stores_.CollectReplaced();
   const absl::Duration pause =
       std::min(absl::Seconds(10),
@@ -464,11 +476,10 @@ void Daemon::Impl::SweepSuppressed() {
 }
 
 void Daemon::Impl::WatchForSurges() {
-  const absl::Time now = absl::Now();
   // Undoing one takes the timer's thread for longer than usual, and hardly ever
   // happens.
-  surge_rollback_->Check(now);
-  timer_.Schedule(now + kSurgeLookEvery, [this] { WatchForSurges(); });
+  surge_rollback_->Check(DenialSurge::Now());
+  timer_.Schedule(absl::Now() + kSurgeLookEvery, [this] { WatchForSurges(); });
 }
 
 void Daemon::Impl::PublishDaemonEvent(absl::string_view action,
@@ -479,6 +490,32 @@ void Daemon::Impl::PublishDaemonEvent(absl::string_view action,
   event.set_action(std::string(action));
   event.set_message(std::string(message));
   events_.Publish(std::move(event));
+}
+
+void Daemon::Impl::ReportAlerts(const absl::Status& status) {
+  if (status.ok()) {
+    faults_.Clear(InternalFault::kAlertsNotWritten, "");
+    PublishDaemonEvent("alert_file_written_again", "");
+    return;
+  }
+  v1::Event event;
+  event.set_kind(v1::EVENT_KIND_LIFECYCLE);
+  event.set_severity(v1::EVENT_SEVERITY_ERROR);
+  event.set_action("alert_file_not_written");
+  event.set_message(std::string(status.message()));
+  faults_.Report(InternalFault::kAlertsNotWritten, "", std::move(event));
+}
+
+void Daemon::Impl::ReportTrace(absl::string_view name,
+                               const absl::Status& why) {
+  v1::Event event;
+  event.set_kind(v1::EVENT_KIND_LIFECYCLE);
+  event.set_severity(v1::EVENT_SEVERITY_ERROR);
+  event.set_action("trace_not_written");
+  event.set_message(absl::StrCat(
+      "trace ", name, " ends before its time: ", std::string(why.message())));
+  // Each trace is one of its own.
+  faults_.Report(InternalFault::kTraceNotWritten, name, std::move(event));
 }
 
 void Daemon::Impl::Drain() {
@@ -497,6 +534,7 @@ void Daemon::Impl::Drain() {
   } while (
       !runs_->executor().WaitUntilIdle(absl::Now() + absl::Milliseconds(100)));
   stores_.suppressor().TellAll();
+  quarantines_->RetryUnstored();
 }
 
 Daemon::Impl::~Impl() {

@@ -1,8 +1,14 @@
 #include "server/denial_surge.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace callgate {
+
+absl::Time DenialSurge::Now() {
+  return absl::UnixEpoch() +
+         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
 
 void DenialSurge::MoveTo(Pair& pair, int64_t slot) {
   // What lies between is empty.

@@ -7,7 +7,9 @@
 // single module does, however many tenants run it, is no surge, so nobody can
 // have a policy taken back by provoking it.
 //
-// Time is given, from any origin, never backwards. Any thread. Bounded: of the
+// Time is given, from any origin, never backwards: the daemon's is Now(), so
+// that setting the machine's clock neither makes a surge nor hides one. Any
+// thread. Bounded: of the
 // pairs of a policy and a tenant that were seen first kPairsMax are counted,
 // and of each pair's modules kModulesMax.
 
@@ -44,6 +46,8 @@ class DenialSurge {
     // How long a policy is watched after a change.
     absl::Duration watch = absl::Minutes(10);
   };
+  // By a clock that nobody sets.
+  static absl::Time Now();
   static constexpr size_t kPairsMax = 10'000;
   static constexpr size_t kModulesMax = 16;
 

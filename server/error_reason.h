@@ -55,6 +55,7 @@ inline constexpr char kPolicyVersionNotFound[] = "POLICY_VERSION_NOT_FOUND";
 inline constexpr char kPolicyInvalid[] = "POLICY_INVALID";
 inline constexpr char kPolicyRefused[] = "POLICY_REFUSED";
 inline constexpr char kPolicyFromDirectory[] = "POLICY_FROM_DIRECTORY";
+inline constexpr char kPolicyInUse[] = "POLICY_IN_USE";
 inline constexpr char kEtagMismatch[] = "ETAG_MISMATCH";
 inline constexpr char kTooManyPolicies[] = "TOO_MANY_POLICIES";
 inline constexpr char kProfileNotFound[] = "PROFILE_NOT_FOUND";

@@ -135,9 +135,28 @@ absl::Status PrepareHook(const Module& module, policy::PolicyHook& hook,
                          HookOptions& options,
                          std::vector<std::string>& warnings) {
   options.call_ring = hook.call_ring();
-  hook.SelectFunctions([&module](const FunctionFilter& filter) {
-    return module.FunctionsOf(filter);
-  });
+  hook.SelectFunctions(
+      [&module](const FunctionFilter& filter) {
+        return module.FunctionsOf(filter);
+      },
+      [&module](uint32_t index) {
+        ProbedFunction function;
+        function.func_index = index;
+        function.name = module.FunctionName(index);
+        function.type = &module.FunctionType(index);
+        return function;
+      });
+  const std::vector<policy::Problem> unfit = hook.CheckFunctions();
+  if (!unfit.empty()) {
+    std::vector<std::string> sentences;
+    for (const policy::Problem& problem : unfit) {
+      sentences.push_back(problem.ToString());
+    }
+    return ErrorWithReason(absl::StatusCode::kFailedPrecondition,
+                           reason::kPolicyRefused,
+                           absl::StrCat("a policy cannot judge this module: ",
+                                        absl::StrJoin(sentences, "; ")));
+  }
   for (const policy::InnerRules::Pending& pending : hook.pending_rules()) {
     warnings.push_back(absl::StrCat(
         "policy ", pending.policy->name(), ": rule ", pending.rule->id,

@@ -61,7 +61,8 @@ absl::Status CheckPolicies(
 // Tells the hook what the module's functions are, and adds to `options` what it
 // needs of the Store: probes, and the ring of calls. Rules that none of the
 // functions fits are warnings. FailedPrecondition POLICY_REFUSED for more
-// functions than can be watched.
+// functions than can be watched, and for rules that read a parameter which a
+// function lacks.
 absl::Status PrepareHook(const Module& module, policy::PolicyHook& hook,
                          HookOptions& options,
                          std::vector<std::string>& warnings);

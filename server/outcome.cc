@@ -49,6 +49,7 @@ int ExitCodeOfStatus(const absl::Status& status) {
       {reason::kPolicyInvalid, kExitCodePolicyRefused},
       {reason::kPolicyRefused, kExitCodePolicyRefused},
       {reason::kPolicyFromDirectory, kExitCodePolicyRefused},
+      {reason::kPolicyInUse, kExitCodePolicyRefused},
       {reason::kReplayRefused, kExitCodePolicyRefused},
       {reason::kReplayTooLong, kExitCodePolicyRefused},
       {reason::kDirNotAllowed, kExitCodePolicyRefused},

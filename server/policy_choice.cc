@@ -39,6 +39,9 @@ absl::StatusOr<PolicyList> SelectWithInline(
                policy->version() == inline_policy->version();
       });
   if (!in_force) selected.push_back(std::move(inline_policy));
+  for (auto& policy : selected) {
+    policy = policy::CappedAt(std::move(policy), set.CapOf(tenant));
+  }
   return selected;
 }
 

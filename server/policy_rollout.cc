@@ -43,9 +43,11 @@ void PolicyRollout::Bring(StoreEntry& entry) {
   }
   std::vector<std::string> after;
   for (const auto& policy : *selected) {
-    after.push_back(absl::StrCat(policy->name(), "@", policy->short_version()));
+    after.push_back(
+        absl::StrCat(policy->name(), "@", policy->short_version(),
+                     policy->mode() == policy::Mode::kAudit ? " (audit)" : ""));
   }
-  if (after == before) return;
+  if (session->IsJudgedBy(*selected)) return;
   const std::vector<policy::Problem> problems =
       session->ReplacePolicies(*selected);
   if (!problems.empty()) {

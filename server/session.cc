@@ -145,6 +145,13 @@ policy::PolicyHook::Options HookOptionsWith(const SessionConfig& config,
   return options;
 }
 
+uint32_t OpenHandlesUnder(const policy::EffectiveBudgets& budgets) {
+  const auto max = budgets.Max(Budget::kOpenHandles);
+  if (!max.has_value()) return wasi::Options().open_handles_max;
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
+}
+
 // "name@version", the version in short.
 std::vector<std::string> PolicyNames(
     absl::Span<const std::shared_ptr<const policy::Policy>> policies) {
@@ -272,6 +279,9 @@ class Session::Impl {
   Armed Arm(std::optional<uint64_t> fuel, std::optional<absl::Duration> wall,
             absl::Time deadline);
 
+  // The Store, and what it may open, are given the budgets that are in force.
+  void TakeBudgets(const policy::EffectiveBudgets& budgets);
+
   // Which of the two the engine holds.
   Budget StackBudget() const {
     return store_.engine().name() == "reference" ? Budget::kCallDepth
@@ -285,8 +295,11 @@ class Session::Impl {
     }
     return store_.SetCallHook(Judge(), options);
   }
-  // The same for policies that came since.
-  void ReinstallHook();
+  // Policies that came since the last call count, and the Store watches what
+  // they want watched. FailedPrecondition POLICY_REFUSED where it cannot: then
+  // there is no call.
+  absl::Status TakePolicies();
+  absl::Status ReinstallHook();
 
   // How a guest's activation ended, whichever way it was entered.
   struct Ended {
@@ -323,6 +336,7 @@ class Session::Impl {
 
   // Of whoever has the turn.
   bool instantiation_begun_ = false;
+  bool unwatched_ = false;
   std::optional<Instance> instance_;
   uint64_t fuel_used_ = 0;
 
@@ -359,10 +373,7 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
     options.preopens.push_back(wasi::Preopen{dir.host_path, dir.guest_path,
                                              dir.read_only, dir.inside});
   }
-  if (const auto max = budgets_.Max(Budget::kOpenHandles)) {
-    options.open_handles_max = static_cast<uint32_t>(
-        std::min<uint64_t>(*max, std::numeric_limits<uint32_t>::max()));
-  }
+  options.open_handles_max = OpenHandlesUnder(budgets_);
   options.on_open_handle = [this](uint64_t number, bool refused) {
     hook_.ReportHandle(number, refused);
   };
@@ -398,32 +409,42 @@ absl::Status Session::Impl::Prepare(const HostModules& host_modules) {
   return InstallHook(hook_options);
 }
 
-void Session::Impl::ReinstallHook() {
+absl::Status Session::Impl::TakePolicies() {
+  hook_.TakeOver();
+  if (!hook_.TakeReinstallDue()) return absl::OkStatus();
+  const absl::Status watched = ReinstallHook();
+  if (watched.ok()) {
+    if (std::exchange(unwatched_, false) && config_.observer != nullptr) {
+      config_.observer->OnWatched(watched);
+    }
+    return watched;
+  }
+  // The next call tries again.
+  hook_.SetReinstallDue();
+  unwatched_ = true;
+  const absl::Status refused = ErrorWithReason(
+      absl::StatusCode::kFailedPrecondition, reason::kPolicyRefused,
+      absl::StrCat("the Store cannot watch the functions that its policies "
+                   "have rules about, so it takes no calls: ",
+                   std::string(watched.message())));
+  if (config_.observer != nullptr) config_.observer->OnWatched(refused);
+  return refused;
+}
+
+absl::Status Session::Impl::ReinstallHook() {
   HookOptions options;
   options.call_ring = hook_.call_ring();
   options.probes = config_.probes;
   absl::Status status = hook_.AddProbes(&options.probes);
   if (status.ok()) status = InstallHook(options);
-  const auto tell = [this](const policy::Policy& policy,
-                           const policy::Rule& rule, absl::string_view why) {
-    tally_.OnRulePending(hook_.facts(), policy.name(), rule.id, why);
-  };
-  if (!status.ok()) {
-    // The Store goes on with the probes that it has.
-    for (const auto& policy : policies()) {
-      for (const policy::FunctionRule& about : policy->function_rules()) {
-        tell(*policy, policy->rules()[about.rule],
-             absl::StrCat("its functions are not all probed: ",
-                          std::string(status.message())));
-      }
-    }
-    return;
-  }
+  if (!status.ok()) return status;
   for (const policy::InnerRules::Pending& pending : hook_.pending_rules()) {
-    tell(*pending.policy, *pending.rule,
-         absl::StrCat("no function of the module fits ",
-                      events::EscapeText(pending.pattern)));
+    tally_.OnRulePending(hook_.facts(), pending.policy->name(),
+                         pending.rule->id,
+                         absl::StrCat("no function of the module fits ",
+                                      events::EscapeText(pending.pattern)));
   }
+  return status;
 }
 
 void Session::Impl::WarnOfStackBudgets() {
@@ -437,13 +458,18 @@ void Session::Impl::WarnOfStackBudgets() {
       policy::BudgetName(other), "; set ", policy::BudgetName(StackBudget())));
 }
 
+void Session::Impl::TakeBudgets(const policy::EffectiveBudgets& budgets) {
+  const absl::Status set = store_.SetLimits(StoreLimitsUnder(budgets));
+  CALLGATE_CHECK(set.ok(), "who has the turn finds no call in progress");
+  wasi_->SetOpenHandlesMax(OpenHandlesUnder(budgets));
+}
+
 Session::Impl::Armed Session::Impl::Arm(std::optional<uint64_t> fuel,
                                         std::optional<absl::Duration> wall,
                                         absl::Time deadline) {
   using FuelCeiling = policy::PolicyHook::Arming::Fuel;
-  hook_.TakeOver();
-  if (hook_.TakeReinstallDue()) ReinstallHook();
   const policy::EffectiveBudgets& budgets = hook_.budgets();
+  TakeBudgets(budgets);
   Armed armed;
   // The smallest counts; of equal ones the policy's, which comes first.
   const auto tighten_fuel = [&armed](std::optional<uint64_t> max,
@@ -513,8 +539,14 @@ void Session::Impl::End(SessionState state, std::string why) {
 void Session::Impl::FinishLearning() {
   for (const absl::Status& status : hook_.FinishLearning()) {
     // A profile that has become stable meanwhile is nothing to tell of.
-    if (status.ok() || absl::IsFailedPrecondition(status)) continue;
-    if (config_.observer != nullptr) config_.observer->OnNotLearned(status);
+    if (absl::IsFailedPrecondition(status) || config_.observer == nullptr) {
+      continue;
+    }
+    if (status.ok()) {
+      config_.observer->OnLearned();
+    } else {
+      config_.observer->OnNotLearned(status);
+    }
   }
 }
 
@@ -595,7 +627,9 @@ void Session::Impl::Tell(const Outcome& outcome,
                          const VerdictTally::Answered& answered) {
   const policy::PolicyHook::Counts counts = hook_.DrainCounts();
   if (config_.observer == nullptr) return;
-  CallEnd end{outcome, 0, counts.conditions_failed, {}, hook_.latched()};
+  CallEnd end{
+      outcome,        0, counts.conditions_failed, counts.engine_faults, {},
+      hook_.latched()};
   for (const auto& import : counts.imports) {
     HostCallCount calls;
     calls.module = import.function->module;
@@ -652,6 +686,11 @@ absl::StatusOr<Outcome> Session::Impl::Instantiate(
   CALLGATE_CHECK(!instantiation_begun_, "a Session is instantiated once");
   instantiation_begun_ = true;
 
+  const absl::Status watched = TakePolicies();
+  if (!watched.ok()) {
+    End(SessionState::kKilled, std::string(watched.message()));
+    return watched;
+  }
   const Armed armed = Arm(std::nullopt, std::nullopt, deadline);
   absl::StatusOr<Instantiation> made = linker_.Instantiate(
       store_, config_.module, config_.module_name, armed.options);
@@ -690,6 +729,8 @@ absl::StatusOr<Outcome> Session::Impl::Call(
     return ErrorWithReason(absl::StatusCode::kNotFound, reason::kExportNotFound,
                            events::EscapeText(func.status().message()));
   }
+  const absl::Status watched = TakePolicies();
+  if (!watched.ok()) return watched;
   const Armed armed = Arm(request.fuel, request.wall, request.deadline);
   absl::StatusOr<CallResult> called = func->Call(request.args, armed.options);
   if (!called.ok()) {
@@ -853,6 +894,17 @@ void Session::RefuseForWantOfPolicy(
 }
 
 void Session::CollectReplaced() { impl_->CollectReplaced(); }
+
+bool Session::IsJudgedBy(
+    absl::Span<const std::shared_ptr<const policy::Policy>> policies) const {
+  const auto before = impl_->policies();
+  return std::equal(before.begin(), before.end(), policies.begin(),
+                    policies.end(), [](const auto& a, const auto& b) {
+                      return a->name() == b->name() &&
+                             a->version() == b->version() &&
+                             a->mode() == b->mode();
+                    });
+}
 
 std::vector<std::string> Session::policy_names() const {
   return PolicyNames(impl_->policies());

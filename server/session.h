@@ -93,6 +93,8 @@ struct CallEnd {
   uint64_t allowed = 0;
   // Conditions of rules that could not be evaluated.
   uint64_t conditions_failed = 0;
+  // Calls that the policy engine could not judge, and stopped.
+  uint64_t engine_faults = 0;
   std::vector<HostCallCount> host_calls;
   // The verdict that ended the Session, in this call; else null.
   std::shared_ptr<const policy::PolicyViolation> ended_by;
@@ -108,6 +110,15 @@ class SessionObserver : public policy::DecisionSink {
   // The Session ended well, and what a profile was to learn from it was not
   // learned, or not kept.
   virtual void OnNotLearned(const absl::Status& why) { static_cast<void>(why); }
+  // It was.
+  virtual void OnLearned() {}
+
+  // The functions that the policies in force have rules about cannot be
+  // watched, and until they are all calls are refused with this status; OK:
+  // they are now. Told of every call that is refused.
+  virtual void OnWatched(const absl::Status& status) {
+    static_cast<void>(status);
+  }
 };
 
 struct SessionConfig {
@@ -268,12 +279,16 @@ class Session {
   const std::vector<std::string>& warnings() const;
   // "name@version" of the policies in force.
   std::vector<std::string> policy_names() const;
+  // Whether those are these, in the same versions and modes.
+  bool IsJudgedBy(
+      absl::Span<const std::shared_ptr<const policy::Policy>> policies) const;
 
   // Any thread. The Session's next host call is judged by these policies, and
-  // its next call runs under their budgets; memory, tables and growth, too, at
-  // once. Wider budgets than the Session was made with are none for memory,
-  // tables, call depth and handles. What is wrong with them for this module is
-  // returned, and stops the calls that it is about.
+  // its next call runs under their budgets, tighter or wider. Tighter ones of
+  // memory and tables hold at once, for the growths of a call that runs, too.
+  // What is over a tighter budget already stays and does not grow. What is
+  // wrong with the policies for this module is returned, and stops the calls
+  // that it is about.
   std::vector<policy::Problem> ReplacePolicies(
       std::vector<std::shared_ptr<const policy::Policy>> policies);
   // Any thread. No policy applies any more: calls are refused with this status,

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "runtime/check.h"
@@ -230,6 +231,20 @@ std::vector<std::shared_ptr<StoreEntry>> StoreRegistry::Live() const {
     if (entry->session_ != nullptr) live.push_back(entry);
   }
   return live;
+}
+
+std::vector<std::string> StoreRegistry::JudgedBy(
+    absl::string_view policy) const {
+  const std::string prefix = absl::StrCat(policy, "@");
+  std::vector<std::string> ids;
+  for (const auto& entry : Live()) {
+    for (const std::string& name : entry->policies()) {
+      if (!absl::StartsWith(name, prefix)) continue;
+      ids.push_back(entry->facts().id);
+      break;
+    }
+  }
+  return ids;
 }
 
 void StoreRegistry::EndModule(absl::string_view tenant,

@@ -154,6 +154,8 @@ class StoreRegistry {
 
   // Stores that have not ended.
   std::vector<std::shared_ptr<StoreEntry>> Live() const;
+  // Ids of those that a policy of this name judges, in order.
+  std::vector<std::string> JudgedBy(absl::string_view policy) const;
   // Stores in which a call runs.
   size_t running() const;
   // Lets go of policies that Stores have replaced.

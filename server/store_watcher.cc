@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "runtime/call_ring.h"
 #include "server/events/escape.h"
+#include "server/internal_faults.h"
 #include "server/verdict_tally.h"
 
 namespace callgate {
@@ -69,12 +70,14 @@ StoreWatcher::StoreWatcher(Facts facts, events::EventLog& events,
                            EventSuppressor& suppressor,
                            metrics::Metrics& metrics,
                            QuarantineHandler on_quarantine,
-                           Explanations* explanations, DenialSurge* surge)
+                           InternalFaults& faults, Explanations* explanations,
+                           DenialSurge* surge)
     : facts_(std::move(facts)),
       events_(events),
       suppressor_(suppressor),
       metrics_(metrics),
       on_quarantine_(std::move(on_quarantine)),
+      faults_(faults),
       explanations_(explanations),
       surge_(surge) {}
 
@@ -112,7 +115,7 @@ void StoreWatcher::OnDecision(const policy::DecisionRecord& decision) {
   CountMatches(decision);
   if (surge_ != nullptr && policy::StopsCall(decision.verdict)) {
     surge_->NoteDenial(decision.policy, facts_.tenant, facts_.module_digest,
-                       absl::Now());
+                       DenialSurge::Now());
   }
   if (explanations_ != nullptr) explanations_->Keep(decision, absl::Now());
   if (!decision.report || !suppressor_.Tells(decision)) return;
@@ -214,6 +217,9 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
   if (end.conditions_failed > 0) {
     metrics_.CountConditionsFailed(facts_.tenant, end.conditions_failed);
   }
+  if (end.engine_faults > 0) {
+    faults_.Count(InternalFault::kEngine, end.engine_faults);
+  }
   for (const HostCallCount& calls : end.host_calls) {
     // Names that no host function has, metrics counts as "other".
     const std::string import = absl::StrCat(calls.module, ".", calls.name);
@@ -264,8 +270,34 @@ void StoreWatcher::OnCallEnded(const CallEnd& end) {
 }
 
 void StoreWatcher::OnNotLearned(const absl::Status& why) {
-  PublishLifecycle("profile_not_learned", v1::EVENT_SEVERITY_NOTICE,
-                   why.message());
+  v1::Event event =
+      NewEvent(v1::EVENT_KIND_LIFECYCLE, v1::EVENT_SEVERITY_NOTICE);
+  event.set_action("profile_not_learned");
+  event.set_message(std::string(why.message()));
+  // A bound that is reached, or a profile that is gone, is no fault.
+  if (absl::IsResourceExhausted(why) || absl::IsNotFound(why)) {
+    events_.Publish(std::move(event));
+    return;
+  }
+  event.set_severity(v1::EVENT_SEVERITY_ERROR);
+  faults_.Report(InternalFault::kProfileNotStored, facts_.module_digest,
+                 std::move(event));
+}
+
+void StoreWatcher::OnLearned() {
+  faults_.Clear(InternalFault::kProfileNotStored, facts_.module_digest);
+}
+
+void StoreWatcher::OnWatched(const absl::Status& status) {
+  if (status.ok()) {
+    faults_.Clear(InternalFault::kProbesNotPlaced, facts_.store_id);
+    return;
+  }
+  v1::Event event = NewEvent(v1::EVENT_KIND_POLICY, v1::EVENT_SEVERITY_ERROR);
+  event.set_action("store_not_watched");
+  event.set_message(std::string(status.message()));
+  faults_.Report(InternalFault::kProbesNotPlaced, facts_.store_id,
+                 std::move(event));
 }
 
 void StoreWatcher::PublishLifecycle(absl::string_view action,

@@ -1,8 +1,8 @@
 // What happens in one Store, told to the event log and the metrics.
 //
 // Called on the Store's turn; any thread may read. The event log, the
-// suppressor, the metrics, explanations and `surge` outlive it; the last two
-// may be null.
+// suppressor, the metrics, the faults, explanations and `surge` outlive it; the
+// last two may be null.
 
 #ifndef CALLGATE_SERVER_STORE_WATCHER_H_
 #define CALLGATE_SERVER_STORE_WATCHER_H_
@@ -17,6 +17,7 @@
 #include "server/event_suppressor.h"
 #include "server/events/event_log.h"
 #include "server/explanations.h"
+#include "server/internal_faults.h"
 #include "server/metrics/metrics.h"
 #include "server/session.h"
 
@@ -36,7 +37,7 @@ class StoreWatcher final : public SessionObserver {
 
   StoreWatcher(Facts facts, events::EventLog& events,
                EventSuppressor& suppressor, metrics::Metrics& metrics,
-               QuarantineHandler on_quarantine,
+               QuarantineHandler on_quarantine, InternalFaults& faults,
                Explanations* explanations = nullptr,
                DenialSurge* surge = nullptr);
 
@@ -55,6 +56,8 @@ class StoreWatcher final : public SessionObserver {
                     absl::string_view rule) override;
   void OnCallEnded(const CallEnd& end) override;
   void OnNotLearned(const absl::Status& why) override;
+  void OnLearned() override;
+  void OnWatched(const absl::Status& status) override;
 
   // A lifecycle event of this Store.
   void PublishLifecycle(absl::string_view action, v1::EventSeverity severity,
@@ -69,6 +72,7 @@ class StoreWatcher final : public SessionObserver {
   EventSuppressor& suppressor_;
   metrics::Metrics& metrics_;
   const QuarantineHandler on_quarantine_;
+  InternalFaults& faults_;
   Explanations* const explanations_;  // may be null
   DenialSurge* const surge_;          // may be null
 

@@ -1,29 +1,41 @@
 #include "server/timer.h"
 
-namespace callgate {
+#include <algorithm>
 
-Timer::Timer() : thread_([this] { Run(); }) {}
+namespace callgate {
+namespace {
+
+// What is later than this is never.
+constexpr absl::Duration kForever = absl::Hours(24 * 365);
+
+}  // namespace
+
+Timer::Timer(absl::Time (*clock)())
+    : clock_(clock), thread_([this] { Run(); }) {}
 
 Timer::~Timer() {
   {
-    const absl::MutexLock lock(&mu_);
+    const std::lock_guard<std::mutex> lock(mu_);
     stopping_ = true;
-    changed_.SignalAll();
+    changed_.notify_all();
   }
   thread_.join();
 }
 
 Timer::Id Timer::Schedule(absl::Time when, std::function<void()> callback) {
-  const absl::MutexLock lock(&mu_);
+  const absl::Duration delay = std::min(when - clock_(), kForever);
+  const Due due =
+      std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(delay);
+  const std::lock_guard<std::mutex> lock(mu_);
   const Id id = next_id_++;
-  due_.emplace(std::make_pair(when, id), std::move(callback));
-  times_.emplace(id, when);
-  changed_.SignalAll();
+  due_.emplace(std::make_pair(due, id), std::move(callback));
+  times_.emplace(id, due);
+  changed_.notify_all();
   return id;
 }
 
 void Timer::Cancel(Id id) {
-  const absl::MutexLock lock(&mu_);
+  std::unique_lock<std::mutex> lock(mu_);
   const auto found = times_.find(id);
   if (found != times_.end()) {
     due_.erase({found->second, id});
@@ -31,31 +43,32 @@ void Timer::Cancel(Id id) {
     return;
   }
   if (std::this_thread::get_id() == thread_.get_id()) return;
-  while (running_ == id) changed_.Wait(&mu_);
+  changed_.wait(lock, [this, id] { return running_ != id; });
 }
 
 void Timer::Run() {
-  const absl::MutexLock lock(&mu_);
+  std::unique_lock<std::mutex> lock(mu_);
   while (!stopping_) {
     if (due_.empty()) {
-      changed_.Wait(&mu_);
+      changed_.wait(lock);
       continue;
     }
     const auto next = due_.begin();
-    if (absl::Now() < next->first.first) {
-      changed_.WaitWithDeadline(&mu_, next->first.first);
+    if (std::chrono::steady_clock::now() < next->first.first) {
+      const Due until = next->first.first;
+      changed_.wait_until(lock, until);
       continue;
     }
     std::function<void()> callback = std::move(next->second);
     running_ = next->first.second;
     times_.erase(running_);
     due_.erase(next);
-    mu_.Unlock();
+    lock.unlock();
     callback();
     callback = nullptr;
-    mu_.Lock();
+    lock.lock();
     running_ = 0;
-    changed_.SignalAll();
+    changed_.notify_all();
   }
 }
 

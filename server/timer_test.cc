@@ -76,5 +76,25 @@ TEST(TimerTest, DestructionDropsWhatIsNotDue) {
   EXPECT_EQ(calls, 0);
 }
 
+// Set back by a day once something waits.
+std::atomic<bool> set_back{false};
+absl::Time SettableClock() {
+  return set_back ? absl::Now() - absl::Hours(24) : absl::Now();
+}
+
+TEST(TimerTest, AClockThatGoesBackDelaysNothing) {
+  set_back = false;
+  Timer timer(SettableClock);
+  absl::Notification before;
+  absl::Notification after;
+  timer.Schedule(SettableClock() + absl::Milliseconds(20),
+                 [&] { before.Notify(); });
+  set_back = true;
+  timer.Schedule(SettableClock() + absl::Milliseconds(20),
+                 [&] { after.Notify(); });
+  EXPECT_TRUE(before.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  EXPECT_TRUE(after.WaitForNotificationWithTimeout(absl::Seconds(60)));
+}
+
 }  // namespace
 }  // namespace callgate

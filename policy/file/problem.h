@@ -23,7 +23,7 @@ struct Problem {
   // expression it goes on with its line and a caret, on lines of their own.
   std::string message;
 
-  // "web.yaml:12:3: budgets.stack_bytes: not supported yet"; without a place
+  // "web.yaml:12:3: budgets.stack_bytes: is 1; allowed: ..."; without a place
   // "web.yaml: …".
   std::string ToString() const;
 };

@@ -11,15 +11,45 @@
 #include "policy/call_facts.h"
 #include "policy/expression/value.h"
 #include "policy/import_name.h"
+#include "runtime/check.h"
 
 namespace callgate::policy {
 
+namespace {
+
+anomaly::ProfileId IdOf(const AnomalyRule& rule, const StoreFacts& facts) {
+  return {facts.tenant,
+          rule.is_of_tenant ? std::string(anomaly::kDigestOfAllModules)
+                            : facts.module_digest,
+          rule.shape};
+}
+
+}  // namespace
+
+AnomalyWatch::Leases AnomalyWatch::TakeLeases(const RulesInForce& rules,
+                                              const StoreFacts& facts,
+                                              anomaly::ProfileBook* book) {
+  Leases leases;
+  for (const auto& policy : rules.policies()) {
+    for (const AnomalyRule& rule : policy->anomaly()) {
+      leases.emplace_back();
+      if (book == nullptr) continue;
+      anomaly::LearningRule learning = rule.learning;
+      if (rule.no_profile != AnomalyRule::NoProfile::kLearn) {
+        learning.mode = anomaly::LearningRule::Mode::kOff;
+      }
+      leases.back() = book->Begin(IdOf(rule, facts), learning, rule.ngrams_max);
+    }
+  }
+  return leases;
+}
+
 std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
     const RulesInForce& rules, const StoreFacts& facts, const Options& options,
-    std::unique_ptr<AnomalyWatch> before) {
-  anomaly::ProfileBook* const book = options.book;
+    Leases leases, std::unique_ptr<AnomalyWatch> before) {
   const bool has_calls = options.has_calls;
   std::unique_ptr<AnomalyWatch> watch;
+  auto lease = leases.begin();
   for (size_t p = 0; p < rules.policies().size(); ++p) {
     for (const AnomalyRule& rule : rules.policy(p).anomaly()) {
       if (watch == nullptr) {
@@ -29,24 +59,17 @@ std::unique_ptr<AnomalyWatch> AnomalyWatch::Make(
       Watched watched;
       watched.policy = p;
       watched.rule = &rule;
-      watched.id = {facts.tenant,
-                    rule.is_of_tenant
-                        ? std::string(anomaly::kDigestOfAllModules)
-                        : facts.module_digest,
-                    rule.shape};
-      anomaly::LearningRule learning = rule.learning;
-      if (rule.no_profile != AnomalyRule::NoProfile::kLearn) {
-        learning.mode = anomaly::LearningRule::Mode::kOff;
-      }
+      watched.id = IdOf(rule, facts);
+      CALLGATE_CHECK(lease != leases.end(), "each rule has a lease");
+      watched.lease = std::move(*lease++);
       Watched* const same =
           before == nullptr ? nullptr : before->FindSame(rule);
       if (same != nullptr) {
         watched.lease = std::move(same->lease);
         watched.stream = std::move(same->stream);
         watched.sites = std::move(same->sites);
-      } else if (book != nullptr) {
-        watched.lease = book->Begin(watched.id, learning, rule.ngrams_max);
-        if (has_calls) watched.lease.record_ngrams_max = 0;
+      } else if (has_calls) {
+        watched.lease.record_ngrams_max = 0;
       }
       watched.is_denied = watched.lease.model == nullptr &&
                           rule.no_profile == AnomalyRule::NoProfile::kDeny;

@@ -46,8 +46,16 @@ namespace callgate::policy {
 
 class AnomalyWatch {
  public:
-  // Null if no policy has a rule about anomalies. `book` may be null: nothing
-  // has a profile then, and nothing is learned. `rules` outlives the watch.
+  using Leases = std::vector<anomaly::ProfileBook::Lease>;
+  // One for each rule about anomalies, in the rules' order: what Make needs of
+  // the book, which may have to make a model, or to wait until a profile has
+  // been written. Any thread. `book` may be null: nothing has a profile then,
+  // and nothing is learned.
+  static Leases TakeLeases(const RulesInForce& rules, const StoreFacts& facts,
+                           anomaly::ProfileBook* book);
+
+  // Null if no policy has a rule about anomalies. `leases` are those of the
+  // same rules; `rules` outlives the watch.
   // `before` is the watch that this one replaces, or null: what it has of a
   // rule that watches the same way, the Store's calls so far, goes on.
   // What begins to watch after the Store has made calls teaches nothing.
@@ -59,7 +67,8 @@ class AnomalyWatch {
   };
   static std::unique_ptr<AnomalyWatch> Make(
       const RulesInForce& rules, const StoreFacts& facts,
-      const Options& options, std::unique_ptr<AnomalyWatch> before);
+      const Options& options, Leases leases,
+      std::unique_ptr<AnomalyWatch> before);
 
   struct Finding {
     size_t policy = 0;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "policy/quote.h"
 
 namespace callgate::policy {
 namespace {
@@ -36,6 +38,7 @@ InnerRules::InnerRules(absl::Span<const std::shared_ptr<const Policy>> policies)
       function_rules_.push_back(FunctionRule{p, about.rule, &about, {}});
     }
   }
+  patterns_ = Patterns();
 }
 
 InnerRules::Plan InnerRules::MakeGrowth(InnerEvent event) const {
@@ -60,6 +63,50 @@ void InnerRules::SelectFunctions(const Selector& selector) {
   }
 }
 
+std::vector<Problem> InnerRules::CheckFunctions(
+    const Describer& describe) const {
+  std::vector<Problem> problems;
+  size_t checks = 0;
+  for (const FunctionRule& about : function_rules_) {
+    const Policy& policy = *policies_[about.policy];
+    const Vocabulary& vocabulary = policy.vocabulary();
+    if (vocabulary.arguments.empty()) continue;  // nothing can be lacking
+    // To a rule that does not ask for their name functions of one type are
+    // alike.
+    const Rule& rule = policy.rules()[about.rule];
+    const auto names_it = [](const Condition& condition) {
+      return absl::StrContains(condition.source, "call.name");
+    };
+    const bool by_name =
+        names_it(rule.when) ||
+        std::any_of(vocabulary.macros.begin(), vocabulary.macros.end(),
+                    [&](const Macro& macro) { return names_it(macro.when); });
+    std::vector<const FuncType*> seen;
+    for (const uint32_t index : about.functions) {
+      const ProbedFunction function = describe(index);
+      const auto same = [&function](const FuncType* type) {
+        return type == function.type || *type == *function.type;
+      };
+      if (!by_name && std::any_of(seen.begin(), seen.end(), same)) continue;
+      if (++checks > kChecksMax) return problems;
+      seen.push_back(function.type);
+      std::vector<Problem> found;
+      EventJudge(policy, InnerEvent::kFunction, {about.rule}, &function,
+                 &found);
+      if (found.empty()) continue;
+      Problem& problem = found.front();
+      problem.message = absl::StrCat(
+          "rule ", rule.id, " cannot judge function ", index, " ",
+          Quote(function.name), " of type ", function.type->ToString(),
+          "; guard it with has(), or let its pattern leave the function out: ",
+          problem.message);
+      problems.push_back(std::move(problem));
+      break;  // one of a kind is enough to mend the rule by
+    }
+  }
+  return problems;
+}
+
 std::vector<absl::string_view> InnerRules::Patterns() const {
   std::vector<absl::string_view> patterns;
   for (const FunctionRule& rule : function_rules_) {
@@ -71,11 +118,11 @@ std::vector<absl::string_view> InnerRules::Patterns() const {
 }
 
 bool InnerRules::ProbesAsMuchAs(const InnerRules& other) const {
-  return Patterns() == other.Patterns();
+  return patterns_ == other.patterns_;
 }
 
 absl::Status InnerRules::AddProbes(FunctionFilter* probes) const {
-  for (const absl::string_view pattern : Patterns()) {
+  for (const absl::string_view pattern : patterns_) {
     const absl::Status status = probes->Add(pattern);
     if (!status.ok()) return status;
   }

@@ -21,10 +21,12 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "policy/file/problem.h"
 #include "policy/hook/event_judge.h"
 #include "policy/policy.h"
 #include "runtime/call_hook.h"
 #include "runtime/function_filter.h"
+#include "runtime/probe.h"
 
 namespace callgate::policy {
 
@@ -57,6 +59,8 @@ class InnerRules {
   // The functions of the module that a filter means, by their indexes.
   using Selector =
       std::function<std::vector<uint32_t>(const FunctionFilter& filter)>;
+  // What is known of one of them; `probe` means nothing.
+  using Describer = std::function<ProbedFunction(uint32_t func_index)>;
   // Until it is called rules fit functions by their indexes and by the one name
   // that an entry has, and none is known to be pending.
   void SelectFunctions(const Selector& selector);
@@ -66,6 +70,14 @@ class InnerRules {
     std::string pattern;
   };
   const std::vector<Pending>& pending() const { return pending_; }
+
+  // What does not fit the functions that rules are about: a rule that reads a
+  // parameter which a function lacks, or which is of another type than the rule
+  // takes it for. After SelectFunctions. Looks once at functions that are the
+  // same to a rule, and at kChecksMax at most; the rest are found when they are
+  // entered.
+  std::vector<Problem> CheckFunctions(const Describer& describe) const;
+  static constexpr size_t kChecksMax = 4'096;
 
   // What the Store must probe, added to `probes`. ResourceExhausted where that
   // is more than a filter holds.
@@ -88,7 +100,6 @@ class InnerRules {
     std::vector<uint32_t> functions;  // increasing
   };
 
-  // Each once, in order.
   std::vector<absl::string_view> Patterns() const;
   Plan MakeGrowth(InnerEvent event) const;
   std::unique_ptr<Plan> MakePlan(const ProbedFunction& function) const;
@@ -97,6 +108,8 @@ class InnerRules {
   Plan memory_growth_;
   Plan table_growth_;
   std::vector<FunctionRule> function_rules_;
+  // Theirs, each once, in order; of the policies.
+  std::vector<absl::string_view> patterns_;
   bool selected_ = false;
   std::vector<Pending> pending_;
   // By probe.

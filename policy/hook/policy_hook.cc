@@ -42,7 +42,7 @@ PolicyHook::PolicyHook(std::vector<std::shared_ptr<const Policy>> policies,
       call_ring_(std::move(versions_.current().call_ring)),
       anomaly_(AnomalyWatch::Make(
           *rules_, facts_, {options.profiles, false, options.keep_answers},
-          nullptr)),
+          std::move(versions_.current().leases), nullptr)),
       calls_of_store_(options.calls_before) {
   SetOut();
   BeginCallFromOutside();
@@ -116,6 +116,7 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
   }
   switch (call.transition()) {
     case Transition::kCallingWasm:
+      guest_depth_ = call.depth();
       if (call.depth() <= 1) BeginCallFromOutside();
       if (relink_due_) {
         relink_due_ = false;
@@ -128,6 +129,8 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
         if (std::exchange(relink_due_, false)) call.Relink();
       } else if (versions_.has_older()) {
         versions_.Begin(call.depth(), Retirement());
+        // Since a growth has adopted rules.
+        if (std::exchange(relink_due_, false)) call.Relink();
       }
       if (decisions_++ % kDecisionSampleEvery != 0) return EnterHost(call);
       // The first of a Store stands for itself alone.
@@ -146,6 +149,8 @@ Disposition PolicyHook::OnTransition(CallContext& call) {
       }
       return LeaveHost(call);
     case Transition::kReturningFromWasm: {
+      // Back to the guest that called the host that called this one.
+      guest_depth_ = std::max(call.depth(), 2u) - 2;
       const Disposition answer = LeaveGuest(call);
       if (call.depth() <= 1) TellHeldEvents();
       return answer;

@@ -131,9 +131,18 @@ class PolicyHook final : public CallHook {
   // What rules are about inside the guest; before SetCallHook. See
   // InnerRules::SelectFunctions: the probes have to be those of HookOptions.
   // `selector` is asked from any thread when the policies are replaced.
-  void SelectFunctions(InnerRules::Selector selector) {
+  // So is `describer`, which may be null: then functions are judged for the
+  // first time when they are entered.
+  void SelectFunctions(InnerRules::Selector selector,
+                       InnerRules::Describer describer = nullptr) {
     selector_ = std::move(selector);
+    describer_ = std::move(describer);
     rules_->inner().SelectFunctions(selector_);
+  }
+  // Rules that cannot judge a function that they are about: InnerRules.
+  std::vector<Problem> CheckFunctions() const {
+    if (describer_ == nullptr) return {};
+    return rules_->inner().CheckFunctions(describer_);
   }
   absl::Status AddProbes(FunctionFilter* probes) const {
     return rules_->inner().AddProbes(probes);
@@ -151,6 +160,8 @@ class PolicyHook final : public CallHook {
   // given the hook again, with the probes and the ring of the new ones. Until
   // then rules about functions that are not probed are pending.
   // Forgets what went with the probes that were.
+  // SetReinstallDue: that could not be done.
+  void SetReinstallDue() { reinstall_due_ = true; }
   bool TakeReinstallDue() {
     if (!std::exchange(reinstall_due_, false)) return false;
     rules_->inner().ForgetPlans();
@@ -366,6 +377,8 @@ class PolicyHook final : public CallHook {
   absl::Duration DelayOf(const Rule& rule);
   void AddEngineFault(EngineFault fault, const ImportPlan* plan,
                       absl::string_view what);
+  // The budget that the Store would be over after a growth.
+  std::optional<Budget> BudgetOver(const GrowthEvent& event) const;
   // The budget that a growth is refused for, where it is told; `is_allowed` is
   // what limits and budgets say.
   std::optional<Budget> AddGrowthBudget(const GrowthEvent& event,
@@ -407,6 +420,7 @@ class PolicyHook final : public CallHook {
 
   // Set before anything is linked.
   InnerRules::Selector selector_;
+  InnerRules::Describer describer_;
   // Where there are no others.
   std::unique_ptr<RuleStates> own_states_;
   std::unique_ptr<StoreStates> states_;
@@ -430,6 +444,8 @@ class PolicyHook final : public CallHook {
 
   // The call from outside that is live.
   Arming arming_;
+  // Of the guest that runs; activations as CallContext::depth counts them.
+  uint32_t guest_depth_ = 0;
   uint64_t host_calls_ = 0;
   // By ascending limit. The first is what host_calls_ is compared with.
   std::vector<HostCallLimit> host_call_limits_;

@@ -179,23 +179,28 @@ std::optional<Disposition> PolicyHook::Charge(CallContext& call,
 
 // --- Growth ------------------------------------------------------------------
 
+std::optional<Budget> PolicyHook::BudgetOver(const GrowthEvent& event) const {
+  const auto elements = budgets().Max(Budget::kTableElementsTotal);
+  if (event.kind == GrowthEvent::Kind::kTable && elements &&
+      event.StoreTableElementsAfter() > *elements) {
+    return Budget::kTableElementsTotal;
+  }
+  // Tables take bytes, too.
+  const auto bytes = budgets().Max(Budget::kMemoryBytesTotal);
+  if (bytes && event.StoreBytesAfter() > *bytes) {
+    return Budget::kMemoryBytesTotal;
+  }
+  return std::nullopt;
+}
+
 std::optional<Budget> PolicyHook::AddGrowthBudget(const GrowthEvent& event,
                                                   bool is_allowed) {
   if (is_allowed) return std::nullopt;
-  // Which budget the limiter held, if it was one of ours.
   const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
-  Budget budget = Budget::kMemoryBytesTotal;
-  if (is_memory) {
-    const auto max = budgets().Max(budget);
-    if (!max || event.store_bytes + (event.desired - event.current) <= *max) {
-      return std::nullopt;
-    }
-  } else {
-    if (budgets()[Budget::kTableElementsTotal]) {
-      budget = Budget::kTableElementsTotal;
-    }
-    if (!budgets()[budget]) return std::nullopt;
-  }
+  // Which budget the limiter held, if it was one of ours.
+  const std::optional<Budget> over = BudgetOver(event);
+  if (!over.has_value()) return std::nullopt;
+  const Budget budget = *over;
   if ((budgets_recorded_ & Bit(budget)) != 0) return std::nullopt;
   budgets_recorded_ |= Bit(budget);
 
@@ -217,20 +222,21 @@ std::optional<Budget> PolicyHook::AddGrowthBudget(const GrowthEvent& event,
 
 void PolicyHook::AuditGrowth(const GrowthEvent& event) {
   const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
-  const Budget budget =
-      is_memory ? Budget::kMemoryBytesTotal : Budget::kTableElementsTotal;
-  if ((audit_growth_recorded_ & Bit(budget)) != 0) return;
-  // Of tables only the one that grows is known.
-  const uint64_t used =
-      is_memory ? event.store_bytes + (event.desired - event.current)
-                : event.desired;
-  for (size_t p = 0; p < rules_->policies().size(); ++p) {
-    const auto max = rules_->policy(p).budgets()[budget];
-    if (rules_->mode_of(p) != Mode::kAudit || !max || used <= *max) continue;
-    audit_growth_recorded_ |= Bit(budget);
-    RecordAuditBudget(is_memory ? DecisionRecord::Subject::kMemoryGrow
-                                : DecisionRecord::Subject::kTableGrow,
-                      p, budget, used);
+  const std::pair<Budget, uint64_t> uses[] = {
+      {Budget::kMemoryBytesTotal, event.StoreBytesAfter()},
+      {Budget::kTableElementsTotal,
+       is_memory ? 0 : event.StoreTableElementsAfter()},
+  };
+  for (const auto& [budget, used] : uses) {
+    if ((audit_growth_recorded_ & Bit(budget)) != 0) continue;
+    for (size_t p = 0; p < rules_->policies().size(); ++p) {
+      const auto max = rules_->policy(p).budgets()[budget];
+      if (rules_->mode_of(p) != Mode::kAudit || !max || used <= *max) continue;
+      audit_growth_recorded_ |= Bit(budget);
+      RecordAuditBudget(is_memory ? DecisionRecord::Subject::kMemoryGrow
+                                  : DecisionRecord::Subject::kTableGrow,
+                        p, budget, used);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // The half of the hook that judges what happens inside the guest: growths, and
 // entries of its own functions.
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -76,16 +77,16 @@ GrowthAnswer PolicyHook::OnGrowth(const GrowthEvent& event) {
     ++refused_after_end_;
     return GrowthAnswer::Stop(latched_);
   }
-  // The limiter holds what the Store was made with; policies that came later
-  // may allow less. Of tables only the one that grows is known.
+  if (exchange_.offered()) {
+    // No host call in progress is as far in as the next one would be. Not as if
+    // outside of any: so the next one is told to bind its functions anew.
+    Adopt(std::max(guest_depth_ + 1, 3u));
+  }
+  // The limiter holds what the call from outside began under; policies that
+  // came since may allow less.
   const bool is_memory = event.kind == GrowthEvent::Kind::kMemory;
-  const auto limit = budgets().Max(is_memory ? Budget::kMemoryBytesTotal
-                                             : Budget::kTableElementsTotal);
-  const uint64_t after =
-      is_memory ? event.store_bytes + (event.desired - event.current)
-                : event.desired;
   GrowthEvent seen = event;
-  seen.allowed = event.allowed && !(limit && after > *limit);
+  seen.allowed = event.allowed && !BudgetOver(event).has_value();
   if (seen.allowed) AuditGrowth(seen);
   matches_.clear();
   texts_.clear();

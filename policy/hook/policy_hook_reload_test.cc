@@ -320,6 +320,20 @@ TEST_F(ReloadTest, HoldsGrowthToTheNewBudget) {
   EXPECT_THAT(sink_.rules, ElementsAre("budget:memory_bytes_total"));
 }
 
+// Without a host call in between.
+TEST_F(ReloadTest, AGrowthSeesTheNewBudgetAtOnce) {
+  Make(kAllowAll);
+  GrowthEvent growth;
+  growth.desired = 65536;
+  growth.allowed = true;
+  EXPECT_TRUE(hook_->OnGrowth(growth).allow);
+  Replace(absl::StrCat(kAllowAll, "budgets: { memory_bytes_total: 65535 }"));
+  EXPECT_FALSE(hook_->OnGrowth(growth).allow);
+  EXPECT_FALSE(hook_->has_offer());
+  Replace(absl::StrCat(kAllowAll, "budgets: { memory_bytes_total: 65536 }"));
+  EXPECT_TRUE(hook_->OnGrowth(growth).allow);
+}
+
 TEST_F(ReloadTest, SaysWhatDoesNotFitAndStopsIt) {
   Make(kAllowAll);
   const std::vector<Problem> problems =

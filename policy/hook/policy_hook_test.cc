@@ -672,6 +672,7 @@ GrowthEvent Growth(GrowthEvent::Kind kind, uint64_t current, uint64_t desired,
   event.desired = desired;
   event.allowed = allowed;
   event.store_bytes = store_bytes;
+  if (kind == GrowthEvent::Kind::kTable) event.store_table_elements = current;
   return event;
 }
 
@@ -697,7 +698,7 @@ TEST(GrowthTest, RecordsWhatABudgetRefusedOncePerCall) {
   EXPECT_EQ(h.last().message,
             "a memory may not grow from 60 to 90 bytes: memory_bytes_total is "
             "100");
-  h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kTable, 3, 9, false, 80));
+  h.hook_.OnGrowth(Growth(GrowthEvent::Kind::kTable, 3, 9, false, 0));
   EXPECT_EQ(h.last().budget, "table_elements_total");
   EXPECT_EQ(h.last().message,
             "a table may not grow from 3 to 9 elements: table_elements_total "
@@ -705,6 +706,27 @@ TEST(GrowthTest, RecordsWhatABudgetRefusedOncePerCall) {
   h.Begin();
   memory(false);
   EXPECT_EQ(h.sink_.decisions.size(), 3u);
+}
+
+// All tables of the Store together, and their bytes beside the memories'.
+TEST(GrowthTest, OfATableCountsForTheStore) {
+  Harness h({Compile("web",
+                     "budgets: {memory_bytes_total: 1000, "
+                     "table_elements_total: 20}\n")});
+  GrowthEvent growth = Growth(GrowthEvent::Kind::kTable, 3, 9, true, 100);
+  growth.store_table_elements = 14;
+  EXPECT_TRUE(h.hook_.OnGrowth(growth).allow);
+  growth.store_table_elements = 15;
+  EXPECT_FALSE(h.hook_.OnGrowth(growth).allow);
+  EXPECT_EQ(h.last().budget, "table_elements_total");
+  growth.store_table_elements = 0;
+  growth.store_bytes = 1000 - 6 * 16;
+  EXPECT_TRUE(h.hook_.OnGrowth(growth).allow);
+  ++growth.store_bytes;
+  EXPECT_FALSE(h.hook_.OnGrowth(growth).allow);
+  EXPECT_EQ(h.last().budget, "memory_bytes_total");
+  growth.desired = ~uint64_t{0};
+  EXPECT_FALSE(h.hook_.OnGrowth(growth).allow);
 }
 
 TEST(GrowthTest, LeavesOthersLimitsToThem) {
@@ -729,7 +751,8 @@ TEST(GrowthTest, AuditTellsOncePerCall) {
                      "defaults: {mode: audit}\nbudgets: {memory_bytes_total: "
                      "100, table_elements_total: 5}\n")});
   const auto grow = [&](GrowthEvent::Kind kind, uint64_t desired) {
-    EXPECT_TRUE(h.hook_.OnGrowth(Growth(kind, 4, desired, true, 80)).allow);
+    const uint64_t bytes = kind == GrowthEvent::Kind::kMemory ? 80 : 0;
+    EXPECT_TRUE(h.hook_.OnGrowth(Growth(kind, 4, desired, true, bytes)).allow);
   };
   grow(GrowthEvent::Kind::kMemory, 24);
   grow(GrowthEvent::Kind::kTable, 5);

@@ -2,6 +2,7 @@
 // replaced.
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -29,6 +30,8 @@ std::unique_ptr<RulesVersion> PolicyHook::MakeVersion(
   if (version->rules->can_alert()) {
     version->call_ring = std::make_unique<CallRing>();
   }
+  version->leases =
+      AnomalyWatch::TakeLeases(*version->rules, facts_, options_.profiles);
   return version;
 }
 
@@ -51,6 +54,12 @@ std::vector<Problem> PolicyHook::Replace(
                     findings.problems.end());
   }
   std::unique_ptr<RulesVersion> version = MakeVersion(std::move(policies));
+  if (describer_ != nullptr) {
+    std::vector<Problem> unfit =
+        version->rules->inner().CheckFunctions(describer_);
+    problems.insert(problems.end(), std::make_move_iterator(unfit.begin()),
+                    std::make_move_iterator(unfit.end()));
+  }
   for (const FunctionIdentity* function : functions) version->Link(*function);
   exchange_.Offer(std::move(version));
   // What this one replaces is still in use; what others replaced is not.
@@ -103,7 +112,7 @@ void PolicyHook::Adopt(uint32_t depth) {
   anomaly_ = AnomalyWatch::Make(
       *rules_, facts_,
       {options_.profiles, calls_of_store_ > 0, options_.keep_answers},
-      std::move(anomaly_));
+      std::move(version.leases), std::move(anomaly_));
   SetOut();
   // Last: another thread may destroy the old ones from here on.
   versions_.Adopt(std::move(next), depth, Retirement());

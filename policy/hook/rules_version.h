@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "policy/expression/scratch.h"
+#include "policy/hook/anomaly_watch.h"
 #include "policy/hook/rules_in_force.h"
 #include "runtime/call_ring.h"
 
@@ -20,6 +21,8 @@ struct RulesVersion {
   std::unique_ptr<expression::Scratch> scratch;
   // Made where a rule could raise an alert.
   std::unique_ptr<CallRing> call_ring;
+  // Of the rules about anomalies.
+  AnomalyWatch::Leases leases;
 
   // Links the function, which has a binding.
   ImportPlan& Link(const FunctionIdentity& function) {

@@ -206,9 +206,10 @@ class Runner {
     const bool is_memory = growth.kind == GrowthEvent::Kind::kMemory;
     const std::optional<uint64_t> max = store.hook().budgets().Max(
         is_memory ? Budget::kMemoryBytesTotal : Budget::kTableElementsTotal);
+    // As if there were no other table in the Store.
+    if (!is_memory) growth.store_table_elements = growth.current;
     const uint64_t after =
-        is_memory ? growth.store_bytes + (growth.desired - growth.current)
-                  : growth.desired;
+        is_memory ? growth.StoreBytesAfter() : growth.StoreTableElementsAfter();
     growth.allowed = !max || after <= *max;
     return store.Grow(growth);
   }

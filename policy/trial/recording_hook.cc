@@ -305,6 +305,7 @@ GrowthAnswer RecordingHook::OnGrowth(const GrowthEvent& event) {
     const Listening listening(*this, at);
     answer = hook_->OnGrowth(event);
   }
+  NotePolicies(/*at_once=*/false, at);
   told_.Finish(ended ? Disposition::kRefuse : Disposition::kProceed,
                hook_->latched().get());
   record.decision = std::move(told_);

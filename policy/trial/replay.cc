@@ -234,7 +234,15 @@ class Replayer {
   static bool GoesOn(const TraceRecord& record) { return !record.refused; }
 
   absl::Status Enter(const TraceRecord& record, State& state) {
-    TrialDecision decision = state.store->EnterHost(record.call);
+    // What is usual of the module nobody knows here. A call that no rule on
+    // anomalies spoke of is as usual, or rules that want a profile would stop
+    // every one.
+    shown_ = record.call;
+    if (!state.anomalies.empty() &&
+        !SpeaksOfAnomalies(record.decision, state)) {
+      shown_.score.emplace();
+    }
+    TrialDecision decision = state.store->EnterHost(shown_);
     const bool entered = state.store->entered();
     const bool answered = state.store->answered();
     Compare(record, state, state.names[record.binding], decision,
@@ -322,7 +330,8 @@ class Replayer {
     if (before.SaysTheSame(after)) return;
     ++report_.changed;
     uncertain = uncertain || state.departed || after.read_hidden ||
-                after.read_unknown || SpeaksOfAnomalies(before, state);
+                after.read_unknown || SpeaksOfAnomalies(before, state) ||
+                SpeaksOfAnomalies(after, state);
     report_.uncertain += uncertain ? 1 : 0;
     ++report_.moves[{before.verdict, after.verdict}];
     if (report_.changes.size() >= ReplayReport::kChangesMax) return;
@@ -355,6 +364,8 @@ class Replayer {
   ReplayReport& report_;
   const uint64_t events_before_;  // of other traces
   bool counts_ = true;
+  // The host call that a Store was shown last, which may look at it again.
+  SimulatedStore::HostCall shown_;
   TrialClock clock_;
   RuleStates states_{TrialStates()};  // outlives stores_
   absl::flat_hash_map<uint32_t, State> stores_;

@@ -7,11 +7,12 @@
 // results; it is taken to have ended with zeros, and what follows from that is
 // the policies' word about a run that never was. Bytes that are hidden by a
 // redaction, or that were not written down, read as zeros; a verdict that read
-// such is marked, and so is what changes about a Store that had made calls
-// before the trace began to see it, and about verdicts of rules on anomalies,
-// whose profiles are not in a trace. Functions of the guest's own are shown as
-// far as some rule had them probed then. Budgets of fuel, time and bytes end
-// calls where they ended then, or not at all.
+// such is marked. So is what changes about a Store that had made calls before
+// the trace began to see it, and about verdicts of rules on anomalies: profiles
+// are not in a trace, and a call that those rules did not speak of then is
+// taken to be as usual. Functions of the guest's own are shown as far as some
+// rule had them probed then. Budgets of fuel, time and bytes end calls where
+// they ended then, or not at all.
 //
 // Where the policies of a Store changed while the trace was recorded, whoever
 // chooses its policies is asked again.

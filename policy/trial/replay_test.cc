@@ -583,6 +583,28 @@ TEST(ReplayTest, CallsThatCannotBePaidAreReplayed) {
                         "be allow"));
 }
 
+// There is no profile here, neither then nor now.
+TEST(ReplayTest, RulesOnAnomaliesStopNothingThatTheyLetGoThen) {
+  constexpr char kAnomaly[] =
+      "anomaly:\n  - { id: shape, when_no_profile: deny, thresholds: [ { when: "
+      "'score.frame >= 2', action: alert } ] }\n";
+  const auto with = Compile(absl::StrCat(kPolicy, kAnomaly));
+  const std::string trace = RecordedRun();
+  EXPECT_EQ(ReplayOf(trace, with).changed, 0u)
+      << ReplayOf(trace, with).ToString();
+  // Where they stopped calls they do so again, and what is not known is marked.
+  const std::string stopped = RecordedRun(absl::StrCat(kPolicy, kAnomaly));
+  const ReplayReport again = ReplayOf(stopped, with);
+  EXPECT_EQ(again.changed, 0u) << again.ToString();
+  EXPECT_GT(again.before.at(Verdict::kDeny), 5u);
+  const auto allowing = Compile(absl::StrReplaceAll(
+      absl::StrCat(kPolicy, kAnomaly),
+      {{"when_no_profile: deny", "when_no_profile: allow"}}));
+  const ReplayReport other = ReplayOf(stopped, allowing);
+  EXPECT_GT(other.changed, 5u);
+  EXPECT_EQ(other.uncertain, other.changed);
+}
+
 TEST(ReplayTest, WhatAStoreDidBeforeIsNotKnown) {
   TraceRecorder recorder;
   const auto policy = Compile(kPolicy);

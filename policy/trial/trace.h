@@ -90,7 +90,7 @@ struct TraceRecord {
   // kStore, kPolicies: "name@version", in force.
   std::vector<std::string> policies;
   // kPolicies: they came between two calls from outside; else with the host
-  // call that follows.
+  // call or the growth that follows.
   bool at_once = false;
 
   // kFunction. Bindings of a Store are numbered from 0 likewise. kProbe,

@@ -451,6 +451,7 @@ bool TraceReader::Growth(TraceRecord* record) {
   if (!Number(1, &kind) || !Number(kU32Max, &index) ||
       !Number(kU64Max, &growth.current) || !Number(kU64Max, &growth.desired) ||
       !Number(1, &allowed) || !Number(kU64Max, &growth.store_bytes) ||
+      !Number(kU64Max, &growth.store_table_elements) ||
       !Number(kU64Max, &growth.fuel_used)) {
     return false;
   }

@@ -99,6 +99,7 @@ TraceRecord GrowthRecord() {
   record.growth.desired = uint64_t{1} << 40;
   record.growth.allowed = true;
   record.growth.store_bytes = 12;
+  record.growth.store_table_elements = 7;
   record.growth.fuel_used = 13;
   return record;
 }
@@ -235,6 +236,8 @@ TEST(TraceTest, ReadsBackWhatIsWritten) {
   EXPECT_EQ(read[5].growth.fuel_used, 13u);
   EXPECT_EQ(read[5].growth.desired, uint64_t{1} << 40);
   EXPECT_EQ(read[5].growth.kind, GrowthEvent::Kind::kTable);
+  EXPECT_EQ(read[5].growth.store_bytes, 12u);
+  EXPECT_EQ(read[5].growth.store_table_elements, 7u);
   EXPECT_EQ(read[6].trap, TrapCode::kOutOfFuel);
   EXPECT_TRUE(read[6].decision.SaysTheSame(EndRecord().decision));
   EXPECT_EQ(read[6].arming.fuel, PolicyHook::Arming::Fuel::kOther);

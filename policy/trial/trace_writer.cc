@@ -119,6 +119,7 @@ absl::Status TraceWriter::Write(const TraceRecord& record) {
       Number(record.growth.desired);
       Number(record.growth.allowed ? 1u : 0u);
       Number(record.growth.store_bytes);
+      Number(record.growth.store_table_elements);
       Number(record.growth.fuel_used);
       Decision(record.decision);
       break;

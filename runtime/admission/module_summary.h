@@ -21,6 +21,10 @@ struct ModuleSummary {
   std::vector<TableType> tables;
   std::vector<MemoryType> memories;
 
+  // Each function type, and which of them each function has.
+  std::vector<FuncType> function_types;
+  std::vector<uint32_t> functions;
+
   uint64_t types = 0;
   uint64_t imported_functions = 0;
   uint64_t own_functions = 0;

@@ -110,6 +110,8 @@ ModuleSummary ModuleScan::Run() {
   summary_.imported_tags = spaces_.imported_tags;
   summary_.own_tags = spaces_.tags.size() - spaces_.imported_tags;
   summary_.element_segments = spaces_.element_segments;
+  summary_.function_types = std::move(spaces_.types);
+  summary_.functions = std::move(spaces_.functions);
   return std::move(summary_);
 }
 

@@ -49,6 +49,7 @@ class NativeStore final : public backend::Store {
   uint32_t NewHostFunc(const FuncType& type, uint32_t binding) override;
   void SetLeaf(uint32_t func, const LeafFunction* leaf,
                backend::WatchedLeaf* watched) override;
+  void SetStackBytes(uint64_t bytes) override { stack_bytes_ = bytes; }
   absl::StatusOr<uint32_t> NewMemory(const MemoryType& type) override;
   uint32_t NewTable(const TableType& type) override;
   uint32_t NewGlobal(const GlobalType& type, const RawValue& value) override;
@@ -278,7 +279,7 @@ class NativeStore final : public backend::Store {
   EngineState& engine_;
   backend::Host& host_;
   const bool ordered_segments_;  // as bulk-memory has it
-  const uint64_t stack_bytes_;
+  uint64_t stack_bytes_;
   const bool canonical_nans_;
 
   Cell cell_;

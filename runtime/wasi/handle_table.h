@@ -53,6 +53,8 @@ class HandleTable {
  public:
   explicit HandleTable(size_t capacity) : capacity_(capacity) {}
 
+  // Those that are open stay, also where that is fewer.
+  void set_capacity(size_t capacity) { capacity_ = capacity; }
   bool full() const { return open_ >= capacity_; }
   size_t open() const { return open_; }
   // The new number; kMfile when full.
@@ -65,7 +67,7 @@ class HandleTable {
   Errno Renumber(uint32_t from, uint32_t to);
 
  private:
-  const size_t capacity_;
+  size_t capacity_;
   size_t open_ = 0;
   std::vector<std::unique_ptr<Handle>> slots_;
 };

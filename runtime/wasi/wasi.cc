@@ -236,6 +236,10 @@ uint64_t Context::output_bytes_refused() const {
   return state_->output.bytes_refused() + state_->error_output.bytes_refused();
 }
 
+void Context::SetOpenHandlesMax(uint32_t max) {
+  state_->handles.set_capacity(state_->given_handles + max);
+}
+
 absl::string_view Context::GuestPathOf(uint32_t fd) {
   const Handle* handle = state_->handles.Find(fd);
   if (handle == nullptr || handle->root == nullptr) return "";

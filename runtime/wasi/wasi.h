@@ -119,6 +119,8 @@ class Context {
   absl::string_view GuestPathOf(uint32_t fd);
   // Whether it is open on standard input, output or error, by whatever number.
   bool IsStream(uint32_t fd) const;
+  // Options::open_handles_max from now on; what is open stays open.
+  void SetOpenHandlesMax(uint32_t max);
   // From now on no path in a call of `function` follows a symbolic link: kLoop.
   // Nothing happens if there is no such function.
   void RefuseLinks(absl::string_view function);

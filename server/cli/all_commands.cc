@@ -80,6 +80,27 @@ constexpr absl::string_view kVersionDetails =
     "VERSION is a number of `policy history`, or at least seven digits of the\n"
     "version's digest. Without one it is what is in force.";
 
+constexpr Flag kForceFlag = {"force", "", "also from Stores that it judges"};
+
+constexpr absl::string_view kOutDetails =
+    "Refused for a policy that others include, and for one that judges Stores "
+    "that\n"
+    "live, with their names. With --force those Stores go on under the "
+    "policies that\n"
+    "are left, or take no calls any more. A policy from --policy-dir goes with "
+    "its file.";
+
+constexpr absl::string_view kModeDetails =
+    "Under audit what the policy stops is told, and happens. The lowest counts "
+    "of what\n"
+    "the policy's text says, the option that it was loaded with (policy apply "
+    "--mode,\n"
+    "callgated --policy-mode), this, and what the daemon enforces against a "
+    "tenant\n"
+    "(callgated --audit-tenant). It holds, over restarts too, until it is set "
+    "anew or\n"
+    "the policy goes.";
+
 constexpr absl::string_view kRollbackDetails =
     "VERSION is a number of `policy history`, or at least seven digits of the\n"
     "version's digest; without one it is the newest with another text than "
@@ -404,6 +425,9 @@ CommandTable MakeTable() {
        false,
        Reach::kDaemon,
        {{"comment", "TEXT", "what for, for the policy's history"},
+        {"mode", "audit|enforce",
+         "audit: nothing of it is enforced, until it is applied again", false,
+         0, "audit|enforce"},
         {"replay", "NAME", "only if a replay of this trace changes no verdict"},
         {"replay-since", "TIME",
          "instead: of all that is recorded of so long, such as 1h"},
@@ -413,7 +437,7 @@ CommandTable MakeTable() {
         "callgate policy apply strict.yaml --replay-since 1h"},
        PolicyApply},
       {"policy ls",
-       "Lists the policies in force",
+       "Lists the policies in force, and those that are kept and are not",
        "",
        0,
        0,
@@ -456,6 +480,50 @@ CommandTable MakeTable() {
        kRollbackDetails,
        {"callgate policy rollback web", "callgate policy rollback web 3"},
        PolicyRollback},
+      {"policy rm",
+       "Takes an applied policy out of force for good",
+       "NAME",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"comment", "TEXT", "what for"}, kForceFlag},
+       kOutDetails,
+       {"callgate policy rm web"},
+       PolicyRm},
+      {"policy deactivate",
+       "Takes an applied policy out of force until it is activated",
+       "NAME",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"comment", "TEXT", "what for"}, kForceFlag},
+       kOutDetails,
+       {"callgate policy deactivate web --comment CHG-4411"},
+       PolicyDeactivate},
+      {"policy activate",
+       "Puts a policy that was deactivated in force again",
+       "NAME",
+       1,
+       1,
+       false,
+       Reach::kDaemon,
+       {{"comment", "TEXT", "what for"}},
+       "It must still compile, and pass its own tests.",
+       {"callgate policy activate web"},
+       PolicyActivate},
+      {"policy mode",
+       "Sets how much of a policy in force is enforced",
+       "NAME audit|enforce",
+       2,
+       2,
+       false,
+       Reach::kDaemon,
+       {{"comment", "TEXT", "what for"}},
+       kModeDetails,
+       {"callgate policy mode web audit --comment 'too many denials'"},
+       PolicyMode},
       {"policy diff",
        "Says what changed from one policy to another",
        "A B",

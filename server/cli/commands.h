@@ -40,6 +40,11 @@ int PolicyShow(const Arguments& arguments);
 int PolicyHistory(const Arguments& arguments);
 int PolicyRollback(const Arguments& arguments);
 int PolicyReload(const Arguments& arguments);
+// policy_switches.cc
+int PolicyRm(const Arguments& arguments);
+int PolicyActivate(const Arguments& arguments);
+int PolicyDeactivate(const Arguments& arguments);
+int PolicyMode(const Arguments& arguments);
 int PolicyDiff(const Arguments& arguments);
 
 // profile_command.cc

@@ -102,6 +102,9 @@ int PolicyCheck(const Arguments& arguments) {
 
 int PolicyApply(const Arguments& arguments) {
   const std::string& path = arguments.operands()[0];
+  const OrFailure<v1::PolicyMode> mode =
+      ParsePolicyMode(std::string(arguments.Get("mode").value_or("enforce")));
+  if (!mode.ok()) return Report(mode.failure());
   OrFailure<std::optional<v1::ReplayDemand>> replay = ReplayOf(arguments);
   if (!replay.ok()) return Report(replay.failure());
   OrFailure<Connection> connection = Connection::Open(arguments);
@@ -115,6 +118,7 @@ int PolicyApply(const Arguments& arguments) {
   request.set_file_name(path);
   request.set_author(LocalAuthor());
   request.set_comment(arguments.Get("comment").value_or(""));
+  request.set_mode(*mode);
   if (*replay) *request.mutable_replay() = **replay;
   v1::ApplyPolicyResponse response;
   const grpc::Status status = v1::PolicyService::NewStub(connection->channel())
@@ -152,12 +156,13 @@ int PolicyLs(const Arguments& arguments) {
         continue;
       }
       constexpr size_t kDescriptionBytesMax = 60;
-      rows.push_back({PlainName(policy.name()), policy.version().substr(0, 12),
-                      EscapeText(policy.mode()),
-                      absl::StrCat(OriginText(policy.origin()),
-                                   policy.held_back() ? " (held back)" : ""),
-                      TimeText(policy.apply_time()),
-                      EscapeText(policy.description(), kDescriptionBytesMax)});
+      rows.push_back(
+          {PlainName(policy.name()), policy.version().substr(0, 12),
+           policy.inactive() ? "inactive" : EscapeText(policy.mode()),
+           absl::StrCat(OriginText(policy.origin()),
+                        policy.held_back() ? " (held back)" : ""),
+           TimeText(policy.apply_time()),
+           EscapeText(policy.description(), kDescriptionBytesMax)});
     }
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());

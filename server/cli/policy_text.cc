@@ -38,6 +38,13 @@ policy::Problem ProblemOf(const v1::PolicyProblem& message) {
   return {message.file(), message.line(), message.column(), message.message()};
 }
 
+OrFailure<v1::PolicyMode> ParsePolicyMode(const std::string& text) {
+  if (text == "audit") return v1::POLICY_MODE_AUDIT;
+  if (text == "enforce") return v1::POLICY_MODE_ENFORCE;
+  return WrongUsage(
+      absl::StrCat("the mode \"", text, "\" is neither audit nor enforce"));
+}
+
 std::string PlainName(absl::string_view resource_name) {
   const size_t slash = resource_name.rfind('/');
   return EscapeText(slash == absl::string_view::npos

@@ -20,6 +20,9 @@ OrFailure<std::string> ReadPolicyText(const std::string& path);
 void PrintProblem(const policy::Problem& problem, absl::string_view kind);
 policy::Problem ProblemOf(const v1::PolicyProblem& message);
 
+// "audit" or "enforce".
+OrFailure<v1::PolicyMode> ParsePolicyMode(const std::string& text);
+
 // "policies/web" is "web"; escaped.
 std::string PlainName(absl::string_view resource_name);
 

@@ -90,8 +90,9 @@ std::string TestReportText(const TestedFile& file) {
       ++rules;
       matched += did_something ? 1u : 0u;
       conditions += rule.has_condition ? 1u : 0u;
-      both +=
-          rule.has_condition && rule.was_true > 0 && rule.was_false > 0 ? 1u : 0u;
+      both += rule.has_condition && rule.was_true > 0 && rule.was_false > 0
+                  ? 1u
+                  : 0u;
     }
     const auto of_condition = [&](uint64_t count) {
       return rule.has_condition ? absl::StrCat(count) : std::string("-");

@@ -189,18 +189,24 @@ void AlertFile::Run() {
     }
   }
   // Nothing comes after which what is owed could be said.
-  if (owed_.count() > 0) {
-    const absl::Status written = writer_->Write(EventToJson(GapEvent(owed_)));
-    static_cast<void>(written);
+  if (owed_.count() > 0) WriteLine(GapEvent(owed_));
+}
+
+bool AlertFile::WriteLine(const v1::Event& event) {
+  const absl::Status written = writer_->Write(EventToJson(event));
+  const bool fails = !written.ok();
+  if (std::exchange(fails_, fails) != fails && options_.on_change) {
+    options_.on_change(written);
   }
+  return !fails;
 }
 
 bool AlertFile::Write(const v1::Event& event) {
   if (owed_.count() > 0) {
-    if (!writer_->Write(EventToJson(GapEvent(owed_))).ok()) return false;
+    if (!WriteLine(GapEvent(owed_))) return false;
     owed_.Clear();
   }
-  return writer_->Write(EventToJson(event)).ok();
+  return WriteLine(event);
 }
 
 void AlertFile::Owe(uint64_t from_seq, uint64_t to_seq, uint64_t count) {

@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -38,6 +39,10 @@ struct AlertFileOptions {
   std::string path;
   uint64_t bytes_max = 64 << 20;
   absl::Duration flush_timeout = absl::Seconds(5);
+  // Told on the writing thread when a line could not be written and the one
+  // before it could, and, with OK, when the next one could again. May publish
+  // events. May be empty.
+  std::function<void(const absl::Status& status)> on_change = nullptr;
 };
 
 // What goes into the file.
@@ -66,6 +71,8 @@ class AlertFile {
   // Writes one event, and before it what is owed. False: neither, or only what
   // is owed.
   bool Write(const v1::Event& event);
+  // One line, and who wants to know whether that goes well.
+  bool WriteLine(const v1::Event& event);
   // Counts events whose gap line is still to be written.
   void Owe(uint64_t from_seq, uint64_t to_seq, uint64_t count);
   v1::Event GapEvent(const v1::Gap& gap) const;
@@ -80,6 +87,7 @@ class AlertFile {
   // Used by thread_ alone.
   const std::unique_ptr<Writer> writer_;
   v1::Gap owed_;
+  bool fails_ = false;
 
   std::thread thread_;
 };

@@ -86,6 +86,7 @@ struct AllSeries {
   Gauges policy_exceptions_expired{f.policy_exceptions_expired, max};
   Gauges policy_exceptions_expiring{f.policy_exceptions_expiring, max};
   Counters policy_store_updates{f.policy_store_updates_total, max};
+  Counters internal_faults{f.internal_faults_total, max};
 
   Counters events_emitted{f.events_emitted_total, max};
   Counters events_delivered{f.events_delivered_total, max};
@@ -148,6 +149,7 @@ struct AllSeries {
     visit(policy_exceptions_expired);
     visit(policy_exceptions_expiring);
     visit(policy_store_updates);
+    visit(internal_faults);
     visit(events_emitted);
     visit(events_delivered);
     visit(events_dropped);
@@ -461,6 +463,11 @@ void Metrics::CountPolicyRollback(absl::string_view reason) {
 
 void Metrics::CountPolicyStoreUpdate(absl::string_view result) {
   page_->Add(page_->series().policy_store_updates, {result}, 1);
+}
+
+void Metrics::CountInternalFault(absl::string_view fault, uint64_t count) {
+  page_->Add(page_->series().internal_faults, {fault},
+             static_cast<double>(count));
 }
 
 void Metrics::CountEventEmitted(absl::string_view kind) {

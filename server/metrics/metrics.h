@@ -113,7 +113,7 @@ class Metrics {
   void CountAdmission(absl::string_view result, absl::string_view reason);
   void ObserveScan(absl::Duration took);
   void ObserveCompile(absl::Duration took);
-  // `state`: stored, quarantined.
+  // `state`: stored, quarantined, quarantine_not_stored.
   void SetModules(absl::string_view state, uint64_t count);
   // The words of the labels are in names.cc.
   void CountCompilations(absl::string_view outcome, uint64_t count);
@@ -140,6 +140,9 @@ class Metrics {
   // A Store that lives was given other policies. `result`: replaced, unfit,
   // none_left.
   void CountPolicyStoreUpdate(absl::string_view result);
+
+  // `fault`: InternalFaultName's words.
+  void CountInternalFault(absl::string_view fault, uint64_t count);
 
   // --- Events ------------------------------------------------------------
   void CountEventEmitted(absl::string_view kind);

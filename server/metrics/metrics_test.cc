@@ -62,6 +62,7 @@ void TellAll(Metrics& metrics) {
   metrics.SetRuleStates({{"baseline", "exfil", 4096}});
   metrics.CountRuleEvictions("baseline", "exfil", 3);
   metrics.CountPolicyStoreUpdate("replaced");
+  metrics.CountInternalFault("probes_not_placed", 2);
   metrics.CountEventEmitted("decision");
   metrics.CountEventsDelivered("watch", 5);
   metrics.CountEventsDropped("watch", "queue_full", 6);
@@ -186,6 +187,8 @@ INSTANTIATE_TEST_SUITE_P(
          R"(callgate_rule_state_evictions_total{policy="baseline",rule="exfil"} 3)"},
         {"store_update",
          R"(callgate_policy_store_updates_total{result="replaced"} 1)"},
+        {"internal_fault",
+         R"(callgate_internal_faults_total{fault="probes_not_placed"} 2)"},
         {"rollback", R"(callgate_policy_rollbacks_total{reason="operator"} 1)"},
         {"reload_time",
          "callgate_policy_last_reload_timestamp_seconds 1700000001"},

@@ -47,8 +47,10 @@ const Values kStorageOps = {
     storage::kOpPutPolicy,      storage::kOpListPolicies,
     storage::kOpCommitPolicies, storage::kOpReadPolicyHistory,
     storage::kOpPutQuarantine,  storage::kOpFindQuarantine,
-    storage::kOpPutBlob,        storage::kOpGetBlob,
-    storage::kOpRemoveBlob,
+    storage::kOpPutProfile,     storage::kOpDeleteProfile,
+    storage::kOpListProfiles,   storage::kOpPutBlob,
+    storage::kOpGetBlob,        storage::kOpRemoveBlob,
+    storage::kOpWriteTrace,
 };
 
 // One series for each value of a single closed label.
@@ -222,11 +224,13 @@ Families MakeFamilies() {
       {1e-3, 0.01, 0.1, 0.5, 1, 5, 10, 60},
       {{}}};
   f.modules = {"callgate_modules",
-               "Modules that are kept now.",
+               "Modules that are kept now, and those in quarantine. "
+               "quarantine_not_stored: in quarantine for as long as the daemon "
+               "runs, as that could not be stored.",
                Kind::kGauge,
-               {{"state", {"stored", "quarantined"}}},
+               {{"state", {"stored", "quarantined", "quarantine_not_stored"}}},
                {},
-               Each({"stored", "quarantined"})};
+               Each({"stored", "quarantined", "quarantine_not_stored"})};
   const std::vector<const char*> compilation_outcomes = {
       "compiled",          "refused",         "crashed",     "timed_out",
       "over_memory",       "bad_answer",      "unavailable", "queue_full",
@@ -331,6 +335,25 @@ Families MakeFamilies() {
       {},
       Each({"operator", "surge"})};
 
+  const Values faults = {"engine",
+                         "quarantine_not_stored",
+                         "quarantine_not_read",
+                         "policies_not_read",
+                         "policy_history_not_stored",
+                         "probes_not_placed",
+                         "profile_not_stored",
+                         "trace_not_written",
+                         "alerts_not_written"};
+  f.internal_faults_total = {
+      "callgate_internal_faults_total",
+      "Times that something went wrong inside the daemon between a decision "
+      "and its effect; nothing opens by it. engine: the policy engine could "
+      "not judge a call, which was stopped.",
+      Kind::kCounter,
+      {{"fault", faults}},
+      {},
+      Each(faults)};
+
   f.events_emitted_total = {"callgate_events_emitted_total",
                             "Events that happened, whatever became of them.",
                             Kind::kCounter,
@@ -403,7 +426,8 @@ Families MakeFamilies() {
   std::vector<Values> operations;
   for (const char* op : kStorageOps) {
     const bool files = op == storage::kOpPutBlob || op == storage::kOpGetBlob ||
-                       op == storage::kOpRemoveBlob;
+                       op == storage::kOpRemoveBlob ||
+                       op == storage::kOpWriteTrace;
     operations.push_back({files ? kEngineFiles : kEngineSqlite, op});
   }
   const std::vector<Label> operation_labels = {
@@ -517,6 +541,7 @@ std::vector<const Family*> FamiliesInOrder() {
       &f.policy_exceptions_expired,
       &f.policy_exceptions_expiring,
       &f.policy_store_updates_total,
+      &f.internal_faults_total,
       &f.events_emitted_total,
       &f.events_delivered_total,
       &f.events_dropped_total,

@@ -78,6 +78,7 @@ struct Families {
   Family policy_exceptions_expired;
   Family policy_exceptions_expiring;
   Family policy_store_updates_total;
+  Family internal_faults_total;
 
   Family events_emitted_total;
   Family events_delivered_total;

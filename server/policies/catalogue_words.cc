@@ -25,7 +25,10 @@ PolicyView ViewOf(const CompiledPolicy& compiled, bool with_source) {
   view.version = compiled.policy->version();
   view.origin = loaded.origin;
   if (with_source) view.source = loaded.source;
-  view.mode = std::string(policy::ModeName(compiled.policy->mode()));
+  view.mode = std::string(policy::ModeName(compiled.mode()));
+  view.file_mode = std::string(policy::ModeName(compiled.policy->mode()));
+  view.load_mode = std::string(policy::ModeName(compiled.load_mode));
+  view.runtime_mode = std::string(policy::ModeName(compiled.runtime_mode));
   view.description = compiled.policy->description();
   view.since = loaded.since;
   view.held_back = loaded.held_back;

@@ -155,31 +155,35 @@ Bundle BuildBundle(std::vector<std::shared_ptr<const LoadedPolicy>> given,
     }
   }
   for (auto& [name, candidate] : candidates) {
-    bundle.policies.emplace(name, CompiledPolicy{std::move(candidate.loaded),
-                                                 std::move(candidate.policy)});
+    CompiledPolicy compiled;
+    compiled.loaded = std::move(candidate.loaded);
+    compiled.policy = std::move(candidate.policy);
+    bundle.policies.emplace(name, std::move(compiled));
   }
   return bundle;
 }
 
-std::shared_ptr<const policy::PolicySet> SetOf(const PolicyMap& policies) {
+std::shared_ptr<const policy::PolicySet> SetOf(
+    const PolicyMap& policies, const std::set<std::string>& audit_tenants) {
   std::vector<std::shared_ptr<const policy::Policy>> compiled;
   for (const auto& [name, policy] : policies) {
-    if (policy.policy != nullptr) compiled.push_back(policy.policy);
+    if (policy.policy == nullptr) continue;
+    compiled.push_back(policy::CappedAt(policy.policy, policy.mode()));
   }
   absl::StatusOr<std::shared_ptr<const policy::PolicySet>> set =
-      policy::PolicySet::Make(std::move(compiled));
+      policy::PolicySet::Make(std::move(compiled), audit_tenants);
   CALLGATE_CHECK(set.ok(), "policies with different names are a set");
   return *std::move(set);
 }
 
-absl::StatusOr<ReplayFindings> AskReplay(const ReplayGate& gate,
-                                         const PolicyMap& before,
-                                         const PolicyMap& after,
-                                         const ReplayDemand& demand) {
+absl::StatusOr<ReplayFindings> AskReplay(
+    const ReplayGate& gate, const PolicyMap& before, const PolicyMap& after,
+    const ReplayDemand& demand, const std::set<std::string>& audit_tenants) {
   if (!gate) {
     return absl::FailedPreconditionError("nothing here replays what happened");
   }
-  return gate(*SetOf(before), *SetOf(after), demand);
+  return gate(*SetOf(before, audit_tenants), *SetOf(after, audit_tenants),
+              demand);
 }
 
 std::vector<std::string> DependentsOf(absl::string_view name,

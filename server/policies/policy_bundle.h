@@ -9,8 +9,10 @@
 #ifndef CALLGATE_SERVER_POLICIES_POLICY_BUNDLE_H_
 #define CALLGATE_SERVER_POLICIES_POLICY_BUNDLE_H_
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,7 @@
 #include "policy/file/problem.h"
 #include "policy/policy.h"
 #include "policy/policy_set.h"
+#include "policy/verdict.h"
 #include "server/policies/policy_gate.h"
 
 namespace callgate::policies {
@@ -45,7 +48,15 @@ struct LoadedPolicy {
 // One that compiled. Immutable.
 struct CompiledPolicy {
   std::shared_ptr<const LoadedPolicy> loaded;
+  // In the mode of its file.
   std::shared_ptr<const policy::Policy> policy;
+  // What lowers that: an option of its loading, and somebody at run time.
+  policy::Mode load_mode = policy::Mode::kEnforce;
+  policy::Mode runtime_mode = policy::Mode::kEnforce;
+
+  policy::Mode mode() const {
+    return std::min({policy->mode(), load_mode, runtime_mode});
+  }
 };
 
 // By name.
@@ -82,15 +93,17 @@ std::vector<policy::Problem> AskGate(
     const std::shared_ptr<const policy::Policy>& policy,
     const PolicyMap& before);
 
-// All that compiled.
-std::shared_ptr<const policy::PolicySet> SetOf(const PolicyMap& policies);
+// All that compiled, each in its mode, with `audit_tenants` as PolicySet has
+// it.
+std::shared_ptr<const policy::PolicySet> SetOf(
+    const PolicyMap& policies, const std::set<std::string>& audit_tenants = {});
 
 // What `gate` says of the change from one to the other. FailedPrecondition
 // where it is empty.
-absl::StatusOr<ReplayFindings> AskReplay(const ReplayGate& gate,
-                                         const PolicyMap& before,
-                                         const PolicyMap& after,
-                                         const ReplayDemand& demand);
+absl::StatusOr<ReplayFindings> AskReplay(
+    const ReplayGate& gate, const PolicyMap& before, const PolicyMap& after,
+    const ReplayDemand& demand,
+    const std::set<std::string>& audit_tenants = {});
 
 // Names of the policies in `policies` that include `name`, themselves or
 // through others, in order.

@@ -46,12 +46,18 @@ absl::StatusOr<std::unique_ptr<PolicyCatalogue>> PolicyCatalogue::Open(
   const absl::StatusOr<std::vector<storage::PolicyHoldRecord>> holds =
       catalogue.ListPolicyHolds();
   if (!holds.ok()) return holds.status();
+  const absl::StatusOr<std::vector<storage::PolicySwitchRecord>> switches =
+      catalogue.ListPolicySwitches();
+  if (!switches.ok()) return switches.status();
   std::unique_ptr<PolicyCatalogue> policies(
       new PolicyCatalogue(options, catalogue, events, metrics));
   {
     absl::MutexLock lock(&policies->changing_);
     for (const storage::PolicyHoldRecord& hold : *holds) {
       policies->holds_.emplace(hold.name, hold);
+    }
+    for (const storage::PolicySwitchRecord& record : *switches) {
+      policies->switches_.emplace(record.name, record);
     }
   }
   // What is wrong with single policies has been told, and stops nothing.
@@ -68,7 +74,10 @@ PolicyCatalogue::PolicyCatalogue(const Options& options,
       catalogue_(catalogue),
       events_(events),
       metrics_(metrics),
-      policies_(std::make_shared<const PolicyMap>()) {
+      faults_(events, metrics),
+      policies_(std::make_shared<const PolicyMap>()),
+      inactive_(std::make_shared<
+                const std::map<std::string, PolicyView, std::less<>>>()) {
   absl::StatusOr<std::shared_ptr<const policy::PolicySet>> empty =
       policy::PolicySet::Make({});
   CALLGATE_CHECK(empty.ok(), "no policies are a set");
@@ -84,8 +93,10 @@ PolicyCatalogue::PolicyCatalogue(const Options& options,
     loaded->file = *file;
     policy::CompileResult result = policy::CompilePolicy(*file);
     CALLGATE_CHECK(result.ok(), "a policy that comes with callgate compiles");
-    built_in_.emplace(std::string(built_in.name),
-                      CompiledPolicy{std::move(loaded), result.policy});
+    CompiledPolicy compiled;
+    compiled.loaded = std::move(loaded);
+    compiled.policy = result.policy;
+    built_in_.emplace(std::string(built_in.name), std::move(compiled));
   }
 }
 
@@ -138,13 +149,15 @@ void PolicyCatalogue::ReportReplay(const ReplayFindings& findings) {
   events_.Publish(std::move(event));
 }
 
-void PolicyCatalogue::Swap(PolicyMap policies) {
+void PolicyCatalogue::Swap(PolicyMap policies, absl::string_view why) {
+  SetModes(&policies);
   std::vector<metrics::PolicyInfo> infos;
   for (const auto& [name, policy] : policies) {
     infos.push_back({name, policy.policy->version(),
-                     std::string(policy::ModeName(policy.policy->mode()))});
+                     std::string(policy::ModeName(policy.mode()))});
   }
-  std::shared_ptr<const policy::PolicySet> set = SetOf(policies);
+  std::shared_ptr<const policy::PolicySet> set =
+      SetOf(policies, options_.audit_tenants);
   auto after = std::make_shared<const PolicyMap>(std::move(policies));
   std::shared_ptr<const PolicyMap> before;
   {
@@ -157,6 +170,24 @@ void PolicyCatalogue::Swap(PolicyMap policies) {
     const auto found = before->find(name);
     if (found != before->end() &&
         found->second.policy->version() == policy.policy->version()) {
+      if (found->second.mode() == policy.mode()) continue;
+      v1::Event event;
+      event.set_kind(v1::EVENT_KIND_POLICY);
+      event.set_severity(v1::EVENT_SEVERITY_NOTICE);
+      event.set_action("policy_mode_changed");
+      event.set_policy(name);
+      event.set_policy_version(policy.policy->version());
+      event.set_mode(std::string(policy::ModeName(policy.mode())));
+      const auto said = switches_.find(name);
+      event.set_message(absl::StrCat(
+          "from ", policy::ModeName(found->second.mode()), " to ",
+          policy::ModeName(policy.mode()),
+          said == switches_.end() ? ""
+                                  : absl::StrCat(" by ", said->second.author),
+          said == switches_.end() || said->second.comment.empty()
+              ? ""
+              : absl::StrCat(": ", said->second.comment)));
+      events_.Publish(std::move(event));
       continue;
     }
     v1::Event event;
@@ -179,7 +210,7 @@ void PolicyCatalogue::Swap(PolicyMap policies) {
     event.set_action("policy_removed");
     event.set_policy(name);
     event.set_policy_version(policy.policy->version());
-    event.set_message("no longer in force");
+    event.set_message(absl::StrCat("no longer in force", why));
     events_.Publish(std::move(event));
   }
   if (options_.on_swap) options_.on_swap();
@@ -224,8 +255,10 @@ PolicyCatalogue::Examined PolicyCatalogue::Examine(const std::string& source,
                                again.policy, policies);
     }
     if (again.problems.empty()) {
-      examined.changed.emplace(
-          other, CompiledPolicy{dependent.loaded, std::move(again.policy)});
+      CompiledPolicy changed;
+      changed.loaded = dependent.loaded;
+      changed.policy = std::move(again.policy);
+      examined.changed.emplace(other, std::move(changed));
       continue;
     }
     check.problems.push_back(
@@ -240,8 +273,10 @@ PolicyCatalogue::Examined PolicyCatalogue::Examine(const std::string& source,
   }
   check.name = name;
   check.version = result.policy->version();
-  examined.changed.emplace(
-      name, CompiledPolicy{std::move(policy), std::move(result.policy)});
+  CompiledPolicy changed;
+  changed.loaded = std::move(policy);
+  changed.policy = std::move(result.policy);
+  examined.changed.emplace(name, std::move(changed));
   return examined;
 }
 
@@ -301,7 +336,8 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
   if (!result.check.problems.empty()) return result;
 
   const std::string& name = result.check.name;
-  const CompiledPolicy& applied = examined.changed.find(name)->second;
+  CompiledPolicy& applied = examined.changed.find(name)->second;
+  applied.load_mode = request.load_mode;
   const auto in_force = before->find(name);
   const bool replaces = in_force != before->end();
   if (replaces && in_force->second.loaded->origin == Origin::kDirectory) {
@@ -309,7 +345,9 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
   }
   absl::Status status = CheckEtag(name, request.etag, *before);
   if (!status.ok()) return status;
-  if (replaces && in_force->second.policy->version() == result.check.version) {
+  if (replaces) applied.runtime_mode = in_force->second.runtime_mode;
+  if (replaces && in_force->second.policy->version() == result.check.version &&
+      in_force->second.load_mode == request.load_mode) {
     result.unchanged = true;
     result.policy = ViewOf(in_force->second, true);
     return result;
@@ -320,7 +358,8 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
       after.insert_or_assign(changed_name, changed);
     }
     absl::StatusOr<ReplayFindings> replay =
-        AskReplay(options_.replay, *before, after, *request.replay);
+        AskReplay(options_.replay, *before, after, *request.replay,
+                  options_.audit_tenants);
     if (!replay.ok()) return replay.status();
     result.replay = *std::move(replay);
     if (!result.replay->refusal.empty()) return result;
@@ -329,14 +368,16 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Apply(
   result.policy = ViewOf(applied, true);
   if (request.validate_only) return result;
   status = Store(examined, EncodingOf(request.file_name),
-                 {name, storage::PolicyOrigin::kApplied, request.author});
+                 {name, storage::PolicyOrigin::kApplied, request.author},
+                 request.load_mode);
   if (!status.ok()) return status;
   return result;
 }
 
 absl::Status PolicyCatalogue::Store(const Examined& examined,
                                     storage::PolicyRecord::Encoding encoding,
-                                    const Change& change) {
+                                    const Change& change,
+                                    policy::Mode load_mode) {
   const std::string& name = examined.check.name;
   const LoadedPolicy& loaded = *examined.changed.find(name)->second.loaded;
   PolicyMap after = *policies();
@@ -351,10 +392,22 @@ absl::Status PolicyCatalogue::Store(const Examined& examined,
   record.source = loaded.source;
   record.applied = loaded.since;
   commit.versions = NewVersions(after, change);
-  const absl::Status stored = catalogue_.CommitPolicies(commit);
+  Switches switches = switches_;
+  const auto said = switches.find(name);
+  const bool in_audit = load_mode == policy::Mode::kAudit;
+  if (in_audit || said != switches.end()) {
+    storage::PolicySwitchRecord& said_now =
+        SwitchOf(name, change.author, &switches);
+    said_now.inactive = false;
+    said_now.loaded_in_audit = in_audit;
+    commit.switches = ToRecords(switches);
+  }
+  const absl::Status stored = CommitWithOwed(std::move(commit));
   if (!stored.ok()) return stored;
 
+  switches_ = std::move(switches);
   Swap(std::move(after));
+  SetInactive({});
   refused_.erase({Origin::kApplied, name});
   metrics_.CountPolicyReload(refused_.empty(), absl::Now());
   return absl::OkStatus();
@@ -366,6 +419,9 @@ absl::StatusOr<PolicyView> PolicyCatalogue::Get(absl::string_view name) const {
     const auto found = map->find(name);
     if (found != map->end()) return ViewOf(found->second, true);
   }
+  const auto kept = inactive();
+  const auto found = kept->find(name);
+  if (found != kept->end()) return found->second;
   return NoSuchPolicy(name);
 }
 
@@ -383,18 +439,27 @@ absl::Status PolicyCatalogue::NoSuchPolicy(absl::string_view name) const {
 std::vector<PolicyView> PolicyCatalogue::List(size_t page_size,
                                               absl::string_view after) const {
   const std::shared_ptr<const PolicyMap> now = policies();
-  auto one = after.empty() ? now->begin() : now->upper_bound(after);
-  auto other = after.empty() ? built_in_.begin() : built_in_.upper_bound(after);
-  std::vector<PolicyView> page;
-  while (page.size() < page_size) {
-    const bool has_one = one != now->end();
-    const bool has_other = other != built_in_.end();
-    if (!has_one && !has_other) break;
-    if (has_one && (!has_other || one->first < other->first)) {
-      page.push_back(ViewOf(one++->second, false));
-    } else {
-      page.push_back(ViewOf(other++->second, false));
+  const auto kept = inactive();
+  std::map<absl::string_view, PolicyView> views;
+  const auto add = [&](const auto& map, const auto& view_of) {
+    auto next = after.empty() ? map.begin() : map.upper_bound(after);
+    for (size_t i = 0; next != map.end() && i < page_size; ++i, ++next) {
+      views.emplace(next->first, view_of(next->second));
     }
+  };
+  const auto of_compiled = [](const CompiledPolicy& policy) {
+    return ViewOf(policy, false);
+  };
+  add(*now, of_compiled);
+  add(built_in_, of_compiled);
+  add(*kept, [](PolicyView view) {
+    view.source.clear();
+    return view;
+  });
+  std::vector<PolicyView> page;
+  for (auto& [name, view] : views) {
+    if (page.size() == page_size) break;
+    page.push_back(std::move(view));
   }
   return page;
 }
@@ -428,6 +493,10 @@ v1::Policy PolicyCatalogue::ToProto(const PolicyView& policy,
       static_cast<int32_t>(since_ns % 1'000'000'000));
   proto.set_etag(EtagOf(policy));
   proto.set_held_back(policy.held_back);
+  proto.set_file_mode(policy.file_mode);
+  proto.set_load_mode(policy.load_mode);
+  proto.set_runtime_mode(policy.runtime_mode);
+  proto.set_inactive(policy.inactive);
   return proto;
 }
 

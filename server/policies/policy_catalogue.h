@@ -20,6 +20,10 @@
 // does not compile any more, after an upgrade or because what it includes is
 // gone, is reported in the same way and kept on disk.
 //
+// What is enforced of a policy is the lowest of what its file says, of the
+// option that it was loaded with, of what somebody chose at run time, and of
+// what is enforced against the tenant. The choices survive a restart; what was
+// chosen at run time goes with the policy.
 // Whoever applies a policy may ask for a replay of what was recorded
 // (policy_gate.h), and the daemon may be told to ask for one whenever the
 // directory changes. A change that does not pass it is refused as a whole, at
@@ -58,6 +62,7 @@
 #include "policy/policy_set.h"
 #include "proto/callgate/v1/policy_service.pb.h"
 #include "server/events/event_log.h"
+#include "server/internal_faults.h"
 #include "server/metrics/metrics.h"
 #include "server/policies/policy_bundle.h"
 #include "server/policies/policy_directory.h"
@@ -73,11 +78,17 @@ struct PolicyView {
   std::string version;
   Origin origin = Origin::kApplied;
   std::string source;
-  std::string mode;  // "enforce" or "audit"
+  // "enforce" or "audit": the lowest of the three below.
+  std::string mode;
+  std::string file_mode;
+  std::string load_mode;
+  std::string runtime_mode;
   std::string description;
   absl::Time since;  // when it was applied or loaded
   // Its file in the directory says something else.
   bool held_back = false;
+  // It is kept, and not in force.
+  bool inactive = false;
 };
 
 // Who wants a change, as far as that is known, and what for.
@@ -107,6 +118,14 @@ class PolicyCatalogue {
     ReplayGate replay = nullptr;
     // What changes of the directory have to pass. None: nothing.
     std::optional<ReplayDemand> directory_replay = std::nullopt;
+    // The load option of everything in the directory.
+    policy::Mode directory_mode = policy::Mode::kEnforce;
+    // Against whom nothing is enforced.
+    std::set<std::string> audit_tenants = {};
+    // The Stores that a policy judges, by id. Called while policies change. May
+    // be empty: nobody uses any.
+    std::function<std::vector<std::string>(absl::string_view name)> stores_of =
+        nullptr;
   };
 
   // Loads what is stored and what the directory holds. Fails only if the
@@ -135,6 +154,12 @@ class PolicyCatalogue {
   };
   ReloadResult ReloadAndTell();
 
+  // Stores what could not be stored when it came into force. Does nothing while
+  // policies change.
+  void RetryUnstored();
+  // Versions that are kept until they can be stored; beyond it the oldest go.
+  static constexpr size_t kOwedMax = 100;
+
   // Whether the text could be applied, beside the policies in force. The name
   // of a file tells its format, as policy::LoadPolicy has it.
   PolicyCheck Validate(absl::string_view source,
@@ -153,6 +178,8 @@ class PolicyCatalogue {
     std::string etag;
     Author author;
     std::optional<ReplayDemand> replay = std::nullopt;
+    // The load option: at most this is enforced, until it is applied anew.
+    policy::Mode load_mode = policy::Mode::kEnforce;
   };
   struct ApplyResult {
     // With problems, nothing changed and `policy` is empty.
@@ -198,6 +225,36 @@ class PolicyCatalogue {
   // NotFound: no such policy, no such version, or none that differs.
   absl::StatusOr<ApplyResult> Rollback(const RollbackRequest& request);
 
+  // What is done to a policy beside changing its text.
+  struct SwitchRequest {
+    std::string name;
+    std::string etag;  // as in ApplyRequest
+    // Takes it from Stores that it judges; those are named in the result.
+    bool force = false;
+    Author author;
+  };
+  struct SwitchResult {
+    // What kept it from being in force again.
+    PolicyCheck check;
+    // As it is now, or was before it was deleted.
+    PolicyView policy;
+    // Ids of the Stores that it judged.
+    std::vector<std::string> stores;
+    bool unchanged = false;
+  };
+  // Takes an applied policy out of force: for good, or until SetActive puts it
+  // in force again. Nothing vanishes by the way: FailedPrecondition
+  // POLICY_IN_USE names the policies that include it, and without `force` the
+  // Stores that it judges. FailedPrecondition POLICY_FROM_DIRECTORY: its file
+  // has to go, or the daemon brings it. NotFound, Aborted, Unavailable.
+  absl::StatusOr<SwitchResult> Delete(const SwitchRequest& request);
+  absl::StatusOr<SwitchResult> SetActive(const SwitchRequest& request,
+                                         bool active);
+  // At most `mode` is enforced of a policy in force, whatever its text and the
+  // option of its loading say; kEnforce leaves those alone.
+  absl::StatusOr<SwitchResult> SetMode(const SwitchRequest& request,
+                                       policy::Mode mode);
+
   // NotFound names the policy and lists those there are.
   absl::StatusOr<PolicyView> Get(absl::string_view name) const;
   // In order of name, `page_size` of them (at least 1) after the name `after`.
@@ -238,7 +295,7 @@ class PolicyCatalogue {
   // Stores what `examined` came to under `name`, which is not the directory's,
   // and puts it in force.
   absl::Status Store(const Examined& examined, storage::PolicyRecord::Encoding,
-                     const Change& change)
+                     const Change& change, policy::Mode load_mode)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
 
   // --- policy_catalogue_reload.cc
@@ -255,7 +312,7 @@ class PolicyCatalogue {
                     const PolicyMap& standing, const Holds& holds) const;
   // What the directory said when it was in force last, for a daemon that
   // starts. Not compiled.
-  PolicyMap LastInForce() const;
+  absl::StatusOr<PolicyMap> LastInForce() const;
   ReloadResult LoadAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
   // What `records` and the directory's side of `standing` come to.
   Bundle BundleOf(const std::vector<storage::PolicyRecord>& records,
@@ -273,6 +330,9 @@ class PolicyCatalogue {
   void Remember(const PolicyMap& after, const Holds& holds)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
   void ReportHold(const storage::PolicyHoldRecord& hold);
+  // Writes `commit` with what is owed to the history.
+  absl::Status CommitWithOwed(storage::PolicyCommit commit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
 
   // --- policy_catalogue_history.cc
   // What comes into force with `after`, to be added to the history.
@@ -285,8 +345,38 @@ class PolicyCatalogue {
                         const Change& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
 
+  // All stays as it was, as what there is cannot be read. Told once.
+  ReloadResult NotRead(absl::Status why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+
+  // --- policy_catalogue_switches.cc
+  using Switches = std::map<std::string, storage::PolicySwitchRecord>;
+  // What is said of `name`, to be changed; made where nothing was.
+  static storage::PolicySwitchRecord& SwitchOf(const std::string& name,
+                                               const Author& author,
+                                               Switches* switches);
+  // Without those that say nothing.
+  static std::vector<storage::PolicySwitchRecord> ToRecords(
+      const Switches& switches);
+  // Gives each policy the modes that were chosen for it.
+  void SetModes(PolicyMap* policies) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  absl::Status MayGo(const SwitchRequest& request, const PolicyMap& policies,
+                     std::vector<std::string>* stores) const;
+  // Takes it from the policies in force, and does what `commit` says.
+  absl::Status TakeOut(const SwitchRequest& request,
+                       storage::PolicyCommit commit, Switches switches)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  std::shared_ptr<const std::map<std::string, PolicyView, std::less<>>>
+  inactive() const;
+  // What is kept of `records` and not in force.
+  void SetInactive(const std::vector<storage::PolicyRecord>& records)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+
   // Puts `policies` in force and tells events and metrics what changed.
-  void Swap(PolicyMap policies) ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
+  // `why` says more of those that go.
+  void Swap(PolicyMap policies, absl::string_view why = "")
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(changing_);
   void Report(const Refusal& refusal, bool nothing_changes);
   void ReportReplay(const ReplayFindings& findings);
   absl::Status CheckEtag(absl::string_view name, const std::string& etag,
@@ -299,6 +389,7 @@ class PolicyCatalogue {
   storage::Catalogue& catalogue_;
   events::EventLog& events_;
   metrics::Metrics& metrics_;
+  InternalFaults faults_;
   // Those that come with the daemon. They are not in force by themselves.
   PolicyMap built_in_;
 
@@ -314,9 +405,15 @@ class PolicyCatalogue {
   std::map<std::string, storage::Digest> stored_files_
       ABSL_GUARDED_BY(changing_);
 
+  Switches switches_ ABSL_GUARDED_BY(changing_);
+  // Versions that are or were in force and could not be stored, oldest first.
+  std::vector<storage::PolicyVersionRecord> owed_ ABSL_GUARDED_BY(changing_);
+
   mutable absl::Mutex mu_;
   std::shared_ptr<const policy::PolicySet> current_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const PolicyMap> policies_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const std::map<std::string, PolicyView, std::less<>>>
+      inactive_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace callgate::policies

@@ -164,7 +164,7 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Rollback(
                        Quoted(in_force->file_name), "; change the file"));
     }
   }
-  const Examined examined = Examine(target->source, file_name, *before, place);
+  Examined examined = Examine(target->source, file_name, *before, place);
   ApplyResult result;
   result.check = examined.check;
   if (!result.check.problems.empty()) return result;
@@ -172,6 +172,11 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Rollback(
     result.unchanged = true;
     result.policy = ViewOf(found->second, true);
     return result;
+  }
+  if (is_there) {
+    CompiledPolicy& back = examined.changed.find(request.name)->second;
+    back.load_mode = found->second.load_mode;
+    back.runtime_mode = found->second.runtime_mode;
   }
   result.policy = ViewOf(examined.changed.find(request.name)->second, true);
   if (request.validate_only) return result;
@@ -184,9 +189,11 @@ absl::StatusOr<PolicyCatalogue::ApplyResult> PolicyCatalogue::Rollback(
   change.author.comment = absl::StrCat(
       "back to version ", target->number,
       request.author.comment.empty() ? "" : ": ", request.author.comment);
-  const absl::Status stored = from_directory
-                                  ? HoldBack(examined, *in_force, change)
-                                  : Store(examined, target->encoding, change);
+  const absl::Status stored =
+      from_directory
+          ? HoldBack(examined, *in_force, change)
+          : Store(examined, target->encoding, change,
+                  is_there ? found->second.load_mode : policy::Mode::kEnforce);
   if (!stored.ok()) return stored;
   metrics_.CountPolicyRollback(request.surge ? "surge" : "operator");
   return result;
@@ -230,7 +237,7 @@ absl::Status PolicyCatalogue::HoldBack(const Examined& examined,
     texts.emplace(loaded.file_name, storage::DigestOf(loaded.source));
     commit.files->push_back({loaded.file_name, loaded.source, loaded.since});
   }
-  const absl::Status stored = catalogue_.CommitPolicies(commit);
+  const absl::Status stored = CommitWithOwed(std::move(commit));
   if (!stored.ok()) return stored;
   stored_files_ = std::move(texts);
   holds_ = std::move(holds);

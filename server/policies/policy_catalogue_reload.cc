@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -81,31 +83,28 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
     result.status = read.status();
     if (read.ok()) files = *std::move(read);
   }
-  if (!result.status.ok()) {
-    // What there is is not known, so all stays as it was.
-    refused_.insert({Origin::kDirectory, kWholeDirectory});
-    result.refused = true;
-    result.problems.push_back(
-        ProblemOf(options_.directory, result.status.message()));
-    v1::Event event;
-    event.set_kind(v1::EVENT_KIND_POLICY);
-    event.set_severity(v1::EVENT_SEVERITY_ERROR);
-    event.set_action("policy_load_failed");
-    event.set_message(
-        absl::StrCat(result.status.message(), "; policies stay as they were"));
-    events_.Publish(std::move(event));
-    return result;
-  }
+  if (!result.status.ok()) return NotRead(result.status);
+  absl::StatusOr<PolicyMap> last = PolicyMap();
+  if (!loaded_) last = LastInForce();
+  if (!last.ok()) return NotRead(last.status());
+  faults_.Clear(InternalFault::kPoliciesNotRead, "");
 
   const std::shared_ptr<const PolicyMap> before = policies();
-  const PolicyMap standing = loaded_ ? *before : LastInForce();
+  const PolicyMap standing = loaded_ ? *before : *std::move(last);
   const Reading reading = LoadFiles(std::move(files), standing, holds_);
   std::vector<Refusal> refusals = reading.refusals;
   std::vector<std::shared_ptr<const LoadedPolicy>> given = reading.loaded;
   std::set<std::string> taken;
   for (const auto& loaded : given) taken.insert(loaded->name());
   std::vector<std::string> waiting;
-  for (auto& loaded : LoadApplied(*records, taken, refusals, waiting)) {
+  std::vector<storage::PolicyRecord> active;
+  for (const storage::PolicyRecord& record : *records) {
+    const auto said = switches_.find(record.name);
+    if (said == switches_.end() || !said->second.inactive) {
+      active.push_back(record);
+    }
+  }
+  for (auto& loaded : LoadApplied(active, taken, refusals, waiting)) {
     given.push_back(std::move(loaded));
   }
   const size_t total = given.size() + refusals.size();
@@ -122,7 +121,9 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
   if (!result.refused && options_.directory_replay.has_value()) {
     // For a daemon that starts, what the last one ended with.
     Bundle earlier;
-    if (!loaded_) earlier = BundleOf(*records, standing);
+    if (!loaded_) earlier = BundleOf(active, standing);
+    SetModes(&earlier.policies);
+    SetModes(&bundle.policies);
     std::vector<policy::Problem> problems =
         ReplayDirectory(loaded_ ? *before : earlier.policies, bundle.policies);
     if (!problems.empty()) {
@@ -155,6 +156,7 @@ PolicyCatalogue::ReloadResult PolicyCatalogue::LoadAll() {
       }
     }
     Swap(std::move(bundle.policies));
+    SetInactive(*records);
     for (const std::string& name : waiting) {
       v1::Event event;
       event.set_kind(v1::EVENT_KIND_POLICY);
@@ -219,7 +221,8 @@ std::vector<policy::Problem> PolicyCatalogue::ReplayDirectory(
     return {};
   }
   const absl::StatusOr<ReplayFindings> findings =
-      AskReplay(options_.replay, before, after, *options_.directory_replay);
+      AskReplay(options_.replay, before, after, *options_.directory_replay,
+                options_.audit_tenants);
   if (!findings.ok()) {
     return {ProblemOf(options_.directory, findings.status().message())};
   }
@@ -250,11 +253,28 @@ bool PolicyCatalogue::Blocks(const Refusal& refusal, const PolicyMap& before,
          left_out->second != text->second;
 }
 
-PolicyMap PolicyCatalogue::LastInForce() const {
+PolicyCatalogue::ReloadResult PolicyCatalogue::NotRead(absl::Status why) {
+  ReloadResult result;
+  result.status = std::move(why);
+  refused_.insert({Origin::kDirectory, ""});
+  result.refused = true;
+  result.problems.push_back(
+      ProblemOf(options_.directory, result.status.message()));
+  v1::Event event;
+  event.set_kind(v1::EVENT_KIND_POLICY);
+  event.set_severity(v1::EVENT_SEVERITY_ERROR);
+  event.set_action("policy_load_failed");
+  event.set_message(
+      absl::StrCat(result.status.message(), "; policies stay as they were"));
+  faults_.Report(InternalFault::kPoliciesNotRead, "", std::move(event));
+  return result;
+}
+
+absl::StatusOr<PolicyMap> PolicyCatalogue::LastInForce() const {
   PolicyMap last;
   const absl::StatusOr<std::vector<storage::PolicyFileRecord>> files =
       catalogue_.ListPolicyFiles();
-  if (!files.ok()) return last;
+  if (!files.ok()) return files.status();
   for (const storage::PolicyFileRecord& file : *files) {
     policy::LoadResult result = policy::LoadPolicy(
         file.source, absl::StrCat(options_.directory, "/", file.file_name));
@@ -382,20 +402,57 @@ void PolicyCatalogue::Remember(const PolicyMap& after, const Holds& holds) {
   commit.versions =
       NewVersions(after, {"", storage::PolicyOrigin::kFile, Author{"", ""}});
   holds_ = holds;
-  if (!commit.files && !commit.holds && commit.versions.empty()) return;
-  const absl::Status stored = catalogue_.CommitPolicies(commit);
+  // What was chosen for a policy goes with it: another that comes under its
+  // name begins as it is written.
+  const size_t said = switches_.size();
+  for (auto record = switches_.begin(); record != switches_.end();) {
+    const bool is_of_none =
+        after.count(record->first) == 0 && !record->second.inactive;
+    record = is_of_none ? switches_.erase(record) : std::next(record);
+  }
+  if (switches_.size() != said) commit.switches = ToRecords(switches_);
+  if (!commit.files && !commit.holds && !commit.switches &&
+      commit.versions.empty()) {
+    return;
+  }
+  std::vector<storage::PolicyVersionRecord> versions = commit.versions;
+  const absl::Status stored = CommitWithOwed(std::move(commit));
   if (stored.ok()) {
     stored_files_ = std::move(texts);
     return;
   }
   // What the files say counts all the same: a disk that is full must not keep
   // a policy from being tightened.
+  for (storage::PolicyVersionRecord& version : versions) {
+    owed_.push_back(std::move(version));
+  }
+  if (owed_.size() > kOwedMax) {
+    owed_.erase(owed_.begin(),
+                owed_.end() - static_cast<std::ptrdiff_t>(kOwedMax));
+  }
   v1::Event event;
   event.set_kind(v1::EVENT_KIND_POLICY);
   event.set_severity(v1::EVENT_SEVERITY_ERROR);
   event.set_action("policy_history_not_stored");
   event.set_message(std::string(stored.message()));
-  events_.Publish(std::move(event));
+  faults_.Report(InternalFault::kPolicyHistoryNotStored, "", std::move(event));
+}
+
+absl::Status PolicyCatalogue::CommitWithOwed(storage::PolicyCommit commit) {
+  commit.versions.insert(commit.versions.begin(), owed_.begin(), owed_.end());
+  const absl::Status stored = catalogue_.CommitPolicies(commit);
+  if (!stored.ok()) return stored;
+  owed_.clear();
+  faults_.Clear(InternalFault::kPolicyHistoryNotStored, "");
+  return stored;
+}
+
+void PolicyCatalogue::RetryUnstored() {
+  if (!changing_.TryLock()) return;
+  if (!owed_.empty() && !CommitWithOwed({}).ok()) {
+    faults_.Count(InternalFault::kPolicyHistoryNotStored, 1);
+  }
+  changing_.Unlock();
 }
 
 void PolicyCatalogue::ReportHold(const storage::PolicyHoldRecord& hold) {

@@ -152,6 +152,10 @@ class SlowCatalogue final : public storage::Catalogue {
       override {
     return Unasked();
   }
+  absl::StatusOr<std::vector<storage::PolicySwitchRecord>> ListPolicySwitches()
+      override {
+    return Unasked();
+  }
   absl::StatusOr<std::vector<storage::PolicyVersionRecord>> ListPolicyVersions(
       absl::string_view) override {
     return Unasked();

@@ -92,7 +92,7 @@ absl::Status ModuleService::SetRecord(const storage::ModuleRecord& record,
     module->set_source_lines_cut(loaded->are_source_lines_cut());
   }
   const absl::StatusOr<std::optional<storage::QuarantineRecord>> found =
-      parts_.storage.catalogue().FindQuarantine(record.tenant, record.digest);
+      parts_.quarantines.Find(record.tenant, record.digest);
   if (!found.ok()) return found.status();
   if (found->has_value()) {
     v1::Quarantine* quarantine = module->mutable_quarantine();

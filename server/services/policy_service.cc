@@ -91,6 +91,34 @@ absl::StatusOr<policies::Author> AuthorOf(
       author.empty() ? peer : absl::StrCat(author, " (", peer, ")"), comment};
 }
 
+absl::StatusOr<policy::Mode> ModeFromProto(v1::PolicyMode mode) {
+  switch (mode) {
+    case v1::POLICY_MODE_UNSPECIFIED:
+    case v1::POLICY_MODE_ENFORCE:
+      return policy::Mode::kEnforce;
+    case v1::POLICY_MODE_AUDIT:
+      return policy::Mode::kAudit;
+    default:
+      return ErrorWithReason(absl::StatusCode::kInvalidArgument,
+                             reason::kBadArgument,
+                             absl::StrCat("mode ", static_cast<int>(mode),
+                                          " is none that this daemon knows"));
+  }
+}
+
+// What a request says of the policy that it is about, and of who asks.
+template <typename Request>
+absl::StatusOr<policies::PolicyCatalogue::SwitchRequest> SwitchOf(
+    const grpc::CallbackServerContext& context, const Request& request) {
+  absl::StatusOr<policies::Author> author =
+      AuthorOf(context, request.author(), request.comment());
+  if (!author.ok()) return author.status();
+  policies::PolicyCatalogue::SwitchRequest wanted;
+  wanted.name = std::string(absl::StripPrefix(request.name(), "policies/"));
+  wanted.author = *std::move(author);
+  return wanted;
+}
+
 absl::StatusOr<std::optional<policies::ReplayDemand>> ReplayDemandOf(
     const v1::ApplyPolicyRequest& request) {
   if (!request.has_replay()) return std::optional<policies::ReplayDemand>();
@@ -235,6 +263,9 @@ grpc::ServerUnaryReactor* PolicyService::ApplyPolicy(
         const absl::StatusOr<policies::Author> author =
             AuthorOf(*context, request->author(), request->comment());
         if (!author.ok()) return author.status();
+        const absl::StatusOr<policy::Mode> mode =
+            ModeFromProto(request->mode());
+        if (!mode.ok()) return mode.status();
         absl::StatusOr<std::optional<policies::ReplayDemand>> replay =
             ReplayDemandOf(*request);
         if (!replay.ok()) return replay.status();
@@ -249,7 +280,7 @@ grpc::ServerUnaryReactor* PolicyService::ApplyPolicy(
         const absl::StatusOr<policies::PolicyCatalogue::ApplyResult> applied =
             parts_.policies.Apply({request->source(), request->file_name(),
                                    request->validate_only(), request->etag(),
-                                   *author, *std::move(replay)});
+                                   *author, *std::move(replay), *mode});
         call.OnCancelled(nullptr);
         if (!applied.ok()) return Explain(applied.status());
         if (!applied->check.problems.empty()) {
@@ -376,6 +407,97 @@ grpc::ServerUnaryReactor* PolicyService::RollbackPolicy(
         *response->mutable_policy() = policies::PolicyCatalogue::ToProto(
             back->policy, /*with_source=*/false);
         response->set_unchanged(back->unchanged);
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::DeletePolicy(
+    grpc::CallbackServerContext* context,
+    const v1::DeletePolicyRequest* request,
+    v1::DeletePolicyResponse* response) {
+  return UnaryCall::Start(
+      parts_, kService, "DeletePolicy", context, &parts_.control,
+      [this, context, request, response](UnaryCall&) -> absl::Status {
+        const absl::Status status = CheckNotDraining(parts_);
+        if (!status.ok()) return status;
+        auto wanted = SwitchOf(*context, *request);
+        if (!wanted.ok()) return wanted.status();
+        wanted->etag = request->etag();
+        wanted->force = request->force();
+        const auto gone = parts_.policies.Delete(*wanted);
+        if (!gone.ok()) return Explain(gone.status());
+        *response->mutable_policy() = policies::PolicyCatalogue::ToProto(
+            gone->policy, /*with_source=*/false);
+        for (const std::string& id : gone->stores) response->add_stores(id);
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::DeactivatePolicy(
+    grpc::CallbackServerContext* context,
+    const v1::DeactivatePolicyRequest* request,
+    v1::DeactivatePolicyResponse* response) {
+  return UnaryCall::Start(
+      parts_, kService, "DeactivatePolicy", context, &parts_.control,
+      [this, context, request, response](UnaryCall&) -> absl::Status {
+        const absl::Status status = CheckNotDraining(parts_);
+        if (!status.ok()) return status;
+        auto wanted = SwitchOf(*context, *request);
+        if (!wanted.ok()) return wanted.status();
+        wanted->etag = request->etag();
+        wanted->force = request->force();
+        const auto out = parts_.policies.SetActive(*wanted, /*active=*/false);
+        if (!out.ok()) return Explain(out.status());
+        *response->mutable_policy() = policies::PolicyCatalogue::ToProto(
+            out->policy, /*with_source=*/false);
+        for (const std::string& id : out->stores) response->add_stores(id);
+        response->set_unchanged(out->unchanged);
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::ActivatePolicy(
+    grpc::CallbackServerContext* context,
+    const v1::ActivatePolicyRequest* request,
+    v1::ActivatePolicyResponse* response) {
+  return UnaryCall::Start(
+      parts_, kService, "ActivatePolicy", context, &parts_.control,
+      [this, context, request, response](UnaryCall&) -> absl::Status {
+        const absl::Status status = CheckNotDraining(parts_);
+        if (!status.ok()) return status;
+        const auto wanted = SwitchOf(*context, *request);
+        if (!wanted.ok()) return wanted.status();
+        const auto back = parts_.policies.SetActive(*wanted, /*active=*/true);
+        if (!back.ok()) return Explain(back.status());
+        if (!back->check.problems.empty()) {
+          return InvalidPolicy(back->check.problems, "is not in force");
+        }
+        AddProblems(back->check.warnings, response->mutable_warnings());
+        *response->mutable_policy() = policies::PolicyCatalogue::ToProto(
+            back->policy, /*with_source=*/false);
+        response->set_unchanged(back->unchanged);
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* PolicyService::SetPolicyMode(
+    grpc::CallbackServerContext* context,
+    const v1::SetPolicyModeRequest* request, v1::Policy* response) {
+  return UnaryCall::Start(
+      parts_, kService, "SetPolicyMode", context, &parts_.control,
+      [this, context, request, response](UnaryCall&) -> absl::Status {
+        const absl::Status status = CheckNotDraining(parts_);
+        if (!status.ok()) return status;
+        auto wanted = SwitchOf(*context, *request);
+        if (!wanted.ok()) return wanted.status();
+        wanted->etag = request->etag();
+        const absl::StatusOr<policy::Mode> mode =
+            ModeFromProto(request->mode());
+        if (!mode.ok()) return mode.status();
+        const auto set = parts_.policies.SetMode(*wanted, *mode);
+        if (!set.ok()) return Explain(set.status());
+        *response = policies::PolicyCatalogue::ToProto(set->policy,
+                                                       /*with_source=*/false);
         return absl::OkStatus();
       });
 }

@@ -12,13 +12,17 @@ namespace callgate {
 class PolicyService final : public v1::PolicyService::CallbackService {
   // The generated base has a blocking form of each method too.
   using Base = v1::PolicyService::CallbackService;
+  using Base::ActivatePolicy;
   using Base::ApplyPolicy;
+  using Base::DeactivatePolicy;
+  using Base::DeletePolicy;
   using Base::GetPolicy;
   using Base::GetPolicyVersion;
   using Base::ListPolicies;
   using Base::ListPolicyVersions;
   using Base::ReloadPolicies;
   using Base::RollbackPolicy;
+  using Base::SetPolicyMode;
   using Base::ValidatePolicy;
 
  public:
@@ -52,6 +56,21 @@ class PolicyService final : public v1::PolicyService::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::RollbackPolicyRequest* request,
       v1::RollbackPolicyResponse* response) override;
+  grpc::ServerUnaryReactor* DeletePolicy(
+      grpc::CallbackServerContext* context,
+      const v1::DeletePolicyRequest* request,
+      v1::DeletePolicyResponse* response) override;
+  grpc::ServerUnaryReactor* DeactivatePolicy(
+      grpc::CallbackServerContext* context,
+      const v1::DeactivatePolicyRequest* request,
+      v1::DeactivatePolicyResponse* response) override;
+  grpc::ServerUnaryReactor* ActivatePolicy(
+      grpc::CallbackServerContext* context,
+      const v1::ActivatePolicyRequest* request,
+      v1::ActivatePolicyResponse* response) override;
+  grpc::ServerUnaryReactor* SetPolicyMode(
+      grpc::CallbackServerContext* context,
+      const v1::SetPolicyModeRequest* request, v1::Policy* response) override;
   grpc::ServerUnaryReactor* ReloadPolicies(
       grpc::CallbackServerContext* context,
       const v1::ReloadPoliciesRequest* request,

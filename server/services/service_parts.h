@@ -15,10 +15,12 @@
 #include "server/explanations.h"
 #include "server/guest_runs.h"
 #include "server/host_module.h"
+#include "server/internal_faults.h"
 #include "server/metrics/metrics.h"
 #include "server/module_library.h"
 #include "server/policies/policy_catalogue.h"
 #include "server/policy_rollout.h"
+#include "server/quarantine_book.h"
 #include "server/storage/storage.h"
 #include "server/store_registry.h"
 #include "server/tested_policies.h"
@@ -34,6 +36,7 @@ struct ServiceParts {
   const HostModules& host_modules;
   const AllowedDirs& allowed_dirs;
   storage::Storage& storage;
+  QuarantineBook& quarantines;
   policies::PolicyCatalogue& policies;
   policy::anomaly::ProfileBook& profiles;
   ModuleLibrary& modules;
@@ -42,6 +45,7 @@ struct ServiceParts {
   DenialSurge* surge;  // null: nobody looks for surges
   policy::RuleStates& rule_states;
   events::EventLog& events;
+  InternalFaults& faults;
   Explanations& explanations;
   TestedPolicies& tested_policies;
   // Null: the operator wants no traces.

@@ -58,7 +58,7 @@ absl::Status CheckQuarantine(const ServiceParts& parts,
                              const std::string& tenant,
                              const storage::Digest& digest) {
   const absl::StatusOr<std::optional<storage::QuarantineRecord>> found =
-      parts.storage.catalogue().FindQuarantine(tenant, digest);
+      parts.quarantines.Find(tenant, digest);
   if (!found.ok()) return found.status();
   if (!found->has_value()) return absl::OkStatus();
   const storage::QuarantineRecord& record = **found;
@@ -147,26 +147,17 @@ void Quarantine(const ServiceParts& parts, const std::string& tenant,
   record.rule = facts.rule;
   record.reason = events::EscapeText(facts.reason, storage::kReasonBytesMax);
   record.since = absl::Now();
-  const absl::StatusOr<bool> put =
-      parts.storage.catalogue().PutQuarantine(record);
 
   v1::Event event;
   event.set_kind(v1::EVENT_KIND_LIFECYCLE);
   event.set_severity(v1::EVENT_SEVERITY_CRITICAL);
   event.set_tenant(tenant);
   event.set_module_digest(digest.ToString());
-  event.set_action("module_quarantined");
-  event.set_message(record.reason);
-  if (!put.ok()) {
-    // Stores end all the same; the record is missing after a restart.
-    event.set_action("module_quarantine_not_stored");
-    event.set_message(std::string(put.status().message()));
-  }
   v1::Event::Rule* rule = event.add_rules();
   rule->set_policy(facts.policy);
   rule->set_policy_version(facts.policy_version);
   rule->set_id(facts.rule);
-  if (!put.ok() || *put) parts.events.Publish(std::move(event));
+  parts.quarantines.Put(record, std::move(event));
   parts.stores.EndModule(
       tenant, digest.ToString(), EndReason::kPolicyQuarantined,
       absl::StrCat("its module went into quarantine: ", record.reason));
@@ -299,7 +290,7 @@ absl::StatusOr<std::shared_ptr<StoreEntry>> MakeStore(
        digest = *digest](const policy::PolicyViolation& violation) {
         Quarantine(parts, tenant, digest, violation);
       },
-      &parts.explanations, parts.surge);
+      parts.faults, &parts.explanations, parts.surge);
   session.rule_states = &parts.rule_states;
   session.observer = watcher.get();
   session.keep_answers = true;

@@ -168,6 +168,7 @@ grpc::ServerUnaryReactor* TrialService::StopTrace(
           return WithReason(absl::NotFoundError(trace.status().message()),
                             reason::kTraceNotFound);
         }
+        if (!trace.ok()) return trace.status();
         *response = TraceToProto(*trace);
         Tell("trace_stopped", trace->name);
         return absl::OkStatus();

@@ -117,13 +117,27 @@ struct PolicyHoldRecord {
   std::string comment;
 };
 
+// What somebody has said of a policy beside its text.
+struct PolicySwitchRecord {
+  std::string name;
+  bool inactive = false;         // kept, and not in force
+  bool loaded_in_audit = false;  // by an option of its loading
+  bool audit = false;            // at run time
+  absl::Time since;
+  std::string author;
+  std::string comment;
+};
+
 // What one swap of policies writes: all of it or nothing.
 struct PolicyCommit {
+  // Names of applied policies that go. Their history stays.
+  std::vector<std::string> deleted;
   // Each in place of whatever had its name.
   std::vector<PolicyRecord> applied;
   // In place of all there were.
   std::optional<std::vector<PolicyFileRecord>> files;
   std::optional<std::vector<PolicyHoldRecord>> holds;
+  std::optional<std::vector<PolicySwitchRecord>> switches;
   // Added to the history; their numbers are ignored.
   std::vector<PolicyVersionRecord> versions;
 };
@@ -183,6 +197,9 @@ class Catalogue {
   virtual absl::StatusOr<std::vector<PolicyFileRecord>> ListPolicyFiles() = 0;
   // By name.
   virtual absl::StatusOr<std::vector<PolicyHoldRecord>> ListPolicyHolds() = 0;
+  // By name.
+  virtual absl::StatusOr<std::vector<PolicySwitchRecord>>
+  ListPolicySwitches() = 0;
   // Newest first, without their texts; none for a name that was never there.
   virtual absl::StatusOr<std::vector<PolicyVersionRecord>> ListPolicyVersions(
       absl::string_view name) = 0;

@@ -95,6 +95,17 @@ constexpr const char* kSchema[] = {
         PRIMARY KEY (tenant, digest, shape)
       ) STRICT;
     )sql",
+    R"sql(
+      CREATE TABLE policy_switches (
+        name TEXT NOT NULL PRIMARY KEY,
+        inactive INTEGER NOT NULL,
+        loaded_in_audit INTEGER NOT NULL,
+        audit INTEGER NOT NULL,
+        since_ns INTEGER NOT NULL,
+        author TEXT NOT NULL,
+        comment TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;
+    )sql",
 };
 constexpr uint64_t kSchemaVersion = std::size(kSchema);
 
@@ -484,6 +495,14 @@ SqliteCatalogue::ListPolicyHolds() {
   return Timed(observer_, kOpListPolicies, [&] {
     absl::MutexLock lock(&mu_);
     return policy_tables_.ListHolds();
+  });
+}
+
+absl::StatusOr<std::vector<PolicySwitchRecord>>
+SqliteCatalogue::ListPolicySwitches() {
+  return Timed(observer_, kOpListPolicies, [&] {
+    absl::MutexLock lock(&mu_);
+    return policy_tables_.ListSwitches();
   });
 }
 

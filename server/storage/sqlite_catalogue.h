@@ -51,6 +51,7 @@ class SqliteCatalogue final : public Catalogue {
   absl::Status CommitPolicies(const PolicyCommit& commit) override;
   absl::StatusOr<std::vector<PolicyFileRecord>> ListPolicyFiles() override;
   absl::StatusOr<std::vector<PolicyHoldRecord>> ListPolicyHolds() override;
+  absl::StatusOr<std::vector<PolicySwitchRecord>> ListPolicySwitches() override;
   absl::StatusOr<std::vector<PolicyVersionRecord>> ListPolicyVersions(
       absl::string_view name) override;
   absl::StatusOr<PolicyVersionRecord> GetPolicyVersion(

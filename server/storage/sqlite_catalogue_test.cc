@@ -299,6 +299,40 @@ TEST_F(SqliteCatalogueTest, KeepsTheFilesInForceAndWhatIsHeldBack) {
   EXPECT_TRUE(catalogue_->ListPolicyHolds()->empty());
 }
 
+TEST_F(SqliteCatalogueTest, KeepsWhatIsSaidOfPoliciesAndLetsThemGo) {
+  PolicyCommit commit;
+  commit.applied = {Policy("a", "text"), Policy("b", "text")};
+  commit.switches = {
+      {{"b", true, false, true, absl::FromUnixSeconds(5), "ann",
+        std::string(2 * kReasonBytesMax, 'x')},
+       {"a", false, true, false, absl::FromUnixSeconds(4), "bob", "why"}}};
+  ASSERT_TRUE(catalogue_->CommitPolicies(commit).ok());
+  Open();
+  auto switches = catalogue_->ListPolicySwitches();
+  ASSERT_TRUE(switches.ok() && switches->size() == 2u) << switches.status();
+  EXPECT_EQ((*switches)[0].name, "a");
+  EXPECT_FALSE((*switches)[0].inactive);
+  EXPECT_TRUE((*switches)[0].loaded_in_audit);
+  EXPECT_FALSE((*switches)[0].audit);
+  EXPECT_EQ((*switches)[0].since, absl::FromUnixSeconds(4));
+  EXPECT_EQ((*switches)[0].author, "bob");
+  EXPECT_EQ((*switches)[0].comment, "why");
+  EXPECT_TRUE((*switches)[1].inactive);
+  EXPECT_FALSE((*switches)[1].loaded_in_audit);
+  EXPECT_TRUE((*switches)[1].audit);
+  EXPECT_EQ((*switches)[1].comment.size(), kReasonBytesMax);
+  // One of two, and one that is not there.
+  PolicyCommit gone;
+  gone.deleted = {"b", "c"};
+  gone.switches.emplace();
+  ASSERT_TRUE(catalogue_->CommitPolicies(gone).ok());
+  Open();
+  const auto policies = catalogue_->ListPolicies();
+  ASSERT_TRUE(policies.ok() && policies->size() == 1u) << policies.status();
+  EXPECT_EQ((*policies)[0].name, "a");
+  EXPECT_TRUE(catalogue_->ListPolicySwitches()->empty());
+}
+
 TEST_F(SqliteCatalogueTest, CommitsAllOfAChangeOrNothing) {
   CatalogueLimits limits;
   limits.policies = 1;
@@ -358,6 +392,7 @@ TEST_F(SqliteCatalogueTest, MakesAHistoryOfWhatAnOlderReleaseKept) {
   Edit(
       "DROP TABLE policy_versions; DROP TABLE policy_files; "
       "DROP TABLE policy_holds; DROP TABLE profiles; "
+      "DROP TABLE policy_switches; "
       "DELETE FROM schema_version; "
       "INSERT INTO schema_version VALUES (1)");
   Open();

@@ -67,6 +67,10 @@ absl::Status SqlitePolicies::Commit(const PolicyCommit& commit) {
   absl::StatusOr<Transaction> transaction = Transaction::Begin(database_);
   if (!transaction.ok()) return transaction.status();
   Totals totals = totals_;
+  for (const std::string& name : commit.deleted) {
+    const absl::Status status = DeleteApplied(name, totals);
+    if (!status.ok()) return status;
+  }
   for (const PolicyRecord& policy : commit.applied) {
     const absl::Status status = PutApplied(policy, totals);
     if (!status.ok()) return status;
@@ -77,6 +81,10 @@ absl::Status SqlitePolicies::Commit(const PolicyCommit& commit) {
   }
   if (commit.holds.has_value()) {
     const absl::Status status = PutHolds(*commit.holds);
+    if (!status.ok()) return status;
+  }
+  if (commit.switches.has_value()) {
+    const absl::Status status = PutSwitches(*commit.switches);
     if (!status.ok()) return status;
   }
   for (const PolicyVersionRecord& version : commit.versions) {
@@ -95,16 +103,9 @@ absl::Status SqlitePolicies::PutApplied(const PolicyRecord& policy,
                                         Totals& totals) {
   absl::Status status = CheckPolicy(policy.name, policy.source);
   if (!status.ok()) return status;
-  std::optional<uint64_t> replaced_bytes;
-  {
-    absl::StatusOr<Statement> find = database_.Prepare(
-        "SELECT length(CAST(source AS BLOB)) FROM policies WHERE name = ?1");
-    if (!find.ok()) return find.status();
-    find->BindText(1, policy.name);
-    const absl::StatusOr<bool> row = find->Step();
-    if (!row.ok()) return row.status();
-    if (*row) replaced_bytes = static_cast<uint64_t>(find->Integer(0));
-  }
+  const absl::StatusOr<std::optional<uint64_t>> there = BytesOf(policy.name);
+  if (!there.ok()) return there.status();
+  const std::optional<uint64_t> replaced_bytes = *there;
   if (!replaced_bytes.has_value() && totals.applied >= limits_.policies) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the catalogue has its ", limits_.policies,
@@ -131,6 +132,64 @@ absl::Status SqlitePolicies::PutApplied(const PolicyRecord& policy,
   if (!status.ok()) return status;
   if (!replaced_bytes.has_value()) ++totals.applied;
   totals.applied_bytes = bytes_after;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<uint64_t>> SqlitePolicies::BytesOf(
+    absl::string_view name) {
+  absl::StatusOr<Statement> find = database_.Prepare(
+      "SELECT length(CAST(source AS BLOB)) FROM policies WHERE name = ?1");
+  if (!find.ok()) return find.status();
+  find->BindText(1, name);
+  const absl::StatusOr<bool> row = find->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return std::optional<uint64_t>();
+  return std::optional<uint64_t>(static_cast<uint64_t>(find->Integer(0)));
+}
+
+absl::Status SqlitePolicies::DeleteApplied(absl::string_view name,
+                                           Totals& totals) {
+  const absl::StatusOr<std::optional<uint64_t>> bytes = BytesOf(name);
+  if (!bytes.ok()) return bytes.status();
+  if (!bytes->has_value()) return absl::OkStatus();
+  absl::StatusOr<Statement> remove =
+      database_.Prepare("DELETE FROM policies WHERE name = ?1");
+  if (!remove.ok()) return remove.status();
+  remove->BindText(1, name);
+  const absl::Status status = remove->Run();
+  if (!status.ok()) return status;
+  --totals.applied;
+  totals.applied_bytes -= **bytes;
+  return absl::OkStatus();
+}
+
+absl::Status SqlitePolicies::PutSwitches(
+    const std::vector<PolicySwitchRecord>& switches) {
+  absl::Status status = database_.Execute("DELETE FROM policy_switches");
+  if (!status.ok()) return status;
+  // Of applied policies, and of files.
+  if (switches.size() > 2 * limits_.policies) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("something would be said of ", switches.size(),
+                     " policies beside their texts, at most ",
+                     2 * limits_.policies, " are kept"));
+  }
+  for (const PolicySwitchRecord& record : switches) {
+    status = CheckPolicy(record.name, "");
+    if (!status.ok()) return status;
+    absl::StatusOr<Statement> write = database_.Prepare(
+        "INSERT INTO policy_switches VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+    if (!write.ok()) return write.status();
+    write->BindText(1, record.name);
+    write->BindInteger(2, record.inactive ? 1 : 0);
+    write->BindInteger(3, record.loaded_in_audit ? 1 : 0);
+    write->BindInteger(4, record.audit ? 1 : 0);
+    write->BindInteger(5, absl::ToUnixNanos(record.since));
+    write->BindText(6, Cut(record.author));
+    write->BindText(7, Cut(record.comment));
+    status = write->Run();
+    if (!status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 
@@ -354,6 +413,27 @@ absl::StatusOr<std::vector<PolicyHoldRecord>> SqlitePolicies::ListHolds() {
     hold.since = absl::FromUnixNanos(read->Integer(4));
     hold.author = std::string(read->Bytes(5));
     hold.comment = std::string(read->Bytes(6));
+  }
+}
+
+absl::StatusOr<std::vector<PolicySwitchRecord>> SqlitePolicies::ListSwitches() {
+  absl::StatusOr<Statement> read = database_.Prepare(
+      "SELECT name, inactive, loaded_in_audit, audit, since_ns, author, "
+      "comment FROM policy_switches ORDER BY name");
+  if (!read.ok()) return read.status();
+  std::vector<PolicySwitchRecord> switches;
+  while (true) {
+    const absl::StatusOr<bool> row = read->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return switches;
+    PolicySwitchRecord& record = switches.emplace_back();
+    record.name = std::string(read->Bytes(0));
+    record.inactive = read->Integer(1) != 0;
+    record.loaded_in_audit = read->Integer(2) != 0;
+    record.audit = read->Integer(3) != 0;
+    record.since = absl::FromUnixNanos(read->Integer(4));
+    record.author = std::string(read->Bytes(5));
+    record.comment = std::string(read->Bytes(6));
   }
 }
 

@@ -8,6 +8,7 @@
 #define CALLGATE_SERVER_STORAGE_SQLITE_POLICIES_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,7 @@ class SqlitePolicies {
   absl::StatusOr<std::vector<PolicyRecord>> ListApplied();
   absl::StatusOr<std::vector<PolicyFileRecord>> ListFiles();
   absl::StatusOr<std::vector<PolicyHoldRecord>> ListHolds();
+  absl::StatusOr<std::vector<PolicySwitchRecord>> ListSwitches();
   absl::StatusOr<std::vector<PolicyVersionRecord>> ListVersions(
       absl::string_view name);
   absl::StatusOr<PolicyVersionRecord> GetVersion(absl::string_view name,
@@ -49,6 +51,11 @@ class SqlitePolicies {
   // Each within a transaction; `totals` become those after it.
   absl::Status PutApplied(const PolicyRecord& policy, Totals& totals);
   absl::Status PutFiles(const std::vector<PolicyFileRecord>& files);
+  // Nothing happens where it is not there.
+  absl::Status DeleteApplied(absl::string_view name, Totals& totals);
+  absl::Status PutSwitches(const std::vector<PolicySwitchRecord>& switches);
+  // Bytes of an applied policy; nothing if there is none of the name.
+  absl::StatusOr<std::optional<uint64_t>> BytesOf(absl::string_view name);
   absl::Status PutHolds(const std::vector<PolicyHoldRecord>& holds);
   absl::Status AddVersion(const PolicyVersionRecord& version, Totals& totals);
   // Lets the oldest versions of all policies go until the bounds hold.

@@ -29,6 +29,7 @@ inline constexpr char kOpListProfiles[] = "list_profiles";
 inline constexpr char kOpPutBlob[] = "put_blob";
 inline constexpr char kOpGetBlob[] = "get_blob";
 inline constexpr char kOpRemoveBlob[] = "remove_blob";
+inline constexpr char kOpWriteTrace[] = "write_trace";
 
 class StorageObserver {
  public:

@@ -76,8 +76,10 @@ class TraceLibrary::File final : public policy::trial::TraceSink {
   // `make_room` frees some bytes of other traces and says how many those still
   // have; asked under the recorder's lock.
   File(std::string name, int fd, absl::Time until, uint64_t bytes_max,
-       uint64_t others, std::function<uint64_t()> make_room)
-      : name_(std::move(name)),
+       uint64_t others, std::function<uint64_t()> make_room,
+       storage::StorageObserver* observer)
+      : observer_(observer),
+        name_(std::move(name)),
         fd_(fd),
         begin_(absl::Now()),
         until_(until),
@@ -120,11 +122,15 @@ class TraceLibrary::File final : public policy::trial::TraceSink {
 
  private:
   absl::Status Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (buffer_.empty()) return absl::OkStatus();
+    storage::TimedOperation timed(observer_, storage::kEngineFiles,
+                                  storage::kOpWriteTrace);
     failed_ = WriteWhole(fd_, buffer_);
     buffer_.clear();
-    return failed_;
+    return failed_.ok() ? failed_ : timed.Failed(failed_);
   }
 
+  storage::StorageObserver* const observer_;  // may be null
   const std::string name_;
   const int fd_;
   const absl::Time begin_;
@@ -162,6 +168,7 @@ absl::StatusOr<std::unique_ptr<TraceLibrary>> TraceLibrary::Open(
 
 TraceLibrary::~TraceLibrary() {
   const absl::MutexLock lock(&mu_);
+  // Whoever wants to know has been told.
   End().IgnoreError();
 }
 
@@ -213,6 +220,9 @@ absl::Status TraceLibrary::End() {
   if (file_ == nullptr) return absl::OkStatus();
   recorder_.Stop();
   absl::Status status = file_->Flush();
+  if (!status.ok() && options_.on_failed) {
+    options_.on_failed(file_->name(), status);
+  }
   file_ = nullptr;
   return status;
 }
@@ -326,9 +336,9 @@ absl::StatusOr<TraceInfo> TraceLibrary::Start(absl::Duration duration) {
     }
     return rest;
   };
-  auto file = std::make_shared<File>(name, fd,
-                                     now + std::min(duration, options_.age_max),
-                                     options_.bytes_max, others, make_room);
+  auto file = std::make_shared<File>(
+      name, fd, now + std::min(duration, options_.age_max), options_.bytes_max,
+      others, make_room, options_.observer);
   absl::Status status = recorder_.Start(file);
   if (status.ok()) {
     // A disk that takes nothing is found now, and not when a buffer is full.

@@ -30,6 +30,7 @@
 #include "absl/time/time.h"
 #include "policy/trial/recording_hook.h"
 #include "policy/trial/trace_reader.h"
+#include "server/storage/storage_observer.h"
 
 namespace callgate::traces {
 
@@ -53,6 +54,12 @@ class TraceLibrary {
     // Told of a trace that has ended by itself, soon after, with nothing
     // locked. May be empty.
     std::function<void(const TraceInfo& trace)> on_end = nullptr;
+    // Told of each write; may be null, and outlives the library.
+    storage::StorageObserver* observer = nullptr;
+    // Told once of a trace that ended as its file could not be written, with
+    // the library's lock held. May be empty.
+    std::function<void(absl::string_view name, const absl::Status& why)>
+        on_failed = nullptr;
   };
   static constexpr size_t kTracesMax = 1'000;
 
@@ -99,7 +106,7 @@ class TraceLibrary {
   std::vector<TraceInfo> Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends what has ended by itself.
   Ended Settle(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Of the disk.
+  // What the disk said, then or before. Tells on_failed.
   absl::Status End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Ended SweepLocked(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

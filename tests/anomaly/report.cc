@@ -73,7 +73,9 @@ std::string CorpusText(const Evaluation& e) {
       "# What anomaly detection finds\n\n"
       "Made by `CALLGATE_CORPUS=... bazel run -c opt //tests/anomaly:evaluate "
       "-- --out=$PWD/tests/anomaly`; inputs and seeds are fixed, so that it "
-      "comes out the same each time.\n\n"
+      "comes out the same each time, or nearly: between two runs on record "
+      "Lua's training differed by 2 calls in 8 million, for a reason not "
+      "looked into, and nothing else did.\n\n"
       "Normal work is real programs of the corpus, run on the native engine "
       "for every call that is counted here, over inputs that a seed makes "
       "(`workload.cc`). Training, validation and test have seeds of their own. "
@@ -236,7 +238,20 @@ std::string VictimsText(const Evaluation& e) {
                     " | ", all[0], " | ", hit[0], " | ", all[1], " | ", hit[1],
                     " |\n");
   }
-  text += "\n";
+  uint64_t unseen = 0;
+  for (const AttackResult& attack : e.attacks) {
+    unseen += !attack.found && attack.frame == 0 ? 1 : 0;
+  }
+  absl::StrAppend(
+      &text, "\nMissed are ", e.attacks.size() - e.chosen_found, ", ",
+      taken_over - taken_over_found,
+      " of which took the program over. The others send nothing but what "
+      "clients send: ",
+      unseen,
+      " of the missed have a frame score of 0, an order that clients have, "
+      "too, and the rest stay below a threshold that a single odd call of an "
+      "honest client must not reach. A rule about arguments or rates can tell "
+      "them, a model of order cannot.\n\n");
   AddPrograms(e, &text);
   text +=
       "\n| program | kind | what | taken over | frame | strange | recent | "

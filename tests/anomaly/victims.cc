@@ -13,7 +13,7 @@ namespace callgate::anomaly_test {
 namespace {
 
 // A table of these programs has fewer.
-constexpr uint32_t kTableIndicesTried = 48;
+constexpr uint32_t kTableIndicesTried = 32;
 
 // What a client sends, in pieces that it sends whole, and the files that are
 // there before.

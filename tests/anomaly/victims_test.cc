@@ -155,7 +155,7 @@ TEST(VictimsTest, TheOddCallSiteIsDeniedAndHasNoEffect) {
     SCOPED_TRACE(victim.name);
     Guarded guarded(victim, "deny");
     const TableIndices hidden = FindHiddenFunctions(guarded.runner());
-    guarded.Learn(120);
+    guarded.Learn(100);
     for (const Exploit& exploit : MakeExploits(victim, hidden, 77, 3)) {
       if (exploit.kind != AttackKind::kCallSite) continue;
       SCOPED_TRACE(exploit.what);
@@ -184,7 +184,7 @@ TEST(VictimsTest, WhatTheExploitWouldHaveRemovedIsStillThere) {
   EXPECT_THAT(guarded.runner().OutputOf(job, nullptr, &files),
               HasSubstr("dropped\n"));
   EXPECT_THAT(files, IsEmpty());
-  guarded.Learn(120);
+  guarded.Learn(100);
   EXPECT_EQ(guarded.Run(job, &files), "goes\n");
   EXPECT_THAT(guarded.decisions,
               testing::Contains("deny odd-site path_unlink_file"));
@@ -194,12 +194,12 @@ TEST(VictimsTest, WhatTheExploitWouldHaveRemovedIsStillThere) {
 // A small version of what evaluate does with them.
 TEST(VictimsTest, ExploitsAreFoundAndCleanRunsAreNot) {
   Sizes sizes;
-  sizes.training_runs = 150;
+  sizes.training_runs = 110;
   sizes.training_long_runs = 1;
-  sizes.validation_runs = 80;
-  sizes.validation_calls = 20'000;
-  sizes.test_runs = 80;
-  sizes.test_calls = 20'000;
+  sizes.validation_runs = 50;
+  sizes.validation_calls = 10'000;
+  sizes.test_runs = 40;
+  sizes.test_calls = 10'000;
   sizes.attacks = 2;
   policy::anomaly::Shape shape;
   shape.share_weight = 3277;

@@ -1,9 +1,11 @@
 // One piece of work, done a number of times, for counting its instructions:
 //
 //   hook_cost_guest link|instantiate|host_calls|leaf_calls|entries TIMES
+//   hook_cost_guest hooked_host_calls|hooked_leaf_calls|hooked_entries TIMES
 //
 // tests/bench/hook_cost runs it under callgrind, twice with different numbers;
-// what is the same in both is not the work's. No hook is ever installed.
+// what is the same in both is not the work's. Only for what is hooked there is
+// a hook, which lets everything proceed.
 
 #include <cstdint>
 #include <cstdio>
@@ -12,6 +14,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "runtime/call_hook.h"
 #include "runtime/check.h"
 #include "tests/bench/engines.h"
 #include "tests/bench/measured_store.h"
@@ -21,6 +25,13 @@ namespace {
 
 constexpr char kEngine[] = "native_optimised";
 
+class NullHook final : public CallHook {
+ public:
+  Disposition OnTransition(CallContext& call) override {
+    return call.Proceed();
+  }
+};
+
 struct Work {
   std::unique_ptr<Engine> engine;
   std::shared_ptr<const Module> module;
@@ -28,8 +39,8 @@ struct Work {
   Linker linker = HostFunctions();
   Linker leaves = LeafFunctions();
 
-  MeasuredStore NewStore(const Linker& with) const {
-    return MeasuredStore(*engine, module, with, nullptr);
+  MeasuredStore NewStore(const Linker& with, CallHook* hook = nullptr) const {
+    return MeasuredStore(*engine, module, with, hook);
   }
 };
 
@@ -47,9 +58,12 @@ bool Do(absl::string_view what, uint32_t times, const Work& work) {
     }
     return true;
   }
+  NullHook hook;
+  const bool hooked = absl::ConsumePrefix(&what, "hooked_");
   const bool leaf = what == "leaf_calls";
   if (!leaf && what != "host_calls" && what != "entries") return false;
-  const MeasuredStore store = work.NewStore(leaf ? work.leaves : work.linker);
+  const MeasuredStore store =
+      work.NewStore(leaf ? work.leaves : work.linker, hooked ? &hook : nullptr);
   if (what == "entries") {
     const Func entered = store.Find("leaf");
     for (uint32_t i = 0; i < times; ++i) CallOrDie(entered, i);

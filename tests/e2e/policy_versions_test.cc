@@ -213,6 +213,66 @@ TEST_F(PolicyVersionsTest, HistoryAndRollbackSurviveKill) {
   EXPECT_THAT(nothing.err, HasSubstr("its history has 3"));
 }
 
+// By the client: what is enforced, and whether it is there at all.
+TEST_F(PolicyVersionsTest, ModesAndRemovalSurviveKill) {
+  Start();
+  const std::string file = scratch_.Write("mine.yaml", Denying(61));
+  ASSERT_THAT(daemon_->Client({"policy", "apply", file, "--mode", "audit"}),
+              EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client({"policy", "apply", file, "--mode", "maybe"}),
+              EndsWithCode(64));
+  const std::string module =
+      scratch_.Write("m.wasm", ExitsWithErrnoOfRandomGet());
+  const std::vector<std::string> run = {"run", module, "--policy", "changing"};
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client({"policy", "mode", "changing", "enforce"}).out,
+              HasSubstr("audit: it was loaded with that option"));
+  ASSERT_THAT(daemon_->Client({"policy", "apply", file}), EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(61));
+  EXPECT_THAT(daemon_->Client({"policy", "mode", "changing", "audit",
+                               "--comment", "CHG-9"}),
+              EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client({"policy", "mode", "changing", "off"}),
+              EndsWithCode(64));
+  Kill();
+  Start();
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client({"policy", "ls"}).out, HasSubstr("audit"));
+  EXPECT_THAT(daemon_->Client({"policy", "mode", "changing", "enforce"}),
+              EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(61));
+
+  const Finished made =
+      daemon_->Client({"store", "create", scratch_.Write("l.wasm", Library()),
+                       "--policy", "changing"});
+  ASSERT_THAT(made, EndsWithCode(0));
+  const std::string id(absl::StripSuffix(made.out, "\n"));
+  for (const char* verb : {"deactivate", "rm"}) {
+    const Finished used = daemon_->Client({"policy", verb, "changing"});
+    EXPECT_THAT(used, EndsWithCode(78));
+    EXPECT_THAT(used.err, HasSubstr(id));
+  }
+  const Finished out =
+      daemon_->Client({"policy", "deactivate", "changing", "--force"});
+  EXPECT_THAT(out, EndsWithCode(0));
+  EXPECT_THAT(out.out, HasSubstr(absl::StrCat("taken from ", id)));
+  Kill();
+  Start();
+  EXPECT_THAT(daemon_->Client({"policy", "ls"}).out, HasSubstr("inactive"));
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(78));
+  EXPECT_THAT(daemon_->Client({"policy", "activate", "changing"}),
+              EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(61));
+  EXPECT_THAT(daemon_->Client({"policy", "rm", "changing"}), EndsWithCode(0));
+  Kill();
+  Start();
+  EXPECT_THAT(daemon_->Client({"policy", "ls"}).out,
+              Not(HasSubstr("changing")));
+  EXPECT_THAT(daemon_->Client({"policy", "rollback", "changing", "1"}),
+              EndsWithCode(0));
+  EXPECT_THAT(daemon_->Client(run), EndsWithCode(61));
+}
+
 TEST_F(PolicyVersionsTest, AFileIsHeldBackAcrossKill) {
   WriteFile("changing.yaml", Denying(61));
   Start();

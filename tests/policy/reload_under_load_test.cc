@@ -68,17 +68,24 @@ class TimingHook final : public CallHook {
       return hook_.OnTransition(call);
     }
     const bool takes_over = hook_.has_offer();
+    if (takes_over) {
+      // What the decision would do first. Both are outside of other calls.
+      const double start = ThreadMicroseconds();
+      hook_.TakeOver();
+      took_over.push_back(ThreadMicroseconds() - start);
+    }
     const double begin = ThreadMicroseconds();
     const Disposition answer = hook_.OnTransition(call);
-    (takes_over ? took_over : took).push_back(ThreadMicroseconds() - begin);
+    (takes_over ? took_first : took).push_back(ThreadMicroseconds() - begin);
     ++calls;
     answered += answer == Disposition::kAnswer ? 1 : 0;
     return answer;
   }
 
-  // Decisions, and those that took new rules over as well.
+  // Decisions; taking new rules over; the first decision under them.
   std::vector<double> took;
   std::vector<double> took_over;
+  std::vector<double> took_first;
   uint64_t calls = 0;
   uint64_t answered = 0;
 
@@ -199,22 +206,38 @@ TEST_P(ReloadUnderLoad, LosesNoCall) {
   }
   EXPECT_EQ(counted, calls);
 
-  // A decision that takes over begins cold: its rules have not run before.
   const auto at = [](std::vector<double> values, double part) {
     std::sort(values.begin(), values.end());
     return values.empty() ? 0
                           : values[static_cast<size_t>(
                                 part * static_cast<double>(values.size() - 1))];
   };
+  // The first decision begins cold: nobody has been judged by its rules before.
+  std::vector<double> pauses;
+  for (size_t i = 0; i < timing.took_over.size(); ++i) {
+    pauses.push_back(timing.took_over[i] + timing.took_first[i]);
+  }
   const double median = at(timing.took, 0.5);
   std::printf(
-      "%d rules, %d about the import: %zu decisions, median %.2f us, 99.9%% "
-      "%.2f us, longest %.2f us; %zu that took new rules over, median %.2f us "
-      "= %.1f medians, longest %.2f us = %.1f medians\n",
+      "%d rules, %d about the import: %zu decisions, median %.2f us, "
+      "99.9%% %.2f us, longest %.2f us\n",
       kRules, GetParam(), timing.took.size(), median, at(timing.took, 0.999),
-      at(timing.took, 1), timing.took_over.size(), at(timing.took_over, 0.5),
-      at(timing.took_over, 0.5) / median, at(timing.took_over, 1),
-      at(timing.took_over, 1) / median);
+      at(timing.took, 1));
+  const auto print = [&](const char* what, const std::vector<double>& values) {
+    std::printf(
+        "  %zu %s: median %.2f us = %.1f medians of decisions, longest "
+        "%.2f us = %.1f\n",
+        values.size(), what, at(values, 0.5), at(values, 0.5) / median,
+        at(values, 1), at(values, 1) / median);
+  };
+  print("takeovers alone", timing.took_over);
+  print("first decisions after one", timing.took_first);
+  print("pauses, which are both", pauses);
+  // What is wanted is no more than ten, which the figures above say on a
+  // machine that does nothing else. Making or destroying a thousand rules on
+  // the guest's time is some thousands of decisions, whatever else the machine
+  // does.
+  EXPECT_LE(at(timing.took_over, 0.5), 100 * median);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rules, ReloadUnderLoad, testing::Values(5, 998));

@@ -102,6 +102,27 @@ def declared_metrics(source):
     return set(re.findall(r'"((?:callgate|process)_[a-z0-9_]+)"', source))
 
 
+def without_panel(names, expressions):
+    """Metrics that no expression of a dashboard shows."""
+    shown = set()
+    for expression in expressions:
+        for name in METRIC.findall(RECORDED.sub("", expression)):
+            shown.add(name)
+            shown.add(re.sub(r"_(bucket|sum|count)$", "", name))
+    return sorted(set(names) - shown)
+
+
+def untested_alerts(rules, tests):
+    """Alerts that no test makes fire and stay silent."""
+    found = []
+    for alert in re.findall(r"- alert: (\S+)", rules):
+        cases = re.split(r"- alertname: ", tests)[1:]
+        fires = [c for c in cases if c.split()[0] == alert and "exp_alerts" in c]
+        if not fires:
+            found.append(alert)
+    return found
+
+
 def told_actions(source):
     """Actions of events that C++ source publishes."""
     calls = re.findall(
@@ -218,6 +239,22 @@ class Tidy(unittest.TestCase):
                 for name in unknown_metrics(expression, names)
             ]
         )
+
+    def test_every_metric_has_a_panel(self):
+        names = declared_metrics((ROOT / "server/metrics/names.cc").read_text())
+        self.assertEqual(without_panel({"callgate_a_seconds", "callgate_b"},
+                                       ["rate(callgate_a_seconds_bucket[5m])"]), ["callgate_b"])
+        dashboard = json.loads((ROOT / "deploy/grafana/callgate.json").read_text())
+        self.check(without_panel(names, [e for _, e in dashboard_expressions(dashboard)]))
+        ids = [panel["id"] for panel in dashboard["panels"]]
+        self.assertEqual(len(ids), len(set(ids)))
+
+    def test_every_alert_is_made_to_fire(self):
+        self.assertEqual(untested_alerts("- alert: A\n- alert: B\n",
+                                         "- alertname: A\n exp_alerts:\n- alertname: B\n"), ["B"])
+        folder = ROOT / "deploy/prometheus"
+        self.check(untested_alerts((folder / "callgate.rules.yml").read_text(),
+                                   (folder / "callgate.rules_test.yml").read_text()))
 
     def test_alerts_use_recorded_series_that_are_recorded(self):
         text = (ROOT / "deploy/prometheus/callgate.rules.yml").read_text()
