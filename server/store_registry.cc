@@ -64,7 +64,8 @@ StoreEntry::StoreEntry(Facts facts, ModuleLibrary::Use use,
                        std::unique_ptr<Session> session)
     : facts_(std::move(facts)),
       watcher_(std::move(watcher)),
-      session_(std::move(session)),
+      session_(session.release(),
+               [watcher = watcher_](Session* ended) { delete ended; }),
       use_(std::make_unique<ModuleLibrary::Use>(std::move(use))) {}
 
 std::shared_ptr<Session> StoreEntry::session() const {

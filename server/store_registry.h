@@ -84,7 +84,9 @@ class StoreEntry {
   friend class StoreRegistry;
 
   const Facts facts_;
-  const std::unique_ptr<StoreWatcher> watcher_;
+  // The Session is destroyed by whoever lets go of it last, and tells the watcher
+  // even then.
+  const std::shared_ptr<StoreWatcher> watcher_;
 
   absl::Mutex policies_mutex_;
 

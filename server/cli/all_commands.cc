@@ -522,7 +522,7 @@ CommandTable MakeTable() {
        Reach::kDaemon,
        {{"comment", "TEXT", "what for"}},
        kModeDetails,
-       {"callgate policy mode web audit --comment 'too many denials'"},
+       {"callgate policy mode web audit --comment CHG-4411"},
        PolicyMode},
       {"policy diff",
        "Says what changed from one policy to another",
