@@ -27,11 +27,11 @@ constexpr absl::string_view kVerifyDetails =
     "be refused ends with exit code 65 and the limit or rule it breaks.";
 
 constexpr absl::string_view kCheckDetails =
-    "Prints every problem as FILE:LINE:COLUMN: MESSAGE and ends with exit "
-    "code\n"
-    "78 if there is one. No daemon is needed. Files given together may "
-    "include\n"
-    "one another.";
+    "Prints what would keep a daemon from putting them in force, tests of "
+    "their\n"
+    "own that fail included, as FILE:LINE:COLUMN: MESSAGE, and ends with exit\n"
+    "code 78 if there is any. No daemon is needed. Files given together may\n"
+    "include one another.";
 
 constexpr absl::string_view kTestDetails =
     "Runs the files' own tests as the daemon does before it puts a policy in\n"

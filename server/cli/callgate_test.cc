@@ -507,6 +507,20 @@ TEST(CallgateCheckTest, ShowsEveryProblemWithItsPlace) {
 
 // --- policy test, coverage, schema
 
+std::string TestedPolicy(absl::string_view verdict);
+
+TEST(CallgateCheckTest, AsksTheTestsThatAnApplyWouldAsk) {
+  const Finished right = Callgate({"policy", "check", TestedPolicy("deny")});
+  EXPECT_EQ(right.exit_code, kExitOk) << right.err;
+  const std::string path = TestedPolicy("trap");
+  const Finished failing = Callgate({"policy", "check", path});
+  EXPECT_EQ(failing.exit_code, kExitPolicyRefused) << failing.err;
+  EXPECT_TRUE(absl::StrContains(failing.err, path + ":")) << failing.err;
+  EXPECT_TRUE(absl::StrContains(failing.err, "expected trap; it was deny(76)"))
+      << failing.err;
+  EXPECT_EQ(failing.out, "");
+}
+
 std::string TestedPolicy(absl::string_view verdict) {
   return WriteFile(
       absl::StrCat("tested_", verdict, ".yaml"),

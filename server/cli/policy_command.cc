@@ -20,6 +20,7 @@
 #include "server/cli/quoted.h"
 #include "server/cli/text_table.h"
 #include "server/events/escape.h"
+#include "server/tested_policies.h"
 
 namespace callgate::cli {
 namespace {
@@ -88,6 +89,12 @@ int PolicyCheck(const Arguments& arguments) {
   OrFailure<std::vector<PolicyFile>> files =
       ReadPolicyFiles(arguments.operands());
   if (!files.ok()) return Report(files.failure());
+  // What would keep the daemon from putting it in force.
+  for (PolicyFile& file : *files) {
+    if (!file.ok()) continue;
+    file.compiled.problems = TryPolicy(*file.file, file.compiled.policy);
+    if (!file.compiled.problems.empty()) file.compiled.policy = nullptr;
+  }
   const int exit_code = PrintProblemsOf(*files) ? kExitOk : kExitPolicyRefused;
   std::string passed;
   for (const PolicyFile& file : *files) {
