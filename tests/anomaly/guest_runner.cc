@@ -19,6 +19,12 @@
 namespace callgate::anomaly_test {
 namespace {
 
+// 2026-01-01. A run begins ten minutes after the one before.
+constexpr uint64_t kFirstMomentNs = 1'767'225'600ULL * 1'000'000'000;
+constexpr uint64_t kBetweenRunsNs = 600ULL * 1'000'000'000;
+// From one reading to the next.
+constexpr uint64_t kClockStepNs = 1'000;
+
 using policy::anomaly::ErrnoClass;
 using policy::anomaly::Score;
 using policy::anomaly::Stream;
@@ -148,6 +154,11 @@ std::string GuestRunner::RunOnce(const Job& job, const std::string& stdin_bytes,
     };
     options.stderr_sink = [](absl::Span<const uint8_t>) { return true; };
     options.preopens = {{directory, program_.directory}};
+    // Programs make seeds of the time, and what they do is to be the same each
+    // time that all runs are run.
+    uint64_t now_ns = kFirstMomentNs + runs_ * kBetweenRunsNs;
+    options.realtime =
+        options.monotonic = [&now_ns] { return now_ns += kClockStepNs; };
     auto context = wasi::Context::Create(std::move(options));
     if (!context.ok()) Die(context.status().ToString());
     Linker linker;

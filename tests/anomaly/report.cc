@@ -72,10 +72,8 @@ std::string CorpusText(const Evaluation& e) {
   std::string text =
       "# What anomaly detection finds\n\n"
       "Made by `CALLGATE_CORPUS=... bazel run -c opt //tests/anomaly:evaluate "
-      "-- --out=$PWD/tests/anomaly`; inputs and seeds are fixed, so that it "
-      "comes out the same each time, or nearly: between two runs on record "
-      "Lua's training differed by 2 calls in 8 million, for a reason not "
-      "looked into, and nothing else did.\n\n"
+      "-- --out=$PWD/tests/anomaly`; inputs, seeds and the guests' clocks "
+      "are fixed, so that it comes out the same each time.\n\n"
       "Normal work is real programs of the corpus, run on the native engine "
       "for every call that is counted here, over inputs that a seed makes "
       "(`workload.cc`). Training, validation and test have seeds of their own. "
@@ -251,7 +249,7 @@ std::string VictimsText(const Evaluation& e) {
       " of the missed have a frame score of 0, an order that clients have, "
       "too, and the rest stay below a threshold that a single odd call of an "
       "honest client must not reach. A rule about arguments or rates can tell "
-      "them, a model of order cannot.\n\n");
+      "them.\n\n");
   AddPrograms(e, &text);
   text +=
       "\n| program | kind | what | taken over | frame | strange | recent | "
