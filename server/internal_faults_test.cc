@@ -15,7 +15,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -31,6 +30,7 @@
 #include "policy/compiler/policy_compiler.h"
 #include "policy/hook/policy_hook.h"
 #include "policy/state/rule_states.h"
+#include "re2/re2.h"
 #include "runtime/reference/reference_engine.h"
 #include "server/error_reason.h"
 #include "server/event_suppressor.h"
@@ -783,16 +783,15 @@ TEST(InternalFaultsPlaces, EveryPlaceThatReportsOneHasACase) {
 
   const std::vector<std::string> sources = Sources();
   EXPECT_GT(sources.size(), 40u);
-  const std::regex use("InternalFault::(k[A-Za-z]+)");
+  const RE2 use("InternalFault::(k[A-Za-z]+)");
   std::set<std::pair<std::string, std::string>> places;
   for (const std::string& path : sources) {
     // Where they have their names.
     if (path == "server/internal_faults.cc") continue;
     const std::string source = ReadAll(path);
-    for (std::sregex_iterator at(source.begin(), source.end(), use), end;
-         at != end; ++at) {
-      places.emplace(path, (*at)[1]);
-    }
+    re2::StringPiece rest(source);
+    std::string name;
+    while (RE2::FindAndConsume(&rest, use, &name)) places.emplace(path, name);
   }
   EXPECT_EQ(places, with_case);
 }
