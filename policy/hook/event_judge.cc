@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "policy/call_facts.h"
 #include "policy/expression/macro_set.h"
+#include "policy/hook/rule_message.h"
 #include "policy/quote.h"
 
 namespace callgate::policy {
@@ -20,9 +21,6 @@ using expression::Schema;
 using expression::Type;
 using expression::TypeKind;
 using expression::Value;
-
-// A message shows this much of a value that is not quoted.
-constexpr size_t kRawBytesMax = 200;
 
 Value Int(uint64_t number) {
   return Value::Int(static_cast<int64_t>(
@@ -285,21 +283,7 @@ void DescribeEvent(EventMoment& moment, std::vector<FactText>* facts) {
 std::string EventJudge::MessageOf(const SpecialisedRule& rule,
                                   EventMoment& moment,
                                   expression::Scratch* scratch) const {
-  std::string message;
-  for (const SpecialisedMessage::Part& part : rule.message.parts) {
-    message += part.text;
-    if (!part.value) continue;
-    const Evaluation value = part.value->Evaluate(facts_, scratch, &moment);
-    if (!value.ok()) {
-      message += "<none>";
-    } else if (part.raw &&
-               value.value.kind() == expression::ValueKind::kString) {
-      message += EscapeText(value.value.as_string().substr(0, kRawBytesMax));
-    } else {
-      message += value.value.ToString();
-    }
-  }
-  return message;
+  return RuleMessage(rule.message, facts_, scratch, &moment);
 }
 
 }  // namespace callgate::policy

@@ -9,16 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "policy/expression/ip_address.h"
 #include "policy/hook/guest_path.h"
-#include "policy/quote.h"
+#include "policy/hook/rule_message.h"
 
 namespace callgate::policy {
 namespace {
 
 using expression::Evaluation;
 using expression::Value;
-
-// A message shows this much of a value that is not quoted.
-constexpr size_t kRawBytesMax = 200;
 
 absl::string_view Text(absl::Span<const uint8_t> bytes) {
   // SAFETY: any object may be read as char.
@@ -456,21 +453,7 @@ void ImportJudge::DescribeFacts(CallMoment& moment,
 std::string ImportJudge::MessageOf(const SpecialisedRule& rule,
                                    CallMoment& moment,
                                    expression::Scratch* scratch) const {
-  std::string message;
-  for (const SpecialisedMessage::Part& part : rule.message.parts) {
-    message += part.text;
-    if (!part.value) continue;
-    const Evaluation value = part.value->Evaluate(facts_, scratch, &moment);
-    if (!value.ok()) {
-      message += "<none>";
-    } else if (part.raw &&
-               value.value.kind() == expression::ValueKind::kString) {
-      message += EscapeText(value.value.as_string().substr(0, kRawBytesMax));
-    } else {
-      message += value.value.ToString();
-    }
-  }
-  return message;
+  return RuleMessage(rule.message, facts_, scratch, &moment);
 }
 
 }  // namespace callgate::policy
